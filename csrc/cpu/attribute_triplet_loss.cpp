@@ -1,0 +1,249 @@
+// The loss of Eq. 1 over chosen triplets, and all of its gradients.
+//
+// Forward reads three rows of embeddings and of logits an anchor. Backward writes every row of
+// every gradient once: sketch rows anchor by anchor, photo rows by gathering, for each photo, the
+// anchors that chose it in ascending order, so that sums have one fixed order and no two threads
+// meet.
+
+#include <vector>
+
+#include "../ops.h"
+#include "parallel.h"
+#include "rows.h"
+
+namespace fgsbir::cpu {
+namespace {
+
+// [margin + x]_+ or softplus(x). A NaN is passed on.
+template <typename T>
+T hinge(T x, double margin, bool soft) {
+    if (soft) return softplus(x);
+    const T value = static_cast<T>(margin) + x;
+    return value <= 0 ? T(0) : value;
+}
+
+template <typename T>
+T hinge_slope(T x, double margin, bool soft) {
+    if (soft) return sigmoid(x);
+    return static_cast<T>(margin) + x <= 0 ? T(0) : T(1);
+}
+
+// L_p: binary cross-entropy, mean over the known attributes.
+template <typename T>
+T prediction_loss(const T* logits, const int8_t* attributes, int64_t k) {
+    T total = 0;
+    int64_t known = 0;
+    for (int64_t i = 0; i < k; ++i) {
+        if (attributes[i] < 0) continue;
+        total += softplus(attributes[i] == 0 ? logits[i] : -logits[i]);
+        ++known;
+    }
+    return known == 0 ? T(0) : total / static_cast<T>(known);
+}
+
+template <typename T>
+void add_prediction_gradient(const T* logits, const int8_t* attributes, int64_t k, T factor,
+                             T* grad) {
+    int64_t known = 0;
+    for (int64_t i = 0; i < k; ++i) known += attributes[i] >= 0;
+    if (known == 0) return;
+    factor /= static_cast<T>(known);
+    for (int64_t i = 0; i < k; ++i) {
+        if (attributes[i] < 0) continue;
+        grad[i] += factor * (sigmoid(logits[i]) - (attributes[i] == 0 ? T(0) : T(1)));
+    }
+}
+
+// What the gradients of the terms of one anchor are multiplied with.
+template <typename T>
+struct Factors {
+    T triplet, attribute_rank, prediction[3];  // prediction: sketch, positive, negative
+};
+
+template <typename T>
+Factors<T> factors_of(int64_t i, int64_t n, const LossOptions& options, const T* grad_total,
+                      const T* grad_parts, const T* distances, T scale) {
+    const bool per_anchor = options.reduction == Reduction::none;
+    T of_term[kTerms];
+    for (int t = 0; t < kTerms; ++t) {
+        T grad = 0;
+        if (grad_total != nullptr) {
+            grad += grad_total[per_anchor ? i : 0] * static_cast<T>(options.lambda[t]);
+        }
+        if (grad_parts != nullptr) grad += grad_parts[per_anchor ? t * n + i : t];
+        of_term[t] = grad * scale;
+    }
+    const T* d = distances + i;
+    return {of_term[kTriplet] * hinge_slope(d[kPositive * n] - d[kNegative * n], options.margin,
+                                            options.soft_margin),
+            of_term[kAttributeRank] *
+                hinge_slope(d[kPositivePredicted * n] - d[kNegativePredicted * n],
+                            options.attribute_margin, options.soft_attribute_margin),
+            {of_term[kSketchAttribute], of_term[kPositiveAttribute], of_term[kNegativeAttribute]}};
+}
+
+// For each photo the triplets that hold it: 2 * anchor, plus 1 as the negative, ascending.
+struct References {
+    std::vector<int64_t> begin, triplets;
+
+    References(const int64_t* positive, const int64_t* negative, int64_t n, int64_t m)
+        : begin(m + 1, 0) {
+        int64_t valid = 0;
+        for (int64_t i = 0; i < n; ++i) {
+            if (positive[i] < 0) continue;
+            ++begin[positive[i]];
+            ++begin[negative[i]];
+            ++valid;
+        }
+        triplets.resize(2 * valid);
+        for (int64_t j = 0, total = 0; j <= m; ++j) begin[j] = total += begin[j];
+        for (int64_t i = n - 1; i >= 0; --i) {
+            if (positive[i] < 0) continue;
+            triplets[--begin[negative[i]]] = 2 * i + 1;
+            triplets[--begin[positive[i]]] = 2 * i;
+        }
+    }
+};
+
+}  // namespace
+
+template <typename T>
+void attribute_triplet_loss(const LossInputs<T>& in, const LossOptions& options,
+                            const LossOutputs<T>& out, int threads) {
+    const int64_t n = in.n, d = in.d, k = in.k;
+    std::vector<T> terms(kTerms * n);
+
+    parallel_rows(n, grain_of(2 * d + 64 * k), threads, [&](int64_t i) FGSBIR_INLINE {
+        T term[kTerms] = {}, distance[kTripletDistances] = {};
+        const int64_t pos = in.positive[i], neg = in.negative[i];
+        if (pos >= 0) {
+            const T* s = in.sketch + i * d;
+            distance[kPositive] = embedding_distance(s, in.photo + pos * d, d, options.metric);
+            distance[kNegative] = embedding_distance(s, in.photo + neg * d, d, options.metric);
+            term[kTriplet] = hinge(distance[kPositive] - distance[kNegative], options.margin,
+                                   options.soft_margin);
+        }
+        if (pos >= 0 && in.has_logits) {
+            const T* a = in.sketch_logits + i * k;
+            const T* a_pos = in.photo_logits + pos * k;
+            const T* a_neg = in.photo_logits + neg * k;
+            const AttributeMetric metric = options.attribute_metric;
+            distance[kPositivePredicted] = predicted_distance(a, a_pos, k, metric);
+            distance[kNegativePredicted] = predicted_distance(a, a_neg, k, metric);
+            term[kAttributeRank] =
+                hinge(distance[kPositivePredicted] - distance[kNegativePredicted],
+                      options.attribute_margin, options.soft_attribute_margin);
+            term[kSketchAttribute] = prediction_loss(a, in.sketch_attributes + i * k, k);
+            term[kPositiveAttribute] = prediction_loss(a_pos, in.photo_attributes + pos * k, k);
+            term[kNegativeAttribute] = prediction_loss(a_neg, in.photo_attributes + neg * k, k);
+        }
+        for (int t = 0; t < kTerms; ++t) terms[t * n + i] = term[t];
+        for (int t = 0; t < kTripletDistances; ++t) out.distances[t * n + i] = distance[t];
+    });
+
+    if (options.reduction == Reduction::none) {
+        *out.scale = 1;
+        for (int64_t i = 0; i < n; ++i) {
+            out.total[i] = 0;
+            for (int t = 0; t < kTerms; ++t) {
+                out.parts[t * n + i] = terms[t * n + i];
+                out.total[i] += static_cast<T>(options.lambda[t]) * terms[t * n + i];
+            }
+        }
+        return;
+    }
+    int64_t valid = 0;
+    for (int64_t i = 0; i < n; ++i) valid += in.positive[i] >= 0;
+    const bool mean = options.reduction == Reduction::mean && valid > 0;
+    const double scale = mean ? 1.0 / static_cast<double>(valid) : 1.0;
+    double total = 0;
+    for (int t = 0; t < kTerms; ++t) {
+        double part = 0;
+        for (int64_t i = 0; i < n; ++i) part += terms[t * n + i];
+        out.parts[t] = static_cast<T>(part * scale);
+        total += options.lambda[t] * part * scale;
+    }
+    *out.scale = static_cast<T>(scale);
+    *out.total = static_cast<T>(total);
+}
+
+template <typename T>
+void attribute_triplet_loss_backward(const LossInputs<T>& in, const LossOptions& options,
+                                     const T* grad_total, const T* grad_parts, const T* distances,
+                                     const T* scale, const LossGradients<T>& out, int threads) {
+    const int64_t n = in.n, m = in.m, d = in.d, k = in.k;
+    const bool has_logits = in.has_logits;
+    const Metric metric = options.metric;
+    const AttributeMetric attribute_metric = options.attribute_metric;
+    const References references(in.positive, in.negative, n, m);
+    const auto factors = [&](int64_t i) {
+        return factors_of(i, n, options, grad_total, grad_parts, distances, *scale);
+    };
+
+    parallel_rows(n, grain_of(4 * d + 64 * k), threads, [&](int64_t i) FGSBIR_INLINE {
+        T* grad = out.sketch + i * d;
+        T* grad_logits = has_logits ? out.sketch_logits + i * k : nullptr;
+        std::fill_n(grad, d, T(0));
+        if (has_logits) std::fill_n(grad_logits, k, T(0));
+        const int64_t chosen[2] = {in.positive[i], in.negative[i]};
+        if (chosen[0] < 0) return;
+        const Factors<T> f = factors(i);
+        for (int side = 0; side < 2; ++side) {
+            const T sign = side == 0 ? T(1) : T(-1);
+            const int64_t j = chosen[side];
+            if (f.triplet != 0) {
+                add_embedding_gradient(in.sketch + i * d, in.photo + j * d, d, metric,
+                                       distances[(kPositive + side) * n + i], sign * f.triplet,
+                                       grad);
+            }
+            if (has_logits && f.attribute_rank != 0) {
+                add_predicted_gradient(in.sketch_logits + i * k, in.photo_logits + j * k, k,
+                                       attribute_metric, false,
+                                       distances[(kPositivePredicted + side) * n + i],
+                                       sign * f.attribute_rank, grad_logits);
+            }
+        }
+        if (has_logits) {
+            add_prediction_gradient(in.sketch_logits + i * k, in.sketch_attributes + i * k, k,
+                                    f.prediction[0], grad_logits);
+        }
+    });
+
+    parallel_rows(m, grain_of(4 * d + 64 * k), threads, [&](int64_t j) FGSBIR_INLINE {
+        T* grad = out.photo + j * d;
+        T* grad_logits = has_logits ? out.photo_logits + j * k : nullptr;
+        std::fill_n(grad, d, T(0));
+        if (has_logits) std::fill_n(grad_logits, k, T(0));
+        for (int64_t r = references.begin[j]; r < references.begin[j + 1]; ++r) {
+            const int64_t i = references.triplets[r] / 2, side = references.triplets[r] % 2;
+            const T sign = side == 0 ? T(1) : T(-1);
+            const Factors<T> f = factors(i);
+            if (f.triplet != 0) {
+                add_embedding_gradient(in.photo + j * d, in.sketch + i * d, d, metric,
+                                       distances[(kPositive + side) * n + i], sign * f.triplet,
+                                       grad);
+            }
+            if (!has_logits) continue;
+            if (f.attribute_rank != 0) {
+                add_predicted_gradient(in.photo_logits + j * k, in.sketch_logits + i * k, k,
+                                       attribute_metric, true,
+                                       distances[(kPositivePredicted + side) * n + i],
+                                       sign * f.attribute_rank, grad_logits);
+            }
+            add_prediction_gradient(in.photo_logits + j * k, in.photo_attributes + j * k, k,
+                                    f.prediction[1 + side], grad_logits);
+        }
+    });
+}
+
+#define FGSBIR_INSTANTIATE(T)                                                               \
+    template void attribute_triplet_loss(const LossInputs<T>&, const LossOptions&,          \
+                                         const LossOutputs<T>&, int);                       \
+    template void attribute_triplet_loss_backward(const LossInputs<T>&, const LossOptions&, \
+                                                  const T*, const T*, const T*, const T*,   \
+                                                  const LossGradients<T>&, int);
+FGSBIR_INSTANTIATE(float)
+FGSBIR_INSTANTIATE(double)
+#undef FGSBIR_INSTANTIATE
+
+}  // namespace fgsbir::cpu

@@ -1,0 +1,184 @@
+// Batch-hard mining over one tile of inner products after another.
+//
+// A row of a tile is swept in blocks that stay in the first-level cache: products become distances,
+// the positives of the anchor (a short sorted list) are compared and struck out, what is left gets
+// beta h added, and the smallest score of the block meets the best so far. No (N, M) matrix exists.
+// A score is only located when it improves on the best, so the sweep is a plain minimum.
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <numeric>
+
+#include "../ops.h"
+#include "attributes.h"
+#include "parallel.h"
+#include "sweep.h"
+
+namespace fgsbir::cpu {
+namespace {
+
+template <typename T>
+constexpr T kInfinity = std::numeric_limits<T>::infinity();
+
+// The positives of anchor i among photos in [from, m), ascending.
+template <typename T>
+struct Positives {
+    const int64_t* next;
+    const int64_t* end;
+
+    Positives(const Mining<T>& mining, const int64_t& i, int64_t from) {
+        next = mining.paired ? &i : mining.order + mining.begin[i];
+        end = mining.paired ? next + 1 : mining.order + mining.end[i];
+        next = std::lower_bound(next, end, from);
+    }
+};
+
+template <typename T>
+FGSBIR_INLINE inline void offer_positive(const Mining<T>& mining, int64_t i, int64_t j,
+                                         T distance) {
+    T& best = mining.positive_distance[i];
+    if (std::isnan(best) ||
+        (mining.positive[i] >= 0 && !(distance > best) && !std::isnan(distance)))
+        return;
+    best = distance;
+    mining.positive[i] = j;
+}
+
+// The smallest of the scores meets the best so far. Struck-out scores are infinite.
+template <typename T>
+FGSBIR_INLINE inline void offer_negatives(const Mining<T>& mining, int64_t i, int64_t first,
+                                          const T* scores) {
+    T& best = mining.negative_score[i];
+    const Smallest<T> smallest = smallest_of(scores);
+    if (std::isnan(best) || !(smallest.has_nan || smallest.value < best)) return;
+    const int64_t at = smallest.has_nan ? first_nan(scores) : first_equal(scores, smallest.value);
+    best = scores[at];
+    mining.negative[i] = first + at;
+}
+
+// The same where attributes come first: `scores` are distances, `h` attribute distances, infinite
+// where struck out. A NaN distance still comes before everything.
+template <typename T>
+FGSBIR_INLINE inline void offer_negatives_by_attributes(const Mining<T>& mining, int64_t i,
+                                                        int64_t first, T* scores, const T* h) {
+    T& best_h = mining.negative_attribute_distance[i];
+    const T closest = smallest_of(h).value;
+    if (closest < best_h && !std::isnan(mining.negative_score[i])) {
+        best_h = closest;
+        mining.negative_score[i] = kInfinity<T>;
+        mining.negative[i] = first + first_equal(h, closest);
+    }
+    for (int64_t j = 0; j < kBlock; ++j) {
+        if (h[j] != best_h && !(std::isnan(scores[j]) && h[j] < kInfinity<T>)) {
+            scores[j] = kInfinity<T>;
+        }
+    }
+    offer_negatives(mining, i, first, scores);
+}
+
+template <typename T>
+FGSBIR_INLINE inline void mine_row(const Mining<T>& mining, const AttributeRows<T>* attributes,
+                                   const T* products, int64_t i, int64_t column, int64_t columns) {
+    const bool attributes_first = std::isinf(mining.guidance);
+    const T guidance = static_cast<T>(mining.guidance);
+    alignas(64) T scores[kBlock], h[kBlock];
+    Positives<T> positives(mining, i, column);
+
+    for (int64_t at = 0; at < columns; at += kBlock) {
+        const int64_t size = std::min(kBlock, columns - at), first = column + at;
+        distances_of_block(products + at, size, mining.metric, mining.sketch_norms[i],
+                           mining.photo_norms + first, scores);
+
+        int64_t struck[kBlock], struck_count = 0;
+        for (; positives.next != positives.end && *positives.next < first + size;
+             ++positives.next) {
+            const int64_t j = *positives.next;
+            if (!(mining.exclude_self && i == j)) offer_positive(mining, i, j, scores[j - first]);
+            struck[struck_count++] = j - first;
+        }
+
+        if (attributes != nullptr) attributes->distances(i, first, first + size, h);
+        if (attributes != nullptr && !attributes_first) {
+            for (int64_t j = 0; j < size; ++j) scores[j] += guidance * h[j];
+        }
+        for (int64_t s = 0; s < struck_count; ++s) scores[struck[s]] = kInfinity<T>;
+        for (int64_t j = size; j < kBlock; ++j) scores[j] = kInfinity<T>;
+
+        if (attributes != nullptr && attributes_first) {
+            for (int64_t s = 0; s < struck_count; ++s) h[struck[s]] = kInfinity<T>;
+            for (int64_t j = size; j < kBlock; ++j) h[j] = kInfinity<T>;
+            offer_negatives_by_attributes(mining, i, first, scores, h);
+        } else {
+            offer_negatives(mining, i, first, scores);
+        }
+    }
+}
+
+// Where every score was infinite none improved on the start: then the lowest negative is due.
+template <typename T>
+int64_t lowest_negative(const Mining<T>& mining, int64_t i) {
+    int64_t lowest = 0;
+    for (Positives<T> p(mining, i, 0); p.next != p.end && *p.next == lowest; ++p.next) ++lowest;
+    return lowest < mining.m ? lowest : -1;
+}
+
+}  // namespace
+
+void group_by_label(const int64_t* sketch_labels, const int64_t* photo_labels, int64_t* order,
+                    int64_t* begin, int64_t* end, int64_t n, int64_t m) {
+    std::iota(order, order + m, int64_t{0});
+    std::sort(order, order + m, [=](int64_t a, int64_t b) {
+        return photo_labels[a] != photo_labels[b] ? photo_labels[a] < photo_labels[b] : a < b;
+    });
+    for (int64_t i = 0; i < n; ++i) {
+        const int64_t label = sketch_labels[i];
+        const int64_t* first = std::lower_bound(
+            order, order + m, label, [=](int64_t j, int64_t l) { return photo_labels[j] < l; });
+        const int64_t* last =
+            std::upper_bound(first, const_cast<const int64_t*>(order) + m, label,
+                             [=](int64_t l, int64_t j) { return l < photo_labels[j]; });
+        begin[i] = first - order;
+        end[i] = last - order;
+    }
+}
+
+template <typename T>
+void mine_begin(const Mining<T>& mining) {
+    std::fill_n(mining.positive_distance, mining.n, -kInfinity<T>);
+    std::fill_n(mining.negative_score, mining.n, kInfinity<T>);
+    std::fill_n(mining.negative_attribute_distance, mining.n, kInfinity<T>);
+    std::fill_n(mining.positive, mining.n, int64_t{-1});
+    std::fill_n(mining.negative, mining.n, int64_t{-1});
+}
+
+template <typename T>
+void mine_tile(const Mining<T>& mining, const T* products, int64_t row, int64_t rows,
+               int64_t column, int64_t columns, int threads) {
+    const bool guided = mining.guidance > 0;
+    const AttributeRows<T> attributes(guided ? mining.attributes : Attributes{});
+    parallel_rows(rows, grain_of(4 * columns), threads, [&](int64_t r) FGSBIR_INLINE {
+        mine_row(mining, guided ? &attributes : nullptr, products + r * columns, row + r, column,
+                 columns);
+    });
+}
+
+template <typename T>
+void mine_end(const Mining<T>& mining) {
+    for (int64_t i = 0; i < mining.n; ++i) {
+        if (mining.negative[i] < 0) mining.negative[i] = lowest_negative(mining, i);
+        if (mining.positive[i] < 0 || mining.negative[i] < 0) {
+            mining.positive[i] = mining.negative[i] = -1;
+        }
+    }
+}
+
+#define FGSBIR_INSTANTIATE(T)                                                                     \
+    template void mine_begin(const Mining<T>&);                                                   \
+    template void mine_tile(const Mining<T>&, const T*, int64_t, int64_t, int64_t, int64_t, int); \
+    template void mine_end(const Mining<T>&);
+FGSBIR_INSTANTIATE(float)
+FGSBIR_INSTANTIATE(double)
+#undef FGSBIR_INSTANTIATE
+
+}  // namespace fgsbir::cpu

@@ -1,0 +1,115 @@
+// Distances between one row and another, and their gradients: what every operation here means by d
+// and by D.
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+
+#include "../ops.h"
+#include "vec.h"
+
+namespace fgsbir::cpu {
+
+// 1 / |x|, or 0 for the zero vector, which has no direction.
+template <typename T>
+FGSBIR_INLINE inline T inverse_norm(const T* x, int64_t d) {
+    const T squared = squared_norm(x, d);
+    return squared == 0 ? T(0) : 1 / std::sqrt(squared);
+}
+
+// d(x, y) as a sum of squared differences.
+template <typename T>
+FGSBIR_INLINE inline T embedding_distance(const T* x, const T* y, int64_t d, Metric metric) {
+    if (metric == Metric::cosine) {
+        const T x_scale = inverse_norm(x, d), y_scale = inverse_norm(y, d);
+        if (x_scale == 0 || y_scale == 0) return 1;
+        return squared_difference(x, y, d, x_scale, y_scale) / 2;
+    }
+    const T squared = squared_difference(x, y, d);
+    return metric == Metric::sqeuclidean ? squared : std::sqrt(squared);
+}
+
+// grad_x += factor * d d(x, y) / dx, where distance = d(x, y). All three metrics are symmetric:
+// with x and y exchanged it is the gradient of y.
+template <typename T>
+FGSBIR_INLINE inline void add_embedding_gradient(const T* x, const T* y, int64_t d, Metric metric,
+                                                 T distance, T factor, T* grad_x) {
+    if (distance == 0) return;
+    if (metric != Metric::cosine) {
+        const T slope = metric == Metric::sqeuclidean ? 2 * factor : factor / distance;
+        for (int64_t k = 0; k < d; ++k) grad_x[k] += slope * (x[k] - y[k]);
+        return;
+    }
+    // d = |u|^2 / 2 with u = x/|x| - y/|y|; only the part of u across x turns x.
+    const T x_scale = inverse_norm(x, d), y_scale = inverse_norm(y, d);
+    if (x_scale == 0 || y_scale == 0) return;
+    const T along = sum_over<T>(
+        d,
+        [=](int64_t k) FGSBIR_INLINE {
+            const Vec<T> unit = load(x + k) * x_scale;
+            return unit * (unit - load(y + k) * y_scale);
+        },
+        [=](int64_t k) FGSBIR_INLINE {
+            const T unit = x[k] * x_scale;
+            return unit * (unit - y[k] * y_scale);
+        });
+    const T slope = factor * x_scale;
+    for (int64_t k = 0; k < d; ++k) {
+        const T unit = x[k] * x_scale;
+        grad_x[k] += slope * (unit - y[k] * y_scale - unit * along);
+    }
+}
+
+template <typename T>
+inline T sigmoid(T x) {
+    const T e = std::exp(-std::abs(x));
+    return (x >= 0 ? T(1) : e) / (1 + e);
+}
+
+// log(1 + exp(x)).
+template <typename T>
+inline T softplus(T x) {
+    return (x > 0 ? x : T(0)) + std::log1p(std::exp(-std::abs(x)));
+}
+
+// D between the attribute probabilities predicted for a sketch (logits a) and a photo (logits b).
+template <typename T>
+inline T predicted_distance(const T* a, const T* b, int64_t k, AttributeMetric metric) {
+    T total = 0;
+    if (metric == AttributeMetric::cross_entropy) {
+        for (int64_t i = 0; i < k; ++i) {
+            const T probability = sigmoid(a[i]);
+            total += probability * softplus(-b[i]) + (1 - probability) * softplus(b[i]);
+        }
+        return k == 0 ? total : total / static_cast<T>(k);
+    }
+    for (int64_t i = 0; i < k; ++i) {
+        const T difference = sigmoid(a[i]) - sigmoid(b[i]);
+        total += difference * difference;
+    }
+    return metric == AttributeMetric::sqeuclidean ? total : std::sqrt(total);
+}
+
+// grad_own += factor * dD/d own, where own and other are the logits of the sketch and of the photo,
+// or the other way round with own_is_photo, and distance = D.
+template <typename T>
+inline void add_predicted_gradient(const T* own, const T* other, int64_t k, AttributeMetric metric,
+                                   bool own_is_photo, T distance, T factor, T* grad_own) {
+    if (metric == AttributeMetric::cross_entropy) {
+        factor /= static_cast<T>(k);
+        for (int64_t i = 0; i < k; ++i) {
+            const T p = sigmoid(own[i]);
+            grad_own[i] +=
+                own_is_photo ? factor * (p - sigmoid(other[i])) : -factor * other[i] * p * (1 - p);
+        }
+        return;
+    }
+    if (distance == 0) return;
+    const T slope = metric == AttributeMetric::sqeuclidean ? 2 * factor : factor / distance;
+    for (int64_t i = 0; i < k; ++i) {
+        const T p = sigmoid(own[i]);
+        grad_own[i] += slope * (p - sigmoid(other[i])) * p * (1 - p);
+    }
+}
+
+}  // namespace fgsbir::cpu

@@ -1,0 +1,149 @@
+// The k nearest by d + mu D over one tile of inner products after another.
+//
+// Each query keeps its k best as a heap whose top is the worst of them; a block of scores is only
+// looked into where its minimum beats that. At the end the distances of what was found are computed
+// anew from the rows, free of the cancellation in the products, and sorted.
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <numeric>
+#include <vector>
+
+#include "../ops.h"
+#include "parallel.h"
+#include "rows.h"
+#include "sweep.h"
+
+namespace fgsbir::cpu {
+namespace {
+
+// While the search goes on a NaN, which is nearer than anything, is kept as minus infinity.
+template <typename T>
+constexpr T kNearest = -std::numeric_limits<T>::infinity();
+
+// Whether (value, index) a comes before b.
+template <typename T>
+bool before(T a_value, int64_t a_index, T b_value, int64_t b_index) {
+    return a_value != b_value ? a_value < b_value : a_index < b_index;
+}
+
+// Puts (value, index) in the place of the top and lets it sink.
+template <typename T>
+void replace_top(T* values, int64_t* indices, int64_t size, T value, int64_t index) {
+    int64_t at = 0;
+    for (int64_t child = 1; child < size; child = 2 * at + 1) {
+        if (child + 1 < size &&
+            before(values[child], indices[child], values[child + 1], indices[child + 1])) {
+            ++child;
+        }
+        if (!before(value, index, values[child], indices[child])) break;
+        values[at] = values[child];
+        indices[at] = indices[child];
+        at = child;
+    }
+    values[at] = value;
+    indices[at] = index;
+}
+
+template <typename T>
+FGSBIR_INLINE inline void add_predicted(const Search<T>& search, const T* products, int64_t size,
+                                        int64_t i, int64_t first, T* scores) {
+    const T weight = static_cast<T>(search.attribute_weight);
+    const T* bias = search.gallery_bias + first;
+    if (search.attribute_metric == AttributeMetric::cross_entropy) {
+        const T share = 1 / static_cast<T>(std::max<int64_t>(search.attributes, 1));
+        for (int64_t j = 0; j < size; ++j) scores[j] += weight * (bias[j] - share * products[j]);
+        return;
+    }
+    alignas(64) T predicted[kBlock];
+    const Metric metric = search.attribute_metric == AttributeMetric::euclidean
+                              ? Metric::euclidean
+                              : Metric::sqeuclidean;
+    distances_of_block(products, size, metric, search.query_bias[i], bias, predicted);
+    for (int64_t j = 0; j < size; ++j) scores[j] += weight * predicted[j];
+}
+
+template <typename T>
+FGSBIR_INLINE inline void search_row(const Search<T>& search, const T* products,
+                                     const T* logit_products, int64_t i, int64_t column,
+                                     int64_t columns) {
+    T* values = search.values + i * search.k;
+    int64_t* indices = search.indices + i * search.k;
+    alignas(64) T scores[kBlock];
+    if (column == 0) {
+        std::fill_n(values, search.k, std::numeric_limits<T>::infinity());
+        std::fill_n(indices, search.k, std::numeric_limits<int64_t>::max());
+    }
+    for (int64_t at = 0; at < columns; at += kBlock) {
+        const int64_t size = std::min(kBlock, columns - at), first = column + at;
+        distances_of_block(products + at, size, search.metric, search.query_norms[i],
+                           search.gallery_norms + first, scores);
+        if (logit_products != nullptr) {
+            add_predicted(search, logit_products + at, size, i, first, scores);
+        }
+        for (int64_t j = size; j < kBlock; ++j) scores[j] = std::numeric_limits<T>::infinity();
+
+        const Smallest<T> smallest = smallest_of(scores);
+        if (!smallest.has_nan && smallest.value > values[0]) continue;
+        for (int64_t j = 0; j < size; ++j) {
+            const T score = std::isnan(scores[j]) ? kNearest<T> : scores[j];
+            if (before(score, first + j, values[0], indices[0])) {
+                replace_top(values, indices, search.k, score, first + j);
+            }
+        }
+    }
+}
+
+}  // namespace
+
+template <typename T>
+void topk_tile(const Search<T>& search, const T* products, const T* logit_products, int64_t row,
+               int64_t rows, int64_t column, int64_t columns, int threads) {
+    parallel_rows(rows, grain_of(4 * columns), threads, [&](int64_t r) FGSBIR_INLINE {
+        search_row(search, products + r * columns,
+                   logit_products == nullptr ? nullptr : logit_products + r * columns, row + r,
+                   column, columns);
+    });
+}
+
+template <typename T>
+void topk_end(const Search<T>& search, int threads) {
+    const int64_t k = search.k, d = search.d;
+    parallel_rows(search.n, grain_of(k * d), threads, [&](int64_t i) FGSBIR_INLINE {
+        T* values = search.values + i * k;
+        int64_t* indices = search.indices + i * k;
+        std::vector<std::pair<T, int64_t>> found(k);
+        for (int64_t r = 0; r < k; ++r) {
+            const int64_t j = indices[r];
+            T value =
+                embedding_distance(search.query + i * d, search.gallery + j * d, d, search.metric);
+            if (search.query_logits != nullptr) {
+                value += static_cast<T>(search.attribute_weight) *
+                         predicted_distance(search.query_logits + i * search.attributes,
+                                            search.gallery_logits + j * search.attributes,
+                                            search.attributes, search.attribute_metric);
+            }
+            found[r] = {value, j};
+        }
+        std::sort(found.begin(), found.end(), [](const auto& a, const auto& b) {
+            const bool a_nan = std::isnan(a.first), b_nan = std::isnan(b.first);
+            if (a_nan || b_nan) return a_nan && b_nan ? a.second < b.second : a_nan;
+            return before(a.first, a.second, b.first, b.second);
+        });
+        for (int64_t r = 0; r < k; ++r) {
+            values[r] = found[r].first;
+            indices[r] = found[r].second;
+        }
+    });
+}
+
+#define FGSBIR_INSTANTIATE(T)                                                                \
+    template void topk_tile(const Search<T>&, const T*, const T*, int64_t, int64_t, int64_t, \
+                            int64_t, int);                                                   \
+    template void topk_end(const Search<T>&, int);
+FGSBIR_INSTANTIATE(float)
+FGSBIR_INSTANTIATE(double)
+#undef FGSBIR_INSTANTIATE
+
+}  // namespace fgsbir::cpu

@@ -1,0 +1,85 @@
+// A vector of 64 bytes: one register with AVX-512, two with AVX2, four with SSE or NEON.
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+
+#include "isa.h"
+
+namespace fgsbir::cpu {
+
+template <typename T>
+struct VecOf {
+    typedef T type __attribute__((vector_size(64)));
+};
+template <typename T>
+using Vec = typename VecOf<T>::type;
+
+template <typename T>
+constexpr int64_t kLanes = 64 / sizeof(T);
+
+template <typename T>
+FGSBIR_INLINE inline Vec<T> load(const T* from) {
+    Vec<T> v;
+    std::memcpy(&v, from, sizeof v);
+    return v;
+}
+
+template <typename T>
+FGSBIR_INLINE inline void store(T* to, Vec<T> v) {
+    std::memcpy(to, &v, sizeof v);
+}
+
+template <typename T>
+FGSBIR_INLINE inline T sum(Vec<T> v) {
+    T parts[kLanes<T>];
+    std::memcpy(parts, &v, sizeof v);
+    for (int64_t width = kLanes<T> / 2; width > 0; width /= 2) {
+        for (int64_t l = 0; l < width; ++l) parts[l] += parts[l + width];
+    }
+    return parts[0];
+}
+
+// sum_k f(k), where f gives a vector of kLanes terms at k, and tail(k) the single term at k.
+template <typename T, typename F, typename G>
+FGSBIR_INLINE inline T sum_over(int64_t n, const F& f, const G& tail) {
+    Vec<T> even = {}, odd = {};
+    int64_t k = 0;
+    for (; k + 2 * kLanes<T> <= n; k += 2 * kLanes<T>) {
+        even += f(k);
+        odd += f(k + kLanes<T>);
+    }
+    for (; k + kLanes<T> <= n; k += kLanes<T>) even += f(k);
+    T total = sum<T>(even + odd);
+    for (; k < n; ++k) total += tail(k);
+    return total;
+}
+
+template <typename T>
+FGSBIR_INLINE inline T squared_norm(const T* x, int64_t d) {
+    return sum_over<T>(
+        d,
+        [=](int64_t k) FGSBIR_INLINE {
+            const Vec<T> v = load(x + k);
+            return v * v;
+        },
+        [=](int64_t k) FGSBIR_INLINE { return x[k] * x[k]; });
+}
+
+// |x * x_scale - y * y_scale|^2, from the differences themselves.
+template <typename T>
+FGSBIR_INLINE inline T squared_difference(const T* x, const T* y, int64_t d, T x_scale = 1,
+                                          T y_scale = 1) {
+    return sum_over<T>(
+        d,
+        [=](int64_t k) FGSBIR_INLINE {
+            const Vec<T> v = load(x + k) * x_scale - load(y + k) * y_scale;
+            return v * v;
+        },
+        [=](int64_t k) FGSBIR_INLINE {
+            const T v = x[k] * x_scale - y[k] * y_scale;
+            return v * v;
+        });
+}
+
+}  // namespace fgsbir::cpu

@@ -1,0 +1,23 @@
+"""The kernels behind ``torch.ops.fgsbir``: one module per device type.
+
+Each has one function per operation in :data:`fgsbir_ext.ops.OPERATIONS`, with the arguments of its
+schema, already checked. It makes inputs dense, allocates the results with torch, launches, returns:
+no autograd, and on CUDA no host synchronisation.
+"""
+
+from __future__ import annotations
+
+from types import ModuleType
+
+from .. import _C
+from . import cpu
+
+
+def available() -> dict[str, ModuleType]:
+    """The backend of each device type that this build has kernels for."""
+    backends = {"cpu": cpu}
+    if hasattr(_C, "cuda"):
+        from . import cuda
+
+        backends["cuda"] = cuda
+    return backends

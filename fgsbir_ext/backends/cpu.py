@@ -1,0 +1,453 @@
+"""The CPU kernels: matrix products from torch's BLAS one tile at a time, the rest fused in C++.
+
+float32 and float64 are native; 16-bit inputs are computed in float32. Threads are torch's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import softplus
+
+from .. import _C
+
+_METRIC = _C.Metric.__members__
+_ATTRIBUTE_METRIC = _C.AttributeMetric.__members__
+_REDUCTION = _C.Reduction.__members__
+
+# A tile of products: at most 4 MiB in float32, and rows enough to keep the BLAS at full speed.
+_TILE_ROWS = 256
+_TILE_COLUMNS = 4096
+
+
+def pairwise_distance(x: Tensor, y: Tensor, metric: str) -> Tensor:
+    x, y = _computable(x), _computable(y)
+    n, m, d = len(x), len(y), x.shape[1]
+    x_norms, y_norms = _norms(x, metric), _norms(y, metric)
+    distance = torch.mm(x, y.T)
+    _kernel("pairwise_distance", x)(
+        distance.data_ptr(),
+        x.data_ptr(),
+        y.data_ptr(),
+        x_norms.data_ptr(),
+        y_norms.data_ptr(),
+        n,
+        m,
+        d,
+        _METRIC[metric],
+        torch.get_num_threads(),
+    )
+    return distance
+
+
+def pairwise_distance_backward(
+    grad: Tensor, distance: Tensor, x: Tensor, y: Tensor, metric: str
+) -> tuple[Tensor, Tensor]:
+    grad, distance = grad.contiguous(), distance.contiguous()
+    rows, columns = _computable(x), _computable(y)
+    kernel = _kernel("pairwise_distance_backward", rows)
+
+    def gradient(of: Tensor, to: Tensor, transposed: bool) -> Tensor:
+        out = torch.empty_like(of)
+        kernel(
+            grad.data_ptr(),
+            distance.data_ptr(),
+            of.data_ptr(),
+            to.data_ptr(),
+            out.data_ptr(),
+            len(of),
+            len(to),
+            of.shape[1],
+            _METRIC[metric],
+            transposed,
+            torch.get_num_threads(),
+        )
+        return out
+
+    return (
+        gradient(rows, columns, False).to(x.dtype),
+        gradient(columns, rows, True).to(y.dtype),
+    )
+
+
+def attribute_distance(a: Tensor, b: Tensor, weights: Tensor | None) -> Tensor:
+    attributes, _keep = _packed(("a", a), ("b", b), ("weights", weights))
+    distance = torch.empty(len(a), len(b), dtype=torch.float32)
+    _C.cpu.attribute_distance(attributes, distance.data_ptr(), torch.get_num_threads())
+    return distance
+
+
+def mine_batch_hard(
+    sketch: Tensor,
+    photo: Tensor,
+    sketch_labels: Tensor | None,
+    photo_labels: Tensor | None,
+    sketch_attributes: Tensor | None,
+    photo_attributes: Tensor | None,
+    attribute_weights: Tensor | None,
+    metric: str,
+    attribute_guidance: float,
+    exclude_self: bool,
+) -> tuple[Tensor, Tensor]:
+    sketch, photo = _computable(sketch), _computable(photo)
+    n, m = len(sketch), len(photo)
+    sketch_norms, photo_norms = _norms(sketch, metric), _norms(photo, metric)
+    state = sketch.new_empty(3, n)
+    positive, negative = (torch.empty(n, dtype=torch.int64) for _ in range(2))
+
+    order = begin = end = None
+    if sketch_labels is not None and photo_labels is not None:
+        sketch_labels, photo_labels = sketch_labels.contiguous(), photo_labels.contiguous()
+        order = torch.empty(m, dtype=torch.int64)
+        begin, end = torch.empty(2, n, dtype=torch.int64)
+        _C.cpu.group_by_label(
+            sketch_labels.data_ptr(),
+            photo_labels.data_ptr(),
+            order.data_ptr(),
+            begin.data_ptr(),
+            end.data_ptr(),
+            n,
+            m,
+        )
+
+    attributes, _keep = _C.cpu.Attributes(), None
+    if sketch_attributes is not None and photo_attributes is not None:
+        attributes, _keep = _packed(
+            ("sketch_attributes", sketch_attributes),
+            ("photo_attributes", photo_attributes),
+            ("attribute_weights", attribute_weights),
+        )
+
+    mining = _kernel("Mining", sketch)(
+        sketch_norms.data_ptr(),
+        photo_norms.data_ptr(),
+        order is None,
+        _address(order),
+        _address(begin),
+        _address(end),
+        attributes,
+        attribute_guidance,
+        exclude_self,
+        _METRIC[metric],
+        n,
+        m,
+        *(row.data_ptr() for row in state),
+        positive.data_ptr(),
+        negative.data_ptr(),
+    )
+    mining.begin()
+    for row, rows, column, columns, products in _tiles(sketch, photo):
+        mining.tile(products.data_ptr(), row, rows, column, columns, torch.get_num_threads())
+    mining.end()
+    return positive, negative
+
+
+def attribute_triplet_loss(
+    sketch: Tensor,
+    photo: Tensor,
+    sketch_logits: Tensor | None,
+    photo_logits: Tensor | None,
+    sketch_attributes: Tensor | None,
+    photo_attributes: Tensor | None,
+    sketch_labels: Tensor | None,
+    photo_labels: Tensor | None,
+    attribute_weights: Tensor | None,
+    attribute_guidance: float,
+    *options: Any,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+    metric, reduction = options[0], options[-1]
+    sketch, photo = _computable(sketch), _computable(photo)
+    positive, negative = mine_batch_hard(
+        sketch,
+        photo,
+        sketch_labels,
+        photo_labels,
+        sketch_attributes,
+        photo_attributes,
+        attribute_weights,
+        metric,
+        attribute_guidance,
+        False,
+    )
+    inputs, _keep = _loss_inputs(
+        sketch,
+        photo,
+        sketch_logits,
+        photo_logits,
+        sketch_attributes,
+        photo_attributes,
+        positive,
+        negative,
+    )
+    n = len(sketch)
+    per_anchor = (n,) if reduction == "none" else ()
+    total, parts = sketch.new_empty(per_anchor), sketch.new_empty((5, *per_anchor))
+    distances, scale = sketch.new_empty(4, n), sketch.new_empty(())
+    _kernel("attribute_triplet_loss", sketch)(
+        inputs,
+        _loss_options(*options),
+        total.data_ptr(),
+        parts.data_ptr(),
+        distances.data_ptr(),
+        scale.data_ptr(),
+        torch.get_num_threads(),
+    )
+    return total, parts, positive, negative, distances, scale
+
+
+def attribute_triplet_loss_backward(
+    grad_total: Tensor | None,
+    grad_parts: Tensor | None,
+    sketch: Tensor,
+    photo: Tensor,
+    sketch_logits: Tensor | None,
+    photo_logits: Tensor | None,
+    sketch_attributes: Tensor | None,
+    photo_attributes: Tensor | None,
+    positive: Tensor,
+    negative: Tensor,
+    distances: Tensor,
+    scale: Tensor,
+    *options: Any,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    inputs, keep = _loss_inputs(
+        sketch,
+        photo,
+        sketch_logits,
+        photo_logits,
+        sketch_attributes,
+        photo_attributes,
+        positive,
+        negative,
+    )
+    grad_total = None if grad_total is None else grad_total.contiguous()
+    grad_parts = None if grad_parts is None else grad_parts.contiguous()
+    grads = [sketch.new_empty(0) if x is None else torch.empty_like(x) for x in keep[:4]]
+    _kernel("attribute_triplet_loss_backward", grads[0])(
+        inputs,
+        _loss_options(*options),
+        _address(grad_total),
+        _address(grad_parts),
+        distances.data_ptr(),
+        scale.data_ptr(),
+        *(grad.data_ptr() for grad in grads),
+        torch.get_num_threads(),
+    )
+    of_sketch, of_photo, of_sketch_logits, of_photo_logits = (g.to(sketch.dtype) for g in grads)
+    return of_sketch, of_photo, of_sketch_logits, of_photo_logits
+
+
+def topk(
+    query: Tensor,
+    gallery: Tensor,
+    k: int,
+    query_logits: Tensor | None,
+    gallery_logits: Tensor | None,
+    attribute_weight: float,
+    metric: str,
+    attribute_metric: str,
+) -> tuple[Tensor, Tensor]:
+    query, gallery = _computable(query), _computable(gallery)
+    n, m = len(query), len(gallery)
+    values, indices = query.new_empty(n, k), torch.empty(n, k, dtype=torch.int64)
+    if n == 0 or k == 0:
+        return values, indices
+    query_norms, gallery_norms = _norms(query, metric), _norms(gallery, metric)
+
+    query_bias = gallery_bias = predicted = None
+    if query_logits is not None and gallery_logits is not None and attribute_weight > 0:
+        query_logits, gallery_logits = _computable(query_logits), _computable(gallery_logits)
+        predicted, query_bias, gallery_bias = _prediction_product(
+            query_logits, gallery_logits, attribute_metric
+        )
+    else:
+        query_logits = gallery_logits = None
+
+    search = _kernel("Search", query)(
+        query.data_ptr(),
+        gallery.data_ptr(),
+        query_norms.data_ptr(),
+        gallery_norms.data_ptr(),
+        _address(query_logits),
+        _address(gallery_logits),
+        _address(query_bias),
+        _address(gallery_bias),
+        attribute_weight,
+        _METRIC[metric],
+        _ATTRIBUTE_METRIC[attribute_metric],
+        n,
+        m,
+        query.shape[1],
+        0 if query_logits is None else query_logits.shape[1],
+        k,
+        values.data_ptr(),
+        indices.data_ptr(),
+    )
+    for row, rows, column, columns, products in _tiles(query, gallery):
+        logit_products = None
+        if predicted is not None:
+            a, b = predicted
+            logit_products = torch.mm(a[row : row + rows], b[column : column + columns].T)
+        search.tile(
+            products.data_ptr(),
+            _address(logit_products),
+            row,
+            rows,
+            column,
+            columns,
+            torch.get_num_threads(),
+        )
+    search.end(torch.get_num_threads())
+    return values, indices
+
+
+def _kernel(name: str, like: Tensor) -> Any:
+    """The instance of a kernel or kernel state for the type of a tensor."""
+    return getattr(_C.cpu, f"{name}_{'float64' if like.dtype == torch.float64 else 'float32'}")
+
+
+def _computable(x: Tensor) -> Tensor:
+    """Dense, and in a type that the kernels compute in."""
+    return (x if x.dtype == torch.float64 else x.float()).contiguous()
+
+
+def _address(x: Tensor | None) -> int:
+    return 0 if x is None else x.data_ptr()
+
+
+def _norms(x: Tensor, metric: str) -> Tensor:
+    """What distances of a metric need beside products: squared norms, or inverse norms: (N,)."""
+    out = x.new_empty(len(x))
+    name = "inverse_norms" if metric == "cosine" else "squared_norms"
+    _kernel(name, x)(x.data_ptr(), out.data_ptr(), len(x), x.shape[1], torch.get_num_threads())
+    return out
+
+
+def _prediction_product(
+    query_logits: Tensor, gallery_logits: Tensor, metric: str
+) -> tuple[tuple[Tensor, Tensor], Tensor, Tensor]:
+    """The operands whose product gives D, and the biases of rows and columns; see csrc/ops.h."""
+    a = query_logits.sigmoid()
+    if metric == "cross_entropy":
+        k = max(a.shape[1], 1)
+        return (a, gallery_logits), a.new_zeros(len(a)), softplus(gallery_logits).sum(1) / k
+    b = gallery_logits.sigmoid()
+    return (a, b), a.square().sum(1), b.square().sum(1)
+
+
+def _tiles(x: Tensor, y: Tensor) -> Iterator[tuple[int, int, int, int, Tensor]]:
+    """The products of all rows of x (N, D) with all rows of y (M, D), one tile at a time.
+
+    Yields (row, rows, column, columns, products); the products are overwritten by the next tile.
+    """
+    n, m = len(x), len(y)
+    buffer = x.new_empty(min(n, _TILE_ROWS) * min(m, _TILE_COLUMNS))
+    for row in range(0, n, _TILE_ROWS):
+        rows = min(_TILE_ROWS, n - row)
+        for column in range(0, m, _TILE_COLUMNS):
+            columns = min(_TILE_COLUMNS, m - column)
+            products = buffer[: rows * columns].view(rows, columns)
+            torch.mm(x[row : row + rows], y[column : column + columns].T, out=products)
+            yield row, rows, column, columns, products
+
+
+def _packed(
+    a: tuple[str, Tensor], b: tuple[str, Tensor], weights: tuple[str, Tensor | None]
+) -> tuple[Any, tuple[Tensor | None, ...]]:
+    """Attributes as bits, and the tensors that must live as long as they do."""
+    codes_a, codes_b = _codes(*a), _codes(*b)
+    dense_weights = _dense_weights(*weights)
+    n, m, k = len(a[1]), len(b[1]), a[1].shape[1]
+    attributes = _C.cpu.Attributes(
+        codes_a.data_ptr(), codes_b.data_ptr(), _address(dense_weights), n, m, k
+    )
+    return attributes, (codes_a, codes_b, dense_weights)
+
+
+def _codes(name: str, attributes: Tensor) -> Tensor:
+    n, k = attributes.shape
+    codes = torch.empty(2, _C.cpu.attribute_words(k), n, dtype=torch.int32)
+    dense = _annotation(attributes)
+    invalid = (
+        _C.cpu.pack_attributes_int8 if dense.dtype == torch.int8 else _C.cpu.pack_attributes_float32
+    )(dense.data_ptr(), codes.data_ptr(), n, k)
+    if invalid >= 0:
+        row, column = divmod(invalid, k)
+        raise ValueError(
+            f"{name} must hold only 1 (yes), 0 (no) and -1 (unknown), "
+            f"got {dense[row, column].item():g} at [{row}, {column}]"
+        )
+    return codes
+
+
+def _annotation(attributes: Tensor) -> Tensor:
+    """Dense int8 or float32, whatever type attributes came in."""
+    if attributes.dtype == torch.bool:
+        return attributes.contiguous().view(torch.int8)
+    if attributes.dtype == torch.int8:
+        return attributes.contiguous()
+    return attributes.float().contiguous()
+
+
+def _dense_weights(name: str, weights: Tensor | None) -> Tensor | None:
+    if weights is None:
+        return None
+    dense = weights.double().contiguous()
+    if not bool(((dense >= 0) & dense.isfinite()).all()):
+        raise ValueError(f"{name} must be finite and not negative, got {weights.tolist()}")
+    if len(dense) > 0 and not bool(dense.any()):
+        raise ValueError(f"{name} must not all be 0")
+    return dense
+
+
+def _loss_options(
+    metric: str,
+    attribute_metric: str,
+    margin: float | None,
+    attribute_margin: float | None,
+    lambdas: list[float],
+    reduction: str,
+) -> Any:
+    return _C.LossOptions(
+        _METRIC[metric],
+        _ATTRIBUTE_METRIC[attribute_metric],
+        margin,
+        attribute_margin,
+        lambdas,
+        _REDUCTION[reduction],
+    )
+
+
+def _loss_inputs(
+    sketch: Tensor,
+    photo: Tensor,
+    sketch_logits: Tensor | None,
+    photo_logits: Tensor | None,
+    sketch_attributes: Tensor | None,
+    photo_attributes: Tensor | None,
+    positive: Tensor,
+    negative: Tensor,
+) -> tuple[Any, tuple[Tensor | None, ...]]:
+    """The inputs of the loss kernels, and the dense tensors that they point into."""
+    has_logits = sketch_logits is not None
+    floats = (sketch, photo, sketch_logits, photo_logits)
+    dense = [None if x is None else _computable(x) for x in floats]
+    annotations = [
+        x.to(torch.int8).contiguous() if has_logits and x is not None else None
+        for x in (sketch_attributes, photo_attributes)
+    ]
+    inputs = _kernel("LossInputs", sketch)(
+        has_logits,
+        *(_address(x) for x in dense),
+        *(_address(x) for x in annotations),
+        positive.data_ptr(),
+        negative.data_ptr(),
+        len(sketch),
+        len(photo),
+        sketch.shape[1],
+        0 if sketch_logits is None else sketch_logits.shape[1],
+    )
+    return inputs, (*dense, *annotations)

@@ -1,0 +1,41 @@
+"""What this build of the kernels is."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from . import _C
+
+
+class BuildInfo(NamedTuple):
+    """How the kernels were built.
+
+    Attributes:
+        version: Of the package.
+        compiler: Of the C++ kernels.
+        cuda: Whether CUDA kernels are built in.
+        cuda_architectures: What they were built for, as CMake names it; empty without.
+        cuda_toolkit: Version of the CUDA compiler, "13.0.88"; None without.
+        cuda_driver: Highest CUDA version of this machine's driver, "13.0"; None without a driver.
+    """
+
+    version: str
+    compiler: str
+    cuda: bool
+    cuda_architectures: tuple[str, ...]
+    cuda_toolkit: str | None
+    cuda_driver: str | None
+
+
+def build_info() -> BuildInfo:
+    """Version, whether CUDA kernels are built in, architectures, toolkit and driver versions."""
+    cuda = hasattr(_C, "cuda")
+    driver = _C.cuda.driver_version() if cuda else 0
+    return BuildInfo(
+        version=_C.version,
+        compiler=_C.compiler,
+        cuda=cuda,
+        cuda_architectures=tuple(filter(None, _C.cuda_architectures.split(";"))),
+        cuda_toolkit=_C.cuda_toolkit or None,
+        cuda_driver=f"{driver // 1000}.{driver % 1000 // 10}" if driver else None,
+    )

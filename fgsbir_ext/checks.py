@@ -1,0 +1,205 @@
+"""What bad input gets: an error that names the argument, what was expected and what came.
+
+Everything here looks at shapes, types, devices and options only, never at values on a device, so it
+costs no synchronisation and works on tensors without data (under torch.compile). Values of CPU
+tensors are checked where the kernels read them; on CUDA only after ``set_debug_checks(True)``.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Sequence
+from typing import Any, get_args
+
+import torch
+from torch import Tensor
+
+_FLOATS = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
+_INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
+
+_debug = os.environ.get("FGSBIR_DEBUG", "") not in ("", "0")
+
+
+def set_debug_checks(enabled: bool) -> None:
+    """Check values on CUDA too, at the price of a synchronisation at every call.
+
+    Off at start, unless the environment has ``FGSBIR_DEBUG=1``.
+    """
+    global _debug
+    _debug = enabled
+
+
+# --- Tensors ----------------------------------------------------------------------------------
+
+
+def tensor(name: str, value: Any) -> Tensor:
+    """A tensor as it is; any other array that speaks DLPack without a copy."""
+    if isinstance(value, Tensor):
+        return value
+    if not hasattr(value, "__dlpack__"):
+        raise TypeError(
+            f"{name} must be a torch.Tensor or an array with __dlpack__ (CuPy, NumPy, JAX), "
+            f"got {type(value).__name__}"
+        )
+    try:
+        return torch.from_dlpack(value)
+    except (BufferError, RuntimeError, TypeError) as error:
+        raise TypeError(f"{name} cannot be taken over through DLPack: {error}") from error
+
+
+def matrix(name: str, value: Any, shape: str) -> Tensor:
+    """A floating-point tensor of rank 2; ``shape`` is what the message calls it."""
+    x = tensor(name, value)
+    if x.ndim != 2:
+        raise ValueError(f"{name} must have shape {shape}, got {tuple(x.shape)}")
+    if x.dtype not in _FLOATS:
+        raise TypeError(
+            f"{name} must be float32, float64, float16 or bfloat16, got {_type_name(x)}"
+        )
+    return x
+
+
+def attributes(name: str, value: Any, shape: str) -> Tensor:
+    """An annotation of rank 2: bool, integer or floating."""
+    x = tensor(name, value)
+    if x.ndim != 2:
+        raise ValueError(f"{name} must have shape {shape}, got {tuple(x.shape)}")
+    if x.dtype not in (*_FLOATS, *_INTEGERS, torch.bool):
+        raise TypeError(f"{name} must be int8, bool or floating, got {_type_name(x)}")
+    if _debug and x.device.type != "cpu":
+        valid = (x == 1) | (x == 0) | (x == -1)
+        if not bool(valid.all()):
+            raise ValueError(
+                f"{name} must hold only 1 (yes), 0 (no) and -1 (unknown), "
+                f"got {x[~valid][0].item():g}"
+            )
+    return x
+
+
+def labels(name: str, value: Any, count_name: str, count: int) -> Tensor:
+    """Instance ids (count,) as int64."""
+    x = tensor(name, value)
+    if x.dtype not in _INTEGERS:
+        raise TypeError(f"{name} must be int64 instance ids, got {_type_name(x)}")
+    if x.ndim != 1 or x.shape[0] != count:
+        raise ValueError(
+            f"{name} must have shape ({count_name},) = ({count},), got {tuple(x.shape)}"
+        )
+    return x.long()
+
+
+def weights(name: str, value: Any, count: int, device: torch.device) -> Tensor | None:
+    """One weight for each of K attributes, from a tensor, an array or numbers."""
+    if value is None:
+        return None
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        x = torch.tensor([number(name, w) for w in value], dtype=torch.float64, device=device)
+    else:
+        x = tensor(name, value)
+    if x.dtype not in (*_FLOATS, *_INTEGERS):
+        raise TypeError(f"{name} must be floating, got {_type_name(x)}")
+    if x.ndim != 1 or x.shape[0] != count:
+        raise ValueError(f"{name} must have shape (K,) = ({count},), got {tuple(x.shape)}")
+    if _debug and x.device.type != "cpu" and not bool(((x >= 0) & x.isfinite()).all()):
+        raise ValueError(f"{name} must be finite and not negative, got {x.tolist()}")
+    return x
+
+
+def same_device(**tensors: Tensor | None) -> None:
+    """All on one device, and one that has kernels here."""
+    given = {name: x for name, x in tensors.items() if x is not None}
+    first_name, first = next(iter(given.items()))
+    for name, x in given.items():
+        if x.device != first.device:
+            raise ValueError(
+                f"{name} must be on the device of {first_name}, {first.device}, got {x.device}"
+            )
+    dispatched = torch._C._dispatch_has_kernel_for_dispatch_key(
+        "fgsbir::mine_batch_hard", {"cpu": "CPU", "cuda": "CUDA"}.get(first.device.type, "Meta")
+    )
+    if not dispatched:
+        raise ValueError(
+            f"{first_name} is on {first.device}, for which this build of fgsbir_ext has no "
+            f"kernels (see fgsbir_ext.build_info()); fgsbir_ext.reference runs on any device"
+        )
+
+
+def same_type(**tensors: Tensor | None) -> list[Tensor | None]:
+    """All of one floating type. Under autocast the widest is taken instead of an error."""
+    given = {name: x for name, x in tensors.items() if x is not None}
+    first_name, first = next(iter(given.items()))
+    if all(x.dtype == first.dtype for x in given.values()):
+        return list(tensors.values())
+    if torch.is_autocast_enabled(first.device.type):
+        widest = first.dtype
+        for x in given.values():
+            widest = torch.promote_types(widest, x.dtype)
+        return [None if x is None else x.to(widest) for x in tensors.values()]
+    name, x = next((n, x) for n, x in given.items() if x.dtype != first.dtype)
+    raise TypeError(
+        f"{name} must have the type of {first_name}, {_type_name(first)}, got {_type_name(x)}"
+    )
+
+
+def same_size(axis: str, dim: int, **tensors: Tensor | None) -> int:
+    """All of one size along a dimension, which messages call ``axis``; returns it."""
+    given = {name: x for name, x in tensors.items() if x is not None}
+    first_name, first = next(iter(given.items()))
+    for name, x in given.items():
+        if x.shape[dim] != first.shape[dim]:
+            raise ValueError(
+                f"{name} must have {axis} = {first.shape[dim]} in dimension {dim} like "
+                f"{first_name}, got {tuple(x.shape)}"
+            )
+    return first.shape[dim]
+
+
+def together(**values: Any) -> bool:
+    """Whether all are given; an error unless it is all or none."""
+    missing = [name for name, value in values.items() if value is None]
+    if missing and len(missing) < len(values):
+        given = [name for name in values if name not in missing]
+        raise ValueError(f"{' and '.join(given)} must come with {' and '.join(missing)}, got None")
+    return not missing
+
+
+# --- Options ----------------------------------------------------------------------------------
+
+
+def choice(name: str, value: Any, options: Any) -> None:
+    """One of the strings of a Literal type."""
+    names = get_args(options)
+    if not isinstance(value, str) or value not in names:
+        raise ValueError(f"{name} must be one of {', '.join(map(repr, names))}, got {value!r}")
+
+
+def number(name: str, value: Any, *, infinite: bool = False) -> float:
+    """A number that is not negative, and finite unless ``infinite`` is allowed."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"{name} must be a number, got {type(value).__name__}")
+    if math.isnan(value) or value < 0 or (math.isinf(value) and not infinite):
+        expected = "not be negative" if infinite else "be finite and not negative"
+        raise ValueError(f"{name} must {expected}, got {value}")
+    return float(value)
+
+
+def margin(name: str, value: Any) -> float | None:
+    """A margin, None for the soft one."""
+    if isinstance(value, str):
+        if value != "soft":
+            raise ValueError(f"{name} must be a number or 'soft', got {value!r}")
+        return None
+    return number(name, value)
+
+
+def count(name: str, value: Any, limit: int, limit_name: str) -> None:
+    """An integer in [0, limit]."""
+    if isinstance(value, bool) or not isinstance(value, int | torch.SymInt):
+        raise TypeError(f"{name} must be an integer, got {type(value).__name__}")
+    if value < 0 or value > limit:
+        raise ValueError(f"{name} must be in [0, {limit_name}] = [0, {limit}], got {value}")
+
+
+def _type_name(x: Tensor) -> str:
+    return str(x.dtype).removeprefix("torch.")

@@ -1,0 +1,101 @@
+"""The loss as a module."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from . import checks
+from .functional import attribute_triplet_loss
+from .types import AttributeMetric, Margin, Metric, Reduction
+
+
+class AttributeTripletLoss(nn.Module):
+    """:func:`fgsbir_ext.attribute_triplet_loss` with its options fixed.
+
+    ``loss(sketch, photo, sketch_logits, photo_logits, sketch_attributes, photo_attributes,
+    sketch_labels, photo_labels)``; everything after ``photo`` is optional, as in the function.
+
+    Raises:
+        TypeError, ValueError: A bad option, at construction; bad tensors, when called.
+    """
+
+    attribute_weights: Tensor | None
+
+    def __init__(
+        self,
+        *,
+        margin: Margin = 0.3,
+        attribute_margin: Margin = 0.3,
+        metric: Metric = "sqeuclidean",
+        attribute_metric: AttributeMetric = "sqeuclidean",
+        lambda_a: float = 1.0,
+        lambda_s: float = 1.0,
+        lambda_pos: float = 1.0,
+        lambda_neg: float = 1.0,
+        attribute_guidance: float = 0.0,
+        attribute_weights: Tensor | Sequence[float] | None = None,
+        reduction: Reduction = "mean",
+        return_parts: bool = False,
+    ) -> None:
+        super().__init__()
+        checks.margin("margin", margin)
+        checks.margin("attribute_margin", attribute_margin)
+        checks.choice("metric", metric, Metric)
+        checks.choice("attribute_metric", attribute_metric, AttributeMetric)
+        checks.choice("reduction", reduction, Reduction)
+        checks.number("attribute_guidance", attribute_guidance, infinite=True)
+        weights_of_terms = {
+            "lambda_a": lambda_a,
+            "lambda_s": lambda_s,
+            "lambda_pos": lambda_pos,
+            "lambda_neg": lambda_neg,
+        }
+        for name, value in weights_of_terms.items():
+            checks.number(name, value)
+        if attribute_weights is not None:
+            count = len(attribute_weights)
+            attribute_weights = checks.weights(
+                "attribute_weights", attribute_weights, count, torch.device("cpu")
+            )
+        self.register_buffer("attribute_weights", attribute_weights, persistent=False)
+        self.options: dict[str, Any] = {
+            "margin": margin,
+            "attribute_margin": attribute_margin,
+            "metric": metric,
+            "attribute_metric": attribute_metric,
+            **weights_of_terms,
+            "attribute_guidance": attribute_guidance,
+            "reduction": reduction,
+            "return_parts": return_parts,
+        }
+
+    def forward(
+        self,
+        sketch: Any,
+        photo: Any,
+        sketch_logits: Any = None,
+        photo_logits: Any = None,
+        sketch_attributes: Any = None,
+        photo_attributes: Any = None,
+        sketch_labels: Any = None,
+        photo_labels: Any = None,
+    ) -> Any:
+        return attribute_triplet_loss(
+            sketch,
+            photo,
+            sketch_logits,
+            photo_logits,
+            sketch_attributes,
+            photo_attributes,
+            sketch_labels,
+            photo_labels,
+            attribute_weights=self.attribute_weights,
+            **self.options,
+        )
+
+    def extra_repr(self) -> str:
+        return ", ".join(f"{name}={value!r}" for name, value in self.options.items())

@@ -1,0 +1,79 @@
+"""Batch-hard mining with the call of pytorch-metric-learning's miners."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from . import checks
+from .functional import mine_batch_hard, mine_within
+from .types import Metric
+
+
+class BatchHardMiner(nn.Module):
+    """Hardest positive and negative of each embedding: indices (anchor, positive, negative).
+
+    A drop-in for ``pytorch_metric_learning.miners.BatchHardMiner``: hand the result to any of that
+    library's tuple losses. Called with (embeddings, labels) it mines within one set, where an item
+    is never its own positive; with (embeddings, labels, ref_emb, ref_labels) the positives and
+    negatives are rows of ``ref_emb``. Anchors without a positive or a negative are left out.
+
+    Args:
+        metric: ``"sqeuclidean"``, ``"euclidean"`` or ``"cosine"``, over embeddings as they are
+            (pytorch-metric-learning normalises them first: ``"cosine"`` ranks the same).
+        attribute_guidance: beta >= 0, how much shared attributes make a negative harder.
+        attribute_weights: (K,) weights of the attributes.
+    """
+
+    attribute_weights: Tensor | None
+
+    def __init__(
+        self,
+        *,
+        metric: Metric = "sqeuclidean",
+        attribute_guidance: float = 0.0,
+        attribute_weights: Tensor | Sequence[float] | None = None,
+    ) -> None:
+        super().__init__()
+        checks.choice("metric", metric, Metric)
+        checks.number("attribute_guidance", attribute_guidance, infinite=True)
+        if attribute_weights is not None:
+            attribute_weights = checks.weights(
+                "attribute_weights", attribute_weights, len(attribute_weights), torch.device("cpu")
+            )
+        self.metric = metric
+        self.attribute_guidance = attribute_guidance
+        self.register_buffer("attribute_weights", attribute_weights, persistent=False)
+
+    def forward(
+        self,
+        embeddings: Any,
+        labels: Any,
+        ref_emb: Any = None,
+        ref_labels: Any = None,
+        *,
+        attributes: Any = None,
+        ref_attributes: Any = None,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Mine. embeddings (N, D), labels (N,), ref_emb (M, D), ref_labels (M,), attributes (., K).
+
+        Returns:
+            Three int64 tensors of one length, the number of valid anchors.
+        """
+        options: dict[str, Any] = {
+            "metric": self.metric,
+            "attribute_guidance": self.attribute_guidance,
+            "attribute_weights": self.attribute_weights,
+        }
+        if ref_emb is None and ref_labels is None:
+            triplets = mine_within(embeddings, labels, attributes, **options)
+        else:
+            checks.together(ref_emb=ref_emb, ref_labels=ref_labels)
+            triplets = mine_batch_hard(
+                embeddings, ref_emb, labels, ref_labels, attributes, ref_attributes, **options
+            )
+        anchor = triplets.valid.nonzero().squeeze(1)
+        return anchor, triplets.positive[anchor], triplets.negative[anchor]

@@ -1,0 +1,295 @@
+"""The definition of correct: every operation in plain PyTorch, one formula after the other.
+
+Follows Song et al., "Deep Multi-task Attribute-driven Ranking for Fine-grained Sketch-based Image
+Retrieval" (BMVC 2016); "Eq. 1" below is its loss. Differentiable by autograd, for any device and
+floating type (16-bit inputs are computed in float32), and never fast: mining holds (N, M) matrices.
+Arguments are those of the functions of the same name in :mod:`fgsbir_ext`, which also check them.
+
+Symbols: N sketches, M photos, D embedding dimensions, K attributes.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn.functional import binary_cross_entropy_with_logits, logsigmoid, relu
+
+from .types import AttributeMetric, LossParts, Margin, Metric, Reduction, Triplets
+
+# --- Distances --------------------------------------------------------------------------------
+
+
+def pairwise_distance(x: Tensor, y: Tensor, *, metric: Metric = "sqeuclidean") -> Tensor:
+    """d(i, j) of every row of x (N, D) to every row of y (M, D): (N, M)."""
+    x, y = _computable(x), _computable(y)
+    if metric == "cosine":
+        x_norm, y_norm = _norm(x), _norm(y)
+        half_square = _cdist(_unit(x, x_norm), _unit(y, y_norm)).square() / 2
+        return torch.where((x_norm == 0) | (y_norm == 0).mT, 1, half_square)
+    return _cdist(x, y).square() if metric == "sqeuclidean" else _cdist(x, y)
+
+
+def rowwise_distance(x: Tensor, y: Tensor, *, metric: Metric = "sqeuclidean") -> Tensor:
+    """d(i, i) of two sets of paired rows (N, D), as sums of squared differences: (N,)."""
+    x, y = _computable(x), _computable(y)
+    if metric == "cosine":
+        x_norm, y_norm = _norm(x), _norm(y)
+        half_square = (_unit(x, x_norm) - _unit(y, y_norm)).square().sum(-1) / 2
+        return torch.where(((x_norm == 0) | (y_norm == 0)).squeeze(-1), 1, half_square)
+    squared = (x - y).square().sum(-1)
+    return squared if metric == "sqeuclidean" else _sqrt(squared)
+
+
+def attribute_distance(a: Tensor, b: Tensor, *, weights: Tensor | None = None) -> Tensor:
+    """h(i, j): the weighted share of attributes known to both rows in which they differ.
+
+    a (N, K) and b (M, K) hold 1 yes, 0 no, -1 unknown; weights (K,). Returns (N, M) float32.
+    """
+    return _attribute_distance(a, b, weights).float()
+
+
+def predicted_attribute_distance(
+    sketch_logits: Tensor, photo_logits: Tensor, *, metric: AttributeMetric = "sqeuclidean"
+) -> Tensor:
+    """D: distance of predicted attribute probabilities along the last axis, broadcasting.
+
+    ``cross_entropy`` is -mean_k [a log b + (1 - a) log(1 - b)], a of the sketch, b of the photo.
+    """
+    sketch_logits, photo_logits = _computable(sketch_logits), _computable(photo_logits)
+    a, b = sketch_logits.sigmoid(), photo_logits.sigmoid()
+    if metric == "cross_entropy":
+        log_b, log_not_b = logsigmoid(photo_logits), logsigmoid(-photo_logits)
+        return -(a * log_b + (1 - a) * log_not_b).sum(-1) / max(a.shape[-1], 1)
+    squared = (a - b).square().sum(-1)
+    return squared if metric == "sqeuclidean" else _sqrt(squared)
+
+
+# --- Triplets ---------------------------------------------------------------------------------
+
+
+@torch.no_grad()
+def mine_batch_hard(
+    sketch: Tensor,
+    photo: Tensor,
+    sketch_labels: Tensor | None = None,
+    photo_labels: Tensor | None = None,
+    sketch_attributes: Tensor | None = None,
+    photo_attributes: Tensor | None = None,
+    *,
+    attribute_guidance: float = 0.0,
+    attribute_weights: Tensor | None = None,
+    metric: Metric = "sqeuclidean",
+    exclude_self: bool = False,
+) -> Triplets:
+    """The farthest positive and the nearest negative, by d + beta h, of each sketch.
+
+    ``exclude_self`` is for mining within one set: row i is then no positive of row i.
+    """
+    n, m = len(sketch), len(photo)
+    if sketch_labels is None or photo_labels is None:
+        sketch_labels = photo_labels = torch.arange(n, device=sketch.device)
+    same = sketch_labels[:, None] == photo_labels[None, :]
+    different = ~same
+    if exclude_self:
+        same = same & ~torch.eye(n, m, dtype=torch.bool, device=same.device)
+
+    d = pairwise_distance(sketch, photo, metric=metric)
+    if sketch_attributes is None or photo_attributes is None or attribute_guidance == 0:
+        score, candidates = d, different
+    else:
+        h = _attribute_distance(sketch_attributes, photo_attributes, attribute_weights).to(d.dtype)
+        if math.isinf(attribute_guidance):  # attributes first, embedding distance second
+            closest = different & (_first_smallest(h, different, mark=True) | d.isnan())
+            score, candidates = d, closest
+        else:
+            score, candidates = d + attribute_guidance * h, different
+
+    positive = _first_smallest(-d, same)
+    negative = _first_smallest(score, candidates)
+    valid = (positive >= 0) & (negative >= 0)
+    return Triplets(positive.where(valid, -1), negative.where(valid, -1), valid)
+
+
+# --- The loss, Eq. 1 --------------------------------------------------------------------------
+
+
+def attribute_triplet_loss(
+    sketch: Tensor,
+    photo: Tensor,
+    sketch_logits: Tensor | None = None,
+    photo_logits: Tensor | None = None,
+    sketch_attributes: Tensor | None = None,
+    photo_attributes: Tensor | None = None,
+    sketch_labels: Tensor | None = None,
+    photo_labels: Tensor | None = None,
+    *,
+    margin: Margin = 0.3,
+    attribute_margin: Margin = 0.3,
+    metric: Metric = "sqeuclidean",
+    attribute_metric: AttributeMetric = "sqeuclidean",
+    lambda_a: float = 1.0,
+    lambda_s: float = 1.0,
+    lambda_pos: float = 1.0,
+    lambda_neg: float = 1.0,
+    attribute_guidance: float = 0.0,
+    attribute_weights: Tensor | None = None,
+    reduction: Reduction = "mean",
+    return_parts: bool = False,
+) -> Tensor | LossParts:
+    """Eq. 1 over the triplets that :func:`mine_batch_hard` chooses."""
+    triplets = mine_batch_hard(
+        sketch,
+        photo,
+        sketch_labels,
+        photo_labels,
+        sketch_attributes,
+        photo_attributes,
+        attribute_guidance=attribute_guidance,
+        attribute_weights=attribute_weights,
+        metric=metric,
+    )
+    anchor = triplets.valid.nonzero().squeeze(1)
+    pos, neg = triplets.positive[anchor], triplets.negative[anchor]
+    s, p_pos, p_neg = sketch[anchor], photo[pos], photo[neg]
+
+    # L_theta = [margin + d(s, p+) - d(s, p-)]_+
+    l_theta = _hinge(
+        margin,
+        rowwise_distance(s, p_pos, metric=metric) - rowwise_distance(s, p_neg, metric=metric),
+    )
+
+    if (
+        sketch_logits is not None
+        and photo_logits is not None
+        and sketch_attributes is not None
+        and photo_attributes is not None
+    ):
+        a_s, a_pos, a_neg = sketch_logits[anchor], photo_logits[pos], photo_logits[neg]
+
+        # L_a = [margin + D(s, p+) - D(s, p-)]_+
+        l_a = _hinge(
+            attribute_margin,
+            predicted_attribute_distance(a_s, a_pos, metric=attribute_metric)
+            - predicted_attribute_distance(a_s, a_neg, metric=attribute_metric),
+        )
+
+        # L_p of sketch, positive and negative
+        l_s = _prediction_loss(a_s, sketch_attributes[anchor])
+        l_pos = _prediction_loss(a_pos, photo_attributes[pos])
+        l_neg = _prediction_loss(a_neg, photo_attributes[neg])
+    else:
+        l_a = l_s = l_pos = l_neg = torch.zeros_like(l_theta)
+
+    total = l_theta + lambda_a * l_a + lambda_s * l_s + lambda_pos * l_pos + lambda_neg * l_neg
+
+    def reduced(term: Tensor) -> Tensor:
+        if reduction == "none":
+            return term.new_zeros(len(sketch)).index_put((anchor,), term)
+        return term.sum() / (max(len(anchor), 1) if reduction == "mean" else 1)
+
+    if not return_parts:
+        return reduced(total)
+    return LossParts(
+        total=reduced(total),
+        triplet=reduced(l_theta),
+        attribute_rank=reduced(l_a),
+        sketch_attribute=reduced(l_s),
+        positive_attribute=reduced(l_pos),
+        negative_attribute=reduced(l_neg),
+        triplets=triplets,
+    )
+
+
+# --- At test time -----------------------------------------------------------------------------
+
+
+@torch.no_grad()
+def topk(
+    query: Tensor,
+    gallery: Tensor,
+    k: int,
+    *,
+    query_logits: Tensor | None = None,
+    gallery_logits: Tensor | None = None,
+    attribute_weight: float = 0.0,
+    metric: Metric = "sqeuclidean",
+    attribute_metric: AttributeMetric = "sqeuclidean",
+) -> tuple[Tensor, Tensor]:
+    """The k smallest r(i, j) = d(i, j) + mu D(i, j) of each query, ascending, and their indices.
+
+    query (Q, D), gallery (G, D), logits (Q, K) and (G, K). Returns (Q, k) values and int64 indices.
+    """
+    r = pairwise_distance(query, gallery, metric=metric)
+    if query_logits is not None and gallery_logits is not None and attribute_weight != 0:
+        r = r + attribute_weight * predicted_attribute_distance(
+            query_logits[:, None], gallery_logits[None, :], metric=attribute_metric
+        )
+    nan_first = torch.where(r.isnan(), -math.inf, r)
+    indices = nan_first.sort(dim=1, stable=True).indices[:, :k]
+    return r.gather(1, indices), indices
+
+
+# --- Building blocks --------------------------------------------------------------------------
+
+
+def _computable(x: Tensor) -> Tensor:
+    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
+
+
+def _sqrt(x: Tensor) -> Tensor:
+    """The square root, with gradient 0 at 0 instead of infinity."""
+    zero = x == 0
+    return torch.where(zero, 1, x).sqrt().masked_fill(zero, 0)
+
+
+def _norm(x: Tensor) -> Tensor:
+    return _sqrt(x.square().sum(-1, keepdim=True))
+
+
+def _unit(x: Tensor, norm: Tensor) -> Tensor:
+    return x / torch.where(norm == 0, 1, norm)
+
+
+def _cdist(x: Tensor, y: Tensor) -> Tensor:
+    """Euclidean distances from differences: the Gram form loses every digit of a small distance."""
+    return torch.cdist(x, y, compute_mode="donot_use_mm_for_euclid_dist")
+
+
+def _attribute_distance(a: Tensor, b: Tensor, weights: Tensor | None) -> Tensor:
+    """h(i, j) in float64: (N, M)."""
+    w = torch.ones(a.shape[1], device=a.device) if weights is None else weights
+    w = w.double()
+    a_yes, a_no = (a == 1).double(), (a == 0).double()
+    b_yes, b_no = (b == 1).double(), (b == 0).double()
+    differing = (a_yes * w) @ b_no.mT + (a_no * w) @ b_yes.mT
+    total = w.sum()
+    return differing / torch.where(total == 0, 1, total)
+
+
+def _first_smallest(score: Tensor, allowed: Tensor, *, mark: bool = False) -> Tensor:
+    """Of each row, the lowest index of the smallest allowed score; a NaN is smaller than anything.
+
+    Returns (N,) int64, -1 where nothing is allowed; or with ``mark`` all smallest, (N, M) bool.
+    """
+    n, m = score.shape
+    if m == 0:
+        return allowed if mark else torch.full((n,), -1, device=score.device)
+    smallest = score.masked_fill(~allowed, math.inf).amin(1, keepdim=True)
+    hit = allowed & ((score == smallest) | score.isnan())
+    return hit if mark else hit.int().argmax(1).where(hit.any(1), -1)
+
+
+def _hinge(margin: Margin, difference: Tensor) -> Tensor:
+    """[margin + difference]_+, or log(1 + exp(difference)) for the soft margin."""
+    return -logsigmoid(-difference) if margin == "soft" else relu(margin + difference)
+
+
+def _prediction_loss(logits: Tensor, attributes: Tensor) -> Tensor:
+    """L_p: binary cross-entropy, mean over the known attributes of each row (n, K): (n,)."""
+    logits = _computable(logits)
+    known = attributes >= 0
+    target = (attributes == 1).to(logits.dtype)
+    entropy = binary_cross_entropy_with_logits(logits, target, reduction="none")
+    return torch.where(known, entropy, 0).sum(1) / known.sum(1).clamp(min=1)

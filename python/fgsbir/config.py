@@ -1,0 +1,165 @@
+"""Everything that a run is set by, as frozen dataclasses that survive a round trip to JSON.
+
+PRESETS is what the command line uses for each backbone. It was chosen on a held-out part of the
+training split of QMUL Shoe (``holdout=60``), never on its test split.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from fgsbir_ext.types import AttributeMetric, Margin, Metric
+
+Backbone = Literal["resnet", "sketchanet"]
+Views = Literal["single", "flip", "ten"]
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """The network."""
+
+    backbone: Backbone = "resnet"
+    """The paper's Sketch-a-Net, or a small residual network that trains faster and better."""
+    size: int | None = None
+    """Side of the input in pixels; sketchanet is fixed to 225, resnet takes 96 unless told."""
+    width: int = 32
+    """Channels of the first stage of resnet."""
+    embedding_dim: int = 256
+    """D, the length of an embedding."""
+    dropout: float = 0.5
+    """Share of the features before both heads that training drops."""
+
+
+@dataclass(frozen=True)
+class LossConfig:
+    """Eq. 1 of the paper, and how its triplets are chosen; see fgsbir_ext.AttributeTripletLoss."""
+
+    margin: Margin = "soft"
+    """Margin of L_theta; "soft" is softplus instead of a hinge."""
+    attribute_margin: Margin = 0.3
+    """Margin of L_a."""
+    metric: Metric = "sqeuclidean"
+    """d, the distance between embeddings."""
+    attribute_metric: AttributeMetric = "sqeuclidean"
+    """D, the distance between predicted attributes."""
+    lambda_a: float = 0.1
+    """Weight of L_a, ranking by predicted attributes."""
+    lambda_s: float = 0.1
+    """Weight of attribute prediction on the sketch."""
+    lambda_pos: float = 0.1
+    """Weight of attribute prediction on the positive photo."""
+    lambda_neg: float = 0.1
+    """Weight of attribute prediction on the negative photo."""
+    attribute_guidance: float = 0.0
+    """beta: how much mining prefers negatives that share the sketch's attributes."""
+    embedding_scale: float = 4.0
+    """Length that unit embeddings are given before the loss. A soft margin has its scale fixed,
+    so this is what sets how steep it is: an inverse temperature of twice its square."""
+    contrastive_weight: float = 0.0
+    """Weight of an extra term that is not in the paper: cross-entropy of the right photo (and the
+    right sketch) among all of the batch, by softmax of -d at the same embedding_scale."""
+
+
+@dataclass(frozen=True)
+class OptimConfig:
+    """The optimizer and its schedule: linear warm-up, then a half cosine down to zero."""
+
+    epochs: int = 100
+    """Passes over all training pairs."""
+    batch_size: int = 64
+    """Pairs in a batch; every other photo of the batch is a candidate negative."""
+    optimizer: Literal["adamw", "sgd"] = "adamw"
+    """AdamW, or SGD with Nesterov momentum 0.9."""
+    lr: float = 1e-3
+    """Learning rate at its highest."""
+    weight_decay: float = 0.05
+    """lambda_theta of the paper, on weights of layers only, not on biases or normalisation."""
+    warmup_epochs: float = 5.0
+    """Epochs until the learning rate is at its highest."""
+    clip_norm: float = 5.0
+    """Largest norm of the gradient of all weights; 0 for no limit."""
+
+
+@dataclass(frozen=True)
+class AugmentConfig:
+    """How far a training image is bent away from the original."""
+
+    rotate: float = 8.0
+    """Standard deviation of the rotation, in degrees."""
+    scale: float = 0.1
+    """Standard deviation of the logarithm of the scale, drawn for each axis."""
+    shear: float = 0.1
+    """Standard deviation of the shear."""
+    shift: float = 0.05
+    """Standard deviation of the translation, as a share of the image side."""
+    elastic: float = 0.02
+    """Standard deviation of a smooth displacement of every line, as a share of the side."""
+    cutout: float = 0.5
+    """Probability that a rectangle is erased."""
+    thicken: float = 0.5
+    """Probability that lines are made thicker, by up to two pixels."""
+    flip: float = 0.0
+    """Probability that a sketch and its photo are both mirrored."""
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """A training run."""
+
+    model: ModelConfig = field(default_factory=ModelConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
+    optim: OptimConfig = field(default_factory=OptimConfig)
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    seed: int = 0
+    """Same seed, same machine, same number of threads: same weights, bit for bit (on CPU)."""
+    holdout: int = 0
+    """Instances to leave out of training and to score as a gallery of their own, for choosing
+    settings without looking at the test split."""
+    eval_every: int = 10
+    """Epochs between two scorings of what is held out."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """Type of the convolutions; bfloat16 halves the time where the processor supports it."""
+    device: str = "cpu"
+    """Where to train: cpu, cuda, cuda:1 ..."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """As nested dictionaries of plain values, for JSON."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> TrainConfig:
+        """The inverse of :meth:`to_dict`; a field that does not exist raises a TypeError."""
+        parts = {
+            "model": ModelConfig,
+            "loss": LossConfig,
+            "optim": OptimConfig,
+            "augment": AugmentConfig,
+        }
+        return cls(**{k: parts[k](**v) if k in parts else v for k, v in values.items()})
+
+
+@dataclass(frozen=True)
+class EvalConfig:
+    """How a split is ranked."""
+
+    attribute_weight: float = 0.0
+    """mu, the weight of predicted attributes beside the embedding."""
+    metric: Metric = "sqeuclidean"
+    """d, the distance between embeddings."""
+    attribute_metric: AttributeMetric = "sqeuclidean"
+    """D, the distance between predicted attributes."""
+    views: Views = "single"
+    """What is embedded of an image: itself, it and its mirror image, or ten crops (the corners
+    and the middle at 225/256 of the side, each also mirrored), as in the CVPR 2016 paper."""
+
+
+PRESETS: dict[str, TrainConfig] = {
+    "resnet": TrainConfig(),
+    "sketchanet": TrainConfig(model=ModelConfig("sketchanet")),
+}
+"""Settings for the real benchmark by backbone."""
+
+QUICKSTART = TrainConfig()
+"""Settings for a few minutes on the synthetic set."""

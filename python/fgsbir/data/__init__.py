@@ -1,0 +1,27 @@
+"""Sets of sketches and photos: the QMUL benchmark, one's own pairs, and a synthetic set."""
+
+from .dataset import SketchPhotoSet
+from .edges import PhotoEdges, extract_edges
+from .images import ImageFiles, read_image
+from .open import open_dataset
+from .pair_files import load_csv, load_folder
+from .pairs import Pair, build_set
+from .procedural import load_synthetic, synthetic
+from .sbir import load_sbir, majority
+
+__all__ = [
+    "ImageFiles",
+    "Pair",
+    "PhotoEdges",
+    "SketchPhotoSet",
+    "build_set",
+    "extract_edges",
+    "load_csv",
+    "load_folder",
+    "load_sbir",
+    "load_synthetic",
+    "majority",
+    "open_dataset",
+    "read_image",
+    "synthetic",
+]

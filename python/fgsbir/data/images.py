@@ -1,0 +1,125 @@
+"""Reading image files of any kind as the plain uint8 arrays that a `SketchPhotoSet` holds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
+
+
+class Images(Protocol):
+    """Images of one kind: a stacked array, or anything that hands them out one at a time."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> NDArray[np.uint8]: ...
+
+    def __iter__(self) -> Iterator[NDArray[np.uint8]]:
+        return (self[i] for i in range(len(self)))
+
+
+def verify_image(path: Path) -> None:
+    """Check that ``path`` is an image file, by its header and checksums, without decoding it.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: The file is not an image that Pillow can read; names the file.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"no such file: {path}")
+    try:
+        with Image.open(path) as image:
+            image.verify()
+    # Pillow's plugins report damage as OSError, SyntaxError, ValueError, struct.error, ...
+    except Exception as error:
+        raise ValueError(f"not a readable image: {path} ({error})") from error
+
+
+def read_image(path: Path, *, mode: str = "RGB", size: int | None = None) -> NDArray[np.uint8]:
+    """Decode an image file of any mode, upright, on white.
+
+    EXIF orientation is applied, transparency becomes white, 16-bit and float grey values are
+    scaled to 8 bits.
+
+    Args:
+        path: The file.
+        mode: ``"RGB"`` for (H, W, 3), ``"L"`` for (H, W).
+        size: Fit the whole image into a white square of so many pixels, keeping its proportions;
+            None keeps the file's own size.
+
+    Returns:
+        (H, W, 3) or (H, W) uint8.
+
+    Raises:
+        ValueError: The file can't be decoded; names the file.
+    """
+    try:
+        with Image.open(path) as image:
+            upright = ImageOps.exif_transpose(image)
+            upright.load()
+            flat = _on_white(_to_8_bit(upright)).convert(mode)
+    except Exception as error:
+        raise ValueError(f"cannot decode image: {path} ({error})") from error
+    if size is not None and flat.size != (size, size):
+        flat = ImageOps.pad(flat, (size, size), Image.Resampling.LANCZOS, color="white")
+    return np.array(flat, dtype=np.uint8)
+
+
+def _to_8_bit(image: Image.Image) -> Image.Image:
+    if not image.mode.startswith(("I", "F")):
+        return image
+    values = np.asarray(image, dtype=np.float64)
+    if image.mode == "F":  # TIFF and the like: [0, 1] by convention, else already [0, 255]
+        scale = 255.0 if values.max(initial=0.0) <= 1.0 else 1.0
+    else:
+        scale = 1.0 if image.mode == "I" and values.max(initial=0.0) <= 255 else 1 / 257
+    return Image.fromarray((values * scale).round().clip(0, 255).astype(np.uint8))
+
+
+def _on_white(image: Image.Image) -> Image.Image:
+    if not image.has_transparency_data:
+        return image
+    layered = image.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", layered.size, "white"), layered)
+
+
+class ImageFiles(Images):
+    """Image files, decoded when asked for: see `read_image` for the arguments and errors."""
+
+    def __init__(
+        self, paths: Sequence[Path], *, mode: str = "RGB", size: int | None = None
+    ) -> None:
+        self.paths = tuple(paths)
+        self.mode = mode
+        self.size = size
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: int, /) -> NDArray[np.uint8]:
+        return read_image(self.paths[index], mode=self.mode, size=self.size)
+
+
+class Chosen(Images):
+    """Some images of a sequence, in a given order, fetched when asked for."""
+
+    def __init__(self, source: Images, indices: NDArray[np.int64]) -> None:
+        self.source = source
+        self.indices = indices
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, index: int, /) -> NDArray[np.uint8]:
+        return self.source[int(self.indices[index])]
+
+
+def choose(images: Images, indices: NDArray[np.int64]) -> Images:
+    """``images[indices]``: a copy of a stacked array, a view of any other sequence."""
+    return images[indices] if isinstance(images, np.ndarray) else Chosen(images, indices)

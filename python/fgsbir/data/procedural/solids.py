@@ -1,0 +1,140 @@
+"""Solids in three dimensions, seen from one side as parts of a picture.
+
+World coordinates: x to the right, y away from the viewer, z up.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from .geometry import Colour, Paint, Part, Points, band, ring
+
+Points3 = NDArray[np.float64]  # (n, 3)
+
+LIGHT = np.array([-0.45, -0.5, 0.74])
+AMBIENT = 0.62
+CREASE = np.cos(np.radians(35))  # sides that meet at a larger angle show a line
+
+
+def points3(values: ArrayLike) -> Points3:
+    return np.asarray(values, dtype=np.float64).reshape(-1, 3)
+
+
+@dataclass(frozen=True)
+class View:
+    """A camera far away: turned by ``yaw`` about the vertical, looking down by ``pitch`` radians.
+
+    ``reach`` is its distance: things shrink with depth towards the point at height ``eye``, the
+    more the shorter it is.
+    """
+
+    yaw: float
+    pitch: float
+    reach: float = 8.0
+    eye: float = 1.5
+
+    def __call__(self, p: Points3) -> Points:
+        """Project (n, 3) to (n, 2), y up."""
+        turned = p @ self._axes().T
+        return (turned[:, [0, 2]] - (0, self.eye)) / (1 + turned[:, 1:2] / self.reach)
+
+    def _axes(self) -> NDArray[np.float64]:
+        cy, sy, cp, sp = np.cos(self.yaw), np.sin(self.yaw), np.cos(self.pitch), np.sin(self.pitch)
+        about_z = np.array([[cy, -sy, 0], [sy, cy, 0], [0, 0, 1]])
+        about_x = np.array([[1, 0, 0], [0, cp, -sp], [0, sp, cp]])
+        return about_x @ about_z
+
+    def prism(
+        self,
+        base: Points3,
+        offset: ArrayLike,
+        colour: Colour,
+        *,
+        salience: float = 1.0,
+        relief: float = 0.5,
+    ) -> Part:
+        """A convex polygon (n, 3) swept along ``offset`` (3,), lit by its faces' directions."""
+        offset = np.asarray(offset, dtype=np.float64)
+        centre = base.mean(axis=0)
+        if np.dot(np.cross(base[0] - centre, base[1] - centre), offset) > 0:
+            base = base[::-1]  # so that sides and caps face outwards
+        top = base + offset
+        low, high = self(base), self(top)
+        n = len(base)
+        after = np.roll(np.arange(n), -1)
+        edges = base[after] - base
+        normals = np.cross(offset, edges)
+        normals /= np.linalg.norm(normals, axis=1, keepdims=True)
+        quads = np.stack([low, high, high[after], low[after]], axis=1)
+        seen = _area(quads) > 0
+        cap = np.cross(base[1] - base[0], base[2] - base[1])
+        cap /= np.linalg.norm(cap)
+        paints = [
+            Paint(quads[i], colour * _brightness(normals[i])) for i in np.flatnonzero(seen)
+        ]
+        bottom_seen, top_seen = bool(_area(low) > 0), bool(_area(high) < 0)
+        if bottom_seen:
+            paints.append(Paint(low, colour * _brightness(cap)))
+        if top_seen:
+            paints.append(Paint(high, colour * _brightness(-cap)))
+        strokes: list[Points] = []
+        for outline, whole in ((low, bottom_seen), (high, top_seen)):
+            strokes += [ring(outline)] if whole else _runs(outline, seen)
+        before = np.roll(seen, 1)
+        smooth = np.einsum("ij,ij->i", normals, np.roll(normals, 1, axis=0)) > CREASE
+        for i in np.flatnonzero((seen | before) & ~(seen & before & smooth)):
+            strokes.append(np.array([low[i], high[i]]))
+        return Part(tuple(paints), tuple(strokes), salience, relief)
+
+    def box(self, low: ArrayLike, high: ArrayLike, colour: Colour, **how: float) -> Part:
+        """An upright box between two corners."""
+        (x0, y0, z0), (x1, y1, z1) = np.asarray(low), np.asarray(high)
+        base = points3([(x0, y0, z0), (x1, y0, z0), (x1, y1, z0), (x0, y1, z0)])
+        return self.prism(base, (0, 0, z1 - z0), colour, **how)
+
+    def tube(
+        self,
+        path: Points3,
+        width: float | Points,
+        colour: Colour,
+        *,
+        salience: float = 1.0,
+        relief: float = 0.6,
+    ) -> Part:
+        """A round rod along a path, of one width or of (n, 1) widths; a thin one is one line."""
+        middle = self(path)
+        outline = band(middle, width)
+        thin = float(np.max(width)) < 0.03
+        strokes = (middle,) if thin else (ring(outline),)
+        return Part((Paint(outline, colour * 0.95),), strokes, salience, relief)
+
+
+def _area(polygons: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Twice the areas of (..., n, 2) polygons, positive where counter-clockwise."""
+    x, y = polygons[..., 0], polygons[..., 1]
+    after = np.arange(1, x.shape[-1] + 1) % x.shape[-1]
+    return (x * y[..., after] - y * x[..., after]).sum(axis=-1)
+
+
+def _brightness(normal: NDArray[np.float64]) -> float:
+    return float(AMBIENT + (1.12 - AMBIENT) * max(0.0, np.dot(normal, LIGHT)) ** 0.8)
+
+
+def _runs(outline: Points, seen: NDArray[np.bool_]) -> list[Points]:
+    """The pieces of a closed outline whose edges are seen."""
+    if seen.all():
+        return [ring(outline)]
+    if not seen.any():
+        return []
+    first = int(np.flatnonzero(seen & ~np.roll(seen, 1))[0])
+    order = np.roll(np.arange(len(outline)), -first)
+    runs: list[list[int]] = []
+    for i, edge in enumerate(order):
+        if seen[edge]:
+            if i == 0 or not seen[order[i - 1]]:
+                runs.append([int(edge)])
+            runs[-1].append(int((edge + 1) % len(outline)))
+    return [outline[run] for run in runs]

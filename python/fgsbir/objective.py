@@ -1,0 +1,58 @@
+"""What training minimises: the loss of the paper on scaled embeddings, and its optional extras."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+import fgsbir_ext as fx
+from fgsbir_ext.types import Metric
+
+from .batches import Batch
+from .config import LossConfig
+from .models import Output
+
+
+class Objective(nn.Module):
+    """Eq. 1 over the triplets of a batch, plus the contrastive term if it has a weight."""
+
+    def __init__(self, config: LossConfig) -> None:
+        super().__init__()
+        self.embedding_scale = config.embedding_scale
+        self.contrastive_weight = config.contrastive_weight
+        options = dataclasses.asdict(config)
+        del options["embedding_scale"], options["contrastive_weight"]
+        self.metric = config.metric
+        self.triplet_loss = fx.AttributeTripletLoss(**options, return_parts=True)
+
+    def forward(
+        self, sketch: Output, photo: Output, batch: Batch
+    ) -> tuple[Tensor, dict[str, float]]:
+        """The scalar to minimise, and the figures to log."""
+        s, p = self.embedding_scale * sketch.embedding, self.embedding_scale * photo.embedding
+        parts = self.triplet_loss(
+            s, p, sketch.logits, photo.logits, batch.sketch_attributes, batch.photo_attributes
+        )
+        total = parts.total
+        figures = {"triplet": parts.triplet.item()}
+        if sketch.logits is not None:
+            figures["attribute_rank"] = parts.attribute_rank.item()
+            figures["attributes"] = parts.sketch_attribute.item()
+        if self.contrastive_weight:
+            contrast = contrastive(s, p, self.metric)
+            total = total + self.contrastive_weight * contrast
+            figures["contrastive"] = contrast.item()
+        return total, {"loss": total.item(), **figures}
+
+
+def contrastive(sketch: Tensor, photo: Tensor, metric: Metric) -> Tensor:
+    """Symmetric in-batch softmax cross-entropy of -d (van den Oord et al., 2018).
+
+    sketch and photo (B, D), row i of one belonging to row i of the other and to no other.
+    """
+    similarity = -fx.pairwise_distance(sketch, photo, metric=metric)
+    target = torch.arange(len(sketch), device=sketch.device)
+    return (F.cross_entropy(similarity, target) + F.cross_entropy(similarity.mT, target)) / 2

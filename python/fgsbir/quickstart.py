@@ -1,0 +1,48 @@
+"""The whole road on a set that the package draws itself: data, training, scores, picture.
+
+From the command line: ``fgsbir quickstart``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+from .checkpoint import FILE_NAME
+from .config import QUICKSTART
+from .data import synthetic
+from .evaluate import Scores, rank, score
+from .report import draw_retrievals
+from .table import format_scores
+from .train import LOG_NAME, train
+
+CATEGORY = "shoes"
+
+
+def quickstart(
+    out: Path, *, epochs: int, seed: int, train_pairs: int = 300, test_pairs: int = 100
+) -> Scores:
+    """Trains on synthetic shoes and leaves the model, its log, scores and a picture in a folder."""
+    print(f"Drawing {train_pairs} synthetic shoes to train on and {test_pairs} others to find.")
+    train_set = synthetic(CATEGORY, train_pairs, "train", seed)
+    test_set = synthetic(CATEGORY, test_pairs, "test", seed)
+    config = dataclasses.replace(
+        QUICKSTART, seed=seed, optim=dataclasses.replace(QUICKSTART.optim, epochs=epochs)
+    )
+    print(f"Training a {config.model.backbone} for {epochs} epochs.")
+    run = train(train_set, config, out, category=CATEGORY)
+
+    ranking = rank(run.model, test_set)
+    scores = score(ranking, test_set)
+    (out / "scores.json").write_text(json.dumps(scores.to_dict(), indent=2) + "\n")
+    picture = draw_retrievals(test_set, ranking.order, out / "retrievals.png", seed=seed)
+    print(f"\n{format_scores(test_set.name, scores)}\n")
+    print(f"Picture of sketches and the photos found for them: {picture}")
+    print(f"Model: {out / FILE_NAME}   log: {out / LOG_NAME}   scores: {out / 'scores.json'}")
+    print(
+        "Next, with pairs of your own (a folder with sketches/ and photos/, same file names):\n"
+        "  fgsbir train --data FOLDER --out runs/mine\n"
+        "  fgsbir evaluate runs/mine --data FOLDER --picture runs/mine/retrievals.png"
+    )
+    return scores

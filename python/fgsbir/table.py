@@ -1,0 +1,27 @@
+"""Scores as text for people."""
+
+from __future__ import annotations
+
+from .evaluate import Scores
+
+
+def format_scores(name: str, scores: Scores) -> str:
+    """A table of the scores beside what guessing would give, one right photo to a sketch."""
+    lines = [
+        f"{name}: {scores.sketches} sketches, {scores.photos} photos",
+        f"{'':24}{'score':>8}{'chance':>9}",
+    ]
+    for k, value in scores.acc.items():
+        lines.append(_line(f"acc@{k}", value, 100 * min(1, k / scores.photos)))
+    if scores.trip_acc is not None:
+        lines.append(_line("trip_acc", scores.trip_acc, 50.0))
+    if scores.attributes:
+        mean = sum(scores.attributes.values()) / len(scores.attributes)
+        lines.append(_line("attributes, mean", mean))
+        lines += [_line(f"  {attribute}", value) for attribute, value in scores.attributes.items()]
+    return "\n".join(lines)
+
+
+def _line(label: str, value: float, chance: float | None = None) -> str:
+    beside = "" if chance is None else f"{chance:8.1f}%"
+    return f"{label:24}{value:7.1f}%{beside}"
