@@ -60,12 +60,15 @@ void bind_cpu(py::module_& module, const char* type) {
         Unlocked());
 
     py::class_<cpu::Mining<T>>(module, name("Mining").c_str())
-        .def(py::init([](Address sketch_norms, Address photo_norms, bool paired, Address order,
-                         Address begin, Address end, const cpu::Attributes& attributes,
-                         double guidance, bool exclude_self, Metric metric, int64_t n, int64_t m,
-                         Address positive_distance, Address negative_score,
-                         Address negative_attribute_distance, Address positive, Address negative) {
-            return cpu::Mining<T>{at<const T>(sketch_norms),
+        .def(py::init([](Address sketch, Address photo, Address sketch_norms, Address photo_norms,
+                         bool paired, Address order, Address begin, Address end,
+                         const cpu::Attributes& attributes, double guidance, bool exclude_self,
+                         Metric metric, int64_t n, int64_t m, int64_t d, Address positive_distance,
+                         Address negative_score, Address negative_attribute_distance,
+                         Address positive, Address negative) {
+            return cpu::Mining<T>{at<const T>(sketch),
+                                  at<const T>(photo),
+                                  at<const T>(sketch_norms),
                                   at<const T>(photo_norms),
                                   paired,
                                   at<const int64_t>(order),
@@ -77,6 +80,7 @@ void bind_cpu(py::module_& module, const char* type) {
                                   metric,
                                   n,
                                   m,
+                                  d,
                                   at<T>(positive_distance),
                                   at<T>(negative_score),
                                   at<T>(negative_attribute_distance),

@@ -132,6 +132,8 @@ void group_by_label(const int64_t* sketch_labels /* [n] */, const int64_t* photo
 // ascending order of columns.
 template <typename T>
 struct Mining {
+    const T* sketch;        // [N, D]
+    const T* photo;         // [M, D]
     const T* sketch_norms;  // [N] squared norms, inverse norms for cosine
     const T* photo_norms;   // [M]
     bool paired;            // photo i is the one positive of sketch i;
@@ -142,7 +144,7 @@ struct Mining {
     double guidance;        // beta; infinity compares attributes first, distances second
     bool exclude_self;      // photo i is neither a positive nor a negative of sketch i
     Metric metric;
-    int64_t n, m;
+    int64_t n, m, d;
     T* positive_distance;            // [N] state
     T* negative_score;               // [N] state
     T* negative_attribute_distance;  // [N] state

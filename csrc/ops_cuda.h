@@ -62,7 +62,7 @@ struct Attributes {
     int64_t k;
 };
 
-int64_t attribute_distance_workspace(int64_t n, int64_t m, int64_t k);
+int64_t attribute_distance_workspace(const Attributes& attributes, int64_t n, int64_t m);
 
 void attribute_distance(const Attributes& attributes, float* distance /* [n, m] */, int64_t n,
                         int64_t m, void* workspace, Stream stream);
@@ -91,8 +91,9 @@ void mine_batch_hard(const Mining& mining, int64_t* positive /* [N], -1 where no
 
 // --- Loss -------------------------------------------------------------------------------------
 
-// What the loss reads beside embeddings. Null together: the triplet term alone, and K is 0.
+// What the loss reads beside embeddings. Not given: the triplet term alone.
 struct Predictions {
+    bool given;
     const void* sketch_logits;  // [N, K]
     const void* photo_logits;   // [M, K]
     Array sketch_attributes;    // [N, K]
@@ -153,7 +154,7 @@ struct Search {
 
 int64_t topk_workspace(const Search& search);
 
-// 3 launches.
+// 3 launches, 5 with attributes.
 void topk(const Search& search, void* values /* [N, k] T, ascending */,
           int64_t* indices /* [N, k] */, void* workspace, Stream stream);
 

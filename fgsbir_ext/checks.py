@@ -15,8 +15,12 @@ from typing import Any, get_args
 import torch
 from torch import Tensor
 
+from . import backends
+
 _FLOATS = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 _INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
+
+_DEVICE_TYPES = (*backends.available(), "meta")
 
 _debug = os.environ.get("FGSBIR_DEBUG", "") not in ("", "0")
 
@@ -115,10 +119,7 @@ def same_device(**tensors: Tensor | None) -> None:
             raise ValueError(
                 f"{name} must be on the device of {first_name}, {first.device}, got {x.device}"
             )
-    dispatched = torch._C._dispatch_has_kernel_for_dispatch_key(
-        "fgsbir::mine_batch_hard", {"cpu": "CPU", "cuda": "CUDA"}.get(first.device.type, "Meta")
-    )
-    if not dispatched:
+    if first.device.type not in _DEVICE_TYPES:
         raise ValueError(
             f"{first_name} is on {first.device}, for which this build of fgsbir_ext has no "
             f"kernels (see fgsbir_ext.build_info()); fgsbir_ext.reference runs on any device"
@@ -178,7 +179,8 @@ def number(name: str, value: Any, *, infinite: bool = False) -> float:
     """A number that is not negative, and finite unless ``infinite`` is allowed."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise TypeError(f"{name} must be a number, got {type(value).__name__}")
-    if math.isnan(value) or value < 0 or (math.isinf(value) and not infinite):
+    # Comparisons and not math.isnan: these trace where the number is symbolic (torch.compile).
+    if not value >= 0 or (value == math.inf and not infinite):
         expected = "not be negative" if infinite else "be finite and not negative"
         raise ValueError(f"{name} must {expected}, got {value}")
     return float(value)

@@ -343,11 +343,11 @@ def topk(
     checks.same_device(**tensors)
     query, gallery, query_logits, gallery_logits = checks.same_type(**tensors)
     return _ops.topk(
-        query.detach(),
-        gallery.detach(),
+        query,
+        gallery,
         k,
-        None if query_logits is None else query_logits.detach(),
-        None if gallery_logits is None else gallery_logits.detach(),
+        query_logits,
+        gallery_logits,
         float(attribute_weight),
         metric,
         attribute_metric,

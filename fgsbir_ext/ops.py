@@ -179,19 +179,29 @@ def _loss_backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]
     return *needed, *(None,) * (16 - len(needed))
 
 
-def _refuse_second_derivative(name: str) -> None:
-    def setup(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-        pass
+def _save_nothing(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+    pass
 
+
+def _refuse_second_derivative(name: str) -> None:
     def backward(ctx: Any, *grads: Tensor) -> None:
-        raise NotImplementedError(
-            f"fgsbir_ext.{name} has no second derivative; "
-            f"fgsbir_ext.reference.{name} has one, by autograd"
-        )
+        raise NotImplementedError(f"fgsbir_ext.{name} has no second derivative")
 
     torch.library.register_autograd(
-        f"fgsbir::{name}_backward", backward, setup_context=setup, lib=_library
+        f"fgsbir::{name}_backward", backward, setup_context=_save_nothing, lib=_library
     )
+
+
+def _mark_constant(name: str) -> None:
+    """The results of an operation carry no gradient, whatever its inputs require."""
+
+    def setup(ctx: Any, inputs: tuple[Any, ...], output: Tensor | tuple[Tensor, ...]) -> None:
+        ctx.mark_non_differentiable(*((output,) if isinstance(output, Tensor) else output))
+
+    def backward(ctx: Any, *grads: Tensor) -> None:
+        raise NotImplementedError(f"fgsbir_ext.{name} is not differentiable")
+
+    torch.library.register_autograd(f"fgsbir::{name}", backward, setup_context=setup, lib=_library)
 
 
 torch.library.register_autograd(
@@ -202,3 +212,6 @@ torch.library.register_autograd(
 )
 _refuse_second_derivative("pairwise_distance")
 _refuse_second_derivative("attribute_triplet_loss")
+_mark_constant("attribute_distance")
+_mark_constant("mine_batch_hard")
+_mark_constant("topk")

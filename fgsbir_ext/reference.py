@@ -27,7 +27,7 @@ def pairwise_distance(x: Tensor, y: Tensor, *, metric: Metric = "sqeuclidean") -
     if metric == "cosine":
         x_norm, y_norm = _norm(x), _norm(y)
         half_square = _cdist(_unit(x, x_norm), _unit(y, y_norm)).square() / 2
-        return torch.where((x_norm == 0) | (y_norm == 0).mT, 1, half_square)
+        return _where_zero(x_norm, y_norm.mT, half_square)
     return _cdist(x, y).square() if metric == "sqeuclidean" else _cdist(x, y)
 
 
@@ -37,7 +37,7 @@ def rowwise_distance(x: Tensor, y: Tensor, *, metric: Metric = "sqeuclidean") ->
     if metric == "cosine":
         x_norm, y_norm = _norm(x), _norm(y)
         half_square = (_unit(x, x_norm) - _unit(y, y_norm)).square().sum(-1) / 2
-        return torch.where(((x_norm == 0) | (y_norm == 0)).squeeze(-1), 1, half_square)
+        return _where_zero(x_norm[:, 0], y_norm[:, 0], half_square)
     squared = (x - y).square().sum(-1)
     return squared if metric == "sqeuclidean" else _sqrt(squared)
 
@@ -249,7 +249,13 @@ def _norm(x: Tensor) -> Tensor:
 
 
 def _unit(x: Tensor, norm: Tensor) -> Tensor:
-    return x / torch.where(norm == 0, 1, norm)
+    """x / |x|, or 0 for the zero vector; NaN where the norm overflows, which 0 would hide."""
+    return x / torch.where(norm == 0, 1, norm).masked_fill(norm.isinf(), math.nan)
+
+
+def _where_zero(x_norm: Tensor, y_norm: Tensor, distance: Tensor) -> Tensor:
+    """A cosine distance, or 1 to a zero vector; NaN where the other norm is NaN."""
+    return torch.where((x_norm == 0) | (y_norm == 0), 1 + 0 * (x_norm + y_norm), distance)
 
 
 def _cdist(x: Tensor, y: Tensor) -> Tensor:
@@ -259,8 +265,8 @@ def _cdist(x: Tensor, y: Tensor) -> Tensor:
 
 def _attribute_distance(a: Tensor, b: Tensor, weights: Tensor | None) -> Tensor:
     """h(i, j) in float64: (N, M)."""
-    w = torch.ones(a.shape[1], device=a.device) if weights is None else weights
-    w = w.double()
+    w = torch.ones(a.shape[1]) if weights is None else torch.as_tensor(weights)
+    w = w.to(a.device, torch.float64)
     a_yes, a_no = (a == 1).double(), (a == 0).double()
     b_yes, b_no = (b == 1).double(), (b == 0).double()
     differing = (a_yes * w) @ b_no.mT + (a_no * w) @ b_yes.mT

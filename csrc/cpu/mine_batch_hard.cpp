@@ -13,6 +13,7 @@
 #include "../ops.h"
 #include "attributes.h"
 #include "parallel.h"
+#include "rows.h"
 #include "sweep.h"
 
 namespace fgsbir::cpu {
@@ -79,7 +80,9 @@ FGSBIR_INLINE inline void offer_negatives_by_attributes(const Mining<T>& mining,
 
 template <typename T>
 FGSBIR_INLINE inline void mine_row(const Mining<T>& mining, const AttributeRows<T>* attributes,
-                                   const T* products, int64_t i, int64_t column, int64_t columns) {
+                                   const T* products, int64_t i, int64_t column, int64_t columns,
+                                   bool finite_columns) {
+    const bool finite = finite_columns && all_finite(mining.sketch_norms + i, 1);
     const bool attributes_first = std::isinf(mining.guidance);
     const T guidance = static_cast<T>(mining.guidance);
     alignas(64) T scores[kBlock], h[kBlock];
@@ -89,6 +92,13 @@ FGSBIR_INLINE inline void mine_row(const Mining<T>& mining, const AttributeRows<
         const int64_t size = std::min(kBlock, columns - at), first = column + at;
         distances_of_block(products + at, size, mining.metric, mining.sketch_norms[i],
                            mining.photo_norms + first, scores);
+
+        for (int64_t j = 0; !finite && j < size; ++j) {
+            if (!std::isnan(scores[j])) continue;
+            scores[j] =
+                embedding_distance(mining.sketch + i * mining.d,
+                                   mining.photo + (first + j) * mining.d, mining.d, mining.metric);
+        }
 
         int64_t struck[kBlock], struck_count = 0;
         for (; positives.next != positives.end && *positives.next < first + size;
@@ -157,9 +167,10 @@ void mine_tile(const Mining<T>& mining, const T* products, int64_t row, int64_t 
                int64_t column, int64_t columns, int threads) {
     const bool guided = mining.guidance > 0;
     const AttributeRows<T> attributes(guided ? mining.attributes : Attributes{});
+    const bool finite = all_finite(mining.photo_norms + column, columns);
     parallel_rows(rows, grain_of(4 * columns), threads, [&](int64_t r) FGSBIR_INLINE {
         mine_row(mining, guided ? &attributes : nullptr, products + r * columns, row + r, column,
-                 columns);
+                 columns, finite);
     });
 }
 

@@ -4,17 +4,20 @@
 
 #include <cmath>
 #include <cstdint>
+#include <limits>
 
 #include "../ops.h"
 #include "vec.h"
 
 namespace fgsbir::cpu {
 
-// 1 / |x|, or 0 for the zero vector, which has no direction.
+// 1 / |x|, or 0 for the zero vector, which has no direction. Where the square overflows it is NaN:
+// 0 would hide that.
 template <typename T>
 FGSBIR_INLINE inline T inverse_norm(const T* x, int64_t d) {
     const T squared = squared_norm(x, d);
-    return squared == 0 ? T(0) : 1 / std::sqrt(squared);
+    if (squared == 0) return 0;
+    return std::isinf(squared) ? std::numeric_limits<T>::quiet_NaN() : 1 / std::sqrt(squared);
 }
 
 // d(x, y) as a sum of squared differences.
@@ -22,7 +25,7 @@ template <typename T>
 FGSBIR_INLINE inline T embedding_distance(const T* x, const T* y, int64_t d, Metric metric) {
     if (metric == Metric::cosine) {
         const T x_scale = inverse_norm(x, d), y_scale = inverse_norm(y, d);
-        if (x_scale == 0 || y_scale == 0) return 1;
+        if (x_scale == 0 || y_scale == 0) return 1 + 0 * (x_scale + y_scale);  // NaN for a NaN
         return squared_difference(x, y, d, x_scale, y_scale) / 2;
     }
     const T squared = squared_difference(x, y, d);

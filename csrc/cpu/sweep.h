@@ -29,6 +29,15 @@ FGSBIR_INLINE inline void distances_of_block(const T* products, int64_t size, Me
     }
 }
 
+// Whether products of a row with these columns are distances without a NaN of their own making:
+// inf - inf, where the squares of finite or infinite embeddings overflow.
+template <typename T>
+FGSBIR_INLINE inline bool all_finite(const T* norms, int64_t n) {
+    bool finite = true;
+    for (int64_t j = 0; j < n; ++j) finite &= norms[j] - norms[j] == 0;
+    return finite;
+}
+
 template <typename T>
 struct Smallest {
     T value;

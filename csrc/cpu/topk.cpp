@@ -46,6 +46,19 @@ void replace_top(T* values, int64_t* indices, int64_t size, T value, int64_t ind
     indices[at] = index;
 }
 
+// r(i, j) from the rows themselves.
+template <typename T>
+FGSBIR_INLINE inline T distance_of_pair(const Search<T>& search, int64_t i, int64_t j) {
+    const int64_t d = search.d, k = search.attributes;
+    const T distance =
+        embedding_distance(search.query + i * d, search.gallery + j * d, d, search.metric);
+    if (search.query_logits == nullptr) return distance;
+    return distance + static_cast<T>(search.attribute_weight) *
+                          predicted_distance(search.query_logits + i * k,
+                                             search.gallery_logits + j * k, k,
+                                             search.attribute_metric);
+}
+
 template <typename T>
 FGSBIR_INLINE inline void add_predicted(const Search<T>& search, const T* products, int64_t size,
                                         int64_t i, int64_t first, T* scores) {
@@ -86,6 +99,10 @@ FGSBIR_INLINE inline void search_row(const Search<T>& search, const T* products,
 
         const Smallest<T> smallest = smallest_of(scores);
         if (!smallest.has_nan && smallest.value > values[0]) continue;
+        for (int64_t j = 0; smallest.has_nan && j < size; ++j) {
+            // inf - inf of products is no NaN of the distance.
+            if (std::isnan(scores[j])) scores[j] = distance_of_pair(search, i, first + j);
+        }
         for (int64_t j = 0; j < size; ++j) {
             const T score = std::isnan(scores[j]) ? kNearest<T> : scores[j];
             if (before(score, first + j, values[0], indices[0])) {
@@ -109,22 +126,13 @@ void topk_tile(const Search<T>& search, const T* products, const T* logit_produc
 
 template <typename T>
 void topk_end(const Search<T>& search, int threads) {
-    const int64_t k = search.k, d = search.d;
-    parallel_rows(search.n, grain_of(k * d), threads, [&](int64_t i) FGSBIR_INLINE {
+    const int64_t k = search.k;
+    parallel_rows(search.n, grain_of(k * search.d), threads, [&](int64_t i) FGSBIR_INLINE {
         T* values = search.values + i * k;
         int64_t* indices = search.indices + i * k;
         std::vector<std::pair<T, int64_t>> found(k);
         for (int64_t r = 0; r < k; ++r) {
-            const int64_t j = indices[r];
-            T value =
-                embedding_distance(search.query + i * d, search.gallery + j * d, d, search.metric);
-            if (search.query_logits != nullptr) {
-                value += static_cast<T>(search.attribute_weight) *
-                         predicted_distance(search.query_logits + i * search.attributes,
-                                            search.gallery_logits + j * search.attributes,
-                                            search.attributes, search.attribute_metric);
-            }
-            found[r] = {value, j};
+            found[r] = {distance_of_pair(search, i, indices[r]), indices[r]};
         }
         std::sort(found.begin(), found.end(), [](const auto& a, const auto& b) {
             const bool a_nan = std::isnan(a.first), b_nan = std::isnan(b.first);

@@ -10,6 +10,13 @@ namespace fgsbir::cuda {
 constexpr unsigned kFullMask = 0xffffffffu;
 constexpr int kWarp = 32;
 
+// The block's dynamic shared memory.
+template <typename Memory>
+__device__ inline Memory& shared_memory() {
+    extern __shared__ __align__(16) unsigned char shared_bytes[];
+    return *reinterpret_cast<Memory*>(shared_bytes);
+}
+
 // --- Types ------------------------------------------------------------------------------------
 
 template <typename S>

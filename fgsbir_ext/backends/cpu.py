@@ -122,6 +122,8 @@ def mine_batch_hard(
         )
 
     mining = _kernel("Mining", sketch)(
+        sketch.data_ptr(),
+        photo.data_ptr(),
         sketch_norms.data_ptr(),
         photo_norms.data_ptr(),
         order is None,
@@ -134,6 +136,7 @@ def mine_batch_hard(
         _METRIC[metric],
         n,
         m,
+        sketch.shape[1],
         *(row.data_ptr() for row in state),
         positive.data_ptr(),
         negative.data_ptr(),

@@ -78,8 +78,8 @@ class PairBatches:
         self.count = -(-len(both) // batch_size)
         self._sketches = to_ink(data.sketches, source_size(size))
         self._photos = to_ink(data.edges, source_size(size))
-        self._sketch_attributes = _tensor(data.sketch_attributes)
-        self._photo_attributes = _tensor(data.photo_attributes)
+        self._sketch_attributes = _attributes(data, data.sketch_attributes, len(data.sketches))
+        self._photo_attributes = _attributes(data, data.photo_attributes, len(data.photos))
         self._sketches_of = [torch.tensor(np.flatnonzero(data.sketch_labels == y)) for y in both]
         self._photos_of = [torch.tensor(np.flatnonzero(data.photo_labels == y)) for y in both]
 
@@ -132,5 +132,10 @@ def hold_out(data: SketchPhotoSet, count: int, seed: int) -> tuple[SketchPhotoSe
     )
 
 
-def _tensor(values: NDArray[np.int8] | None) -> Tensor | None:
-    return None if values is None else torch.tensor(values)
+def _attributes(data: SketchPhotoSet, values: NDArray[np.int8] | None, count: int) -> Tensor | None:
+    """(count, K) int8; all unknown if only the other domain is annotated, None if neither is."""
+    if data.sketch_attributes is None and data.photo_attributes is None:
+        return None
+    if values is None:
+        return torch.full((count, len(data.attribute_names)), -1, dtype=torch.int8)
+    return torch.tensor(values)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -18,7 +19,8 @@ from typing import Annotated, Literal, cast
 import tyro
 from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, Positional, arg
 
-from .config import PRESETS, EvalConfig, TrainConfig
+from .config import EvalConfig, TrainConfig
+from .presets import PRESETS
 
 Split = Literal["train", "test"]
 
@@ -66,8 +68,10 @@ class Train:
 
         data = open_dataset(self.data, self.category, "train")
         train(data, self.config, self.out, category=self.category)
-        category = f" --category {self.category}" if self.category else ""
-        print(f"{self.out}: done. Now: fgsbir evaluate {self.out} --data {self.data}{category}")
+        score = ["fgsbir", "evaluate", str(self.out), "--data", self.data]
+        if self.category:
+            score += ["--category", self.category]
+        print(f"Done. To score it on the test split: {shlex.join(score)}")
 
 
 @dataclass(frozen=True)
@@ -99,6 +103,11 @@ class Evaluate:
 
         run = load_run(self.run_folder)
         data = open_dataset(self.data, self.category or run.data.category, self.split)
+        if data.attribute_names and run.data.attribute_names not in ((), data.attribute_names):
+            raise ValueError(
+                f"{data.name}: its attributes are not those that the model was trained on: "
+                f"{', '.join(data.attribute_names)}; {', '.join(run.data.attribute_names)}"
+            )
         ranking = rank(run.model, data, self.config)
         scores = score(ranking, data)
         if self.picture is not None:

@@ -1,8 +1,4 @@
-"""Everything that a run is set by, as frozen dataclasses that survive a round trip to JSON.
-
-PRESETS is what the command line uses for each backbone. It was chosen on a held-out part of the
-training split of QMUL Shoe (``holdout=60``), never on its test split.
-"""
+"""Everything that a run is set by, as frozen dataclasses that survive a round trip to JSON."""
 
 from __future__ import annotations
 
@@ -30,6 +26,12 @@ class ModelConfig:
     """D, the length of an embedding."""
     dropout: float = 0.5
     """Share of the features before both heads that training drops."""
+
+    def check(self) -> None:
+        """Raises a ValueError for a value out of range."""
+        _require(0 <= self.dropout < 1, "dropout", "at least 0 and below 1", self.dropout)
+        _require(self.width > 0, "width", "above 0", self.width)
+        _require(self.embedding_dim > 0, "embedding_dim", "above 0", self.embedding_dim)
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,12 @@ class LossConfig:
     """Weight of an extra term that is not in the paper: cross-entropy of the right photo (and the
     right sketch) among all of the batch, by softmax of -d at the same embedding_scale."""
 
+    def check(self) -> None:
+        """Raises a ValueError for a value out of range."""
+        _require(self.embedding_scale > 0, "embedding_scale", "above 0", self.embedding_scale)
+        weight = self.contrastive_weight
+        _require(weight >= 0, "contrastive_weight", "0 or more", weight)
+
 
 @dataclass(frozen=True)
 class OptimConfig:
@@ -80,6 +88,14 @@ class OptimConfig:
     """Epochs until the learning rate is at its highest."""
     clip_norm: float = 5.0
     """Largest norm of the gradient of all weights; 0 for no limit."""
+
+    def check(self) -> None:
+        """Raises a ValueError for a value out of range."""
+        _require(self.epochs >= 1, "epochs", "1 or more", self.epochs)
+        _require(self.batch_size >= 2, "batch_size", "2 or more", self.batch_size)
+        _require(self.lr > 0, "lr", "above 0", self.lr)
+        for name in ("weight_decay", "warmup_epochs", "clip_norm"):
+            _require(getattr(self, name) >= 0, name, "0 or more", getattr(self, name))
 
 
 @dataclass(frozen=True)
@@ -103,6 +119,14 @@ class AugmentConfig:
     flip: float = 0.0
     """Probability that a sketch and its photo are both mirrored."""
 
+    def check(self) -> None:
+        """Raises a ValueError for a value out of range."""
+        for name, value in vars(self).items():
+            if name in ("cutout", "thicken", "flip"):
+                _require(0 <= value <= 1, name, "a probability", value)
+            else:
+                _require(value >= 0, name, "0 or more", value)
+
 
 @dataclass(frozen=True)
 class TrainConfig:
@@ -119,10 +143,18 @@ class TrainConfig:
     settings without looking at the test split."""
     eval_every: int = 10
     """Epochs between two scorings of what is held out."""
-    precision: Literal["float32", "bfloat16"] = "float32"
-    """Type of the convolutions; bfloat16 halves the time where the processor supports it."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Type of the convolutions; bfloat16 halves the time where the processor has instructions for
+    it and multiplies it where it has not, so auto asks the processor. The loss is in float32."""
     device: str = "cpu"
     """Where to train: cpu, cuda, cuda:1 ..."""
+
+    def check(self) -> None:
+        """Raises a ValueError for a value out of range."""
+        for part in (self.model, self.loss, self.optim, self.augment):
+            part.check()
+        _require(self.holdout >= 0, "holdout", "0 or more", self.holdout)
+        _require(self.eval_every >= 1, "eval_every", "1 or more", self.eval_every)
 
     def to_dict(self) -> dict[str, Any]:
         """As nested dictionaries of plain values, for JSON."""
@@ -155,11 +187,6 @@ class EvalConfig:
     and the middle at 225/256 of the side, each also mirrored), as in the CVPR 2016 paper."""
 
 
-PRESETS: dict[str, TrainConfig] = {
-    "resnet": TrainConfig(),
-    "sketchanet": TrainConfig(model=ModelConfig("sketchanet")),
-}
-"""Settings for the real benchmark by backbone."""
-
-QUICKSTART = TrainConfig()
-"""Settings for a few minutes on the synthetic set."""
+def _require(holds: bool, name: str, expected: str, got: object) -> None:
+    if not holds:
+        raise ValueError(f"{name}: expected {expected}, got {got}")

@@ -60,10 +60,13 @@ class RetrievalModel(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.embedding = nn.Linear(feature_dim, embedding_dim)
         self.attribute_head = nn.Linear(feature_dim, attributes) if attributes else None
-        for head in (self.embedding, self.attribute_head):
-            if head is not None:
-                nn.init.xavier_uniform_(head.weight)
-                nn.init.zeros_(head.bias)
+        nn.init.xavier_uniform_(self.embedding.weight)
+        nn.init.zeros_(self.embedding.bias)
+        if self.attribute_head is not None:
+            # Near probability 1/2 at first: the features of a network without normalisation are
+            # large, and confident wrong guesses would drown the ranking for many epochs.
+            nn.init.normal_(self.attribute_head.weight, std=1e-3)
+            nn.init.zeros_(self.attribute_head.bias)
 
     def forward(self, ink: Tensor) -> Output:
         """Embeds (B, 1, size, size) images in [0, 1], ink 1 on background 0."""

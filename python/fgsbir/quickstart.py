@@ -10,23 +10,23 @@ import json
 from pathlib import Path
 
 from .checkpoint import FILE_NAME
-from .config import QUICKSTART
 from .data import synthetic
 from .evaluate import Scores, rank, score
+from .presets import QUICKSTART
 from .report import draw_retrievals
 from .table import format_scores
 from .train import LOG_NAME, train
 
 CATEGORY = "shoes"
+TRAIN_PAIRS = 300
+TEST_PAIRS = 100
 
 
-def quickstart(
-    out: Path, *, epochs: int, seed: int, train_pairs: int = 300, test_pairs: int = 100
-) -> Scores:
+def quickstart(out: Path, *, epochs: int, seed: int) -> Scores:
     """Trains on synthetic shoes and leaves the model, its log, scores and a picture in a folder."""
-    print(f"Drawing {train_pairs} synthetic shoes to train on and {test_pairs} others to find.")
-    train_set = synthetic(CATEGORY, train_pairs, "train", seed)
-    test_set = synthetic(CATEGORY, test_pairs, "test", seed)
+    print(f"Drawing {TRAIN_PAIRS} synthetic shoes to train on and {TEST_PAIRS} others to find.")
+    train_set = synthetic(CATEGORY, TRAIN_PAIRS, "train", seed)
+    test_set = synthetic(CATEGORY, TEST_PAIRS, "test", seed)
     config = dataclasses.replace(
         QUICKSTART, seed=seed, optim=dataclasses.replace(QUICKSTART.optim, epochs=epochs)
     )

@@ -51,11 +51,15 @@ def train(
         ValueError: for a configuration that does not fit the data.
         FloatingPointError: when the loss stops being finite.
     """
+    config.check()
     torch.manual_seed(config.seed)  # weights and dropout
     generator = Generator().manual_seed(config.seed)  # batches and augmentation
     facts = DataFacts(data.name, category, data.attribute_names)
-    model = create_model(config, facts).to(config.device)
-    model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # as documented
+    device = _device(config.device)
+    model = create_model(config, facts).to(device)
+    reduced = config.precision == "bfloat16" or (
+        config.precision == "auto" and has_fast_bfloat16(device)
+    )
     held = None
     if config.holdout:
         data, held = hold_out(data, config.holdout, config.seed)
@@ -71,7 +75,7 @@ def train(
             start = time.perf_counter()
             lr = schedule.get_last_lr()[0]
             bar = tqdm(batches, f"epoch {epoch}", leave=False, disable=not progress)
-            figures = _epoch(bar, model, objective, optimizer, schedule, config)
+            figures = _epoch(bar, model, objective, optimizer, schedule, config, reduced)
             record: dict[str, Any] = {
                 "epoch": epoch,
                 **figures,
@@ -95,13 +99,14 @@ def _epoch(
     optimizer: Optimizer,
     schedule: LambdaLR,
     config: TrainConfig,
+    reduced: bool,
 ) -> dict[str, float]:
     """One pass over the batches; returns the mean of every figure."""
     model.train()
     sums: dict[str, float] = defaultdict(float)
     for batch in batches:
         batch = batch.to(config.device)
-        sketch, photo = embed_pairs(model, batch, config.precision == "bfloat16")
+        sketch, photo = embed_pairs(model, batch, reduced)
         loss, figures = objective(sketch, photo, batch)
         if not math.isfinite(figures["loss"]):
             raise FloatingPointError(
@@ -118,10 +123,19 @@ def _epoch(
     return dict(sums)
 
 
+def has_fast_bfloat16(device: torch.device) -> bool:
+    """Whether the processor multiplies bfloat16 natively; False where torch cannot tell."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    if not hasattr(torch.cpu, "get_capabilities"):  # older versions of torch
+        return False
+    capabilities: dict[str, Any] = torch.cpu.get_capabilities()
+    return any(capabilities.get(name) for name in ("avx512_bf16", "amx_bf16"))
+
+
 def embed_pairs(model: RetrievalModel, batch: Batch, reduced: bool) -> tuple[Output, Output]:
     """Both branches in one call, so that batch normalisation sees sketches and photos alike."""
     images = torch.cat([batch.sketch, batch.photo])
-    images = images.contiguous(memory_format=torch.channels_last)
     with torch.autocast(images.device.type, torch.bfloat16, enabled=reduced):
         embedding, logits = model(images)
     n = len(batch.sketch)
@@ -149,6 +163,16 @@ def lr_factor(epoch: float, config: OptimConfig) -> float:
         return (epoch + 0.1) / (config.warmup_epochs + 0.1)
     rest = max(config.epochs - config.warmup_epochs, 1e-9)
     return 0.5 * (1 + math.cos(math.pi * min((epoch - config.warmup_epochs) / rest, 1)))
+
+
+def _device(name: str) -> torch.device:
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise ValueError(f"device: {str(error).splitlines()[0]}") from error
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError(f"device: {name} asked for, but torch sees no GPU")
+    return device
 
 
 def _report(record: dict[str, Any], log: TextIO, progress: bool) -> None:

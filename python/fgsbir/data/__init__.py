@@ -2,7 +2,7 @@
 
 from .dataset import SketchPhotoSet
 from .edges import PhotoEdges, extract_edges
-from .images import ImageFiles, read_image
+from .images import ImageFiles, Images, read_image
 from .open import open_dataset
 from .pair_files import load_csv, load_folder
 from .pairs import Pair, build_set
@@ -11,6 +11,7 @@ from .sbir import load_sbir, majority
 
 __all__ = [
     "ImageFiles",
+    "Images",
     "Pair",
     "PhotoEdges",
     "SketchPhotoSet",

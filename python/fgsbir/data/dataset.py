@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from .images import Images, choose
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class SketchPhotoSet:
     """One split of a fine-grained sketch-based image retrieval set.
 
@@ -57,6 +57,12 @@ class SketchPhotoSet:
             self._check_shape("photo_attributes", self.photo_attributes.shape, (p, k))
         if self.triplets is not None:
             self._check_shape("triplets", self.triplets.shape, (len(self.triplets), 3))
+
+    def __repr__(self) -> str:
+        counts = f"{len(self.sketches)} sketches, {len(self.photos)} photos"
+        triplets = 0 if self.triplets is None else len(self.triplets)
+        attributes = len(self.attribute_names)
+        return f"<{self.name}: {counts}, {attributes} attributes, {triplets} triplets>"
 
     def _check_shape(self, what: str, got: tuple[int, ...], expected: tuple[int, ...]) -> None:
         if got != expected:

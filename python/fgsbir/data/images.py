@@ -83,7 +83,7 @@ def _to_8_bit(image: Image.Image) -> Image.Image:
 
 
 def _on_white(image: Image.Image) -> Image.Image:
-    if not image.has_transparency_data:
+    if image.mode not in ("RGBA", "RGBa", "LA", "La", "PA") and "transparency" not in image.info:
         return image
     layered = image.convert("RGBA")
     return Image.alpha_composite(Image.new("RGBA", layered.size, "white"), layered)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from .dataset import SketchPhotoSet
@@ -10,6 +11,7 @@ from .procedural import load_synthetic
 from .sbir import NUMBERS, load_sbir
 
 QMUL = "sbir_cvpr2016"
+SYNTHETIC = re.compile(r"synthetic($|[:?])")
 
 
 def open_dataset(
@@ -25,7 +27,7 @@ def open_dataset(
             * a CSV file, or a folder with ``photos/`` and ``sketches/``, of one's own pairs
               (`fgsbir.data.load_csv`, `fgsbir.data.load_folder`);
             * ``"synthetic"``, with options as ``"synthetic:shoes?seed=0&count=200&size=256"``
-              (`fgsbir.data.load_synthetic`).
+              (`fgsbir.data.load_synthetic`); a folder of that name is ``"./synthetic"``.
         category: ``"shoes"`` or ``"chairs"``; own pairs have no categories.
         split: ``"train"`` or ``"test"``.
 
@@ -33,7 +35,7 @@ def open_dataset(
         FileNotFoundError: The path, or a file that the set needs, does not exist.
         ValueError: Nothing known is there, or it is wrong; says what was looked for.
     """
-    if isinstance(path, str) and (path == "synthetic" or path.startswith("synthetic:")):
+    if isinstance(path, str) and SYNTHETIC.match(path):
         return load_synthetic(path, category, split)
     path = Path(path)
     if not path.exists():

@@ -10,15 +10,17 @@ CSV: a header line, then one line per sketch. Paths are relative to the CSV's fo
 * ``sketch``, ``photo``: required columns. A photo without a sketch is a gallery photo that no
   query asks for. The same photo in several lines is one photo.
 * ``id``: lines of the same id are the same instance. Left out, or empty: the photo is the id.
-* ``split``: ``train`` or ``test``, on every line. Without it, see `fgsbir.data.pairs.Pair`.
+* ``split``: ``train`` or ``test``, on every line. Without this column a fifth of the instances is
+  the test split, chosen by a hash of the id (see `fgsbir.data.pairs.Pair`).
 * ``attr:NAME``: attribute NAME of the photo, 1 yes, 0 no, -1 or empty unknown.
 
 Folder: a sketch belongs to the photo of the same stem, or of the stem before ``_NUMBER``.
 
     photos/NAME.jpg  sketches/NAME.png  sketches/NAME_2.png  attributes.csv
 
-Either directly, or once in ``train/`` and once in ``test/``. ``attributes.csv`` is optional, with
-a column ``name`` (the photo's stem) and one column per attribute.
+Either directly, with a fifth held out as above, or once in ``train/`` and once in ``test/``.
+``attributes.csv`` is optional and lies at the top, with a column ``name`` (the photo's stem) and
+one column per attribute.
 """
 
 from __future__ import annotations
@@ -37,7 +39,7 @@ VALUES = {"1": 1, "0": 0, "-1": -1, "": -1}
 
 
 def load_csv(path: str | Path, split: str = "train", *, size: int = 256) -> SketchPhotoSet:
-    """Read one split of the pairs that a CSV file lists, in the form that this module describes.
+    """Read one split of the pairs that a CSV file lists (form: `fgsbir.data.pair_files`).
 
     Args:
         path: The CSV file, UTF-8.
@@ -67,7 +69,7 @@ def load_csv(path: str | Path, split: str = "train", *, size: int = 256) -> Sket
             Pair(
                 photo=path.parent / row["photo"],
                 sketch=path.parent / row["sketch"] if row["sketch"] else None,
-                instance=row.get("id") or row["photo"],
+                instance=row.get("id") or str(Path(row["photo"])),
                 split=row.get("split"),
                 attributes={c.removeprefix(PREFIX): _value(row, c, where) for c in optional},
                 where=where,
@@ -78,7 +80,7 @@ def load_csv(path: str | Path, split: str = "train", *, size: int = 256) -> Sket
 
 
 def load_folder(path: str | Path, split: str = "train", *, size: int = 256) -> SketchPhotoSet:
-    """Read one split of the pairs in a folder, laid out as this module describes.
+    """Read one split of the pairs in a folder (layout: `fgsbir.data.pair_files`).
 
     Arguments and errors are those of `load_csv`.
     """

@@ -12,15 +12,16 @@ from numpy.typing import NDArray
 from ..dataset import SketchPhotoSet
 from ..edges import extract_edges
 from .chairs import ATTRIBUTES as CHAIR_ATTRIBUTES
-from .chairs import chair_attributes, design_chair, draw_chair
-from .design import FAMILY, Design, distances
+from .chairs import design_chair, draw_chair
+from .colours import COLOUR_NUMBERS
+from .design import FAMILY, Attributes, Design, distances, misremembered
 from .geometry import Part, fitted
 from .photo import render_photo
 from .shoes import ATTRIBUTES as SHOE_ATTRIBUTES
-from .shoes import design_shoe, draw_shoe, shoe_attributes
+from .shoes import design_shoe, draw_shoe
 from .sketch import render_sketch
 
-COUNTS = {"train": 400, "test": 100}
+COUNTS = {"train": 400, "test": 200}
 CANDIDATES = 10  # photos that a test sketch's triplets compare, as in the QMUL benchmark
 
 
@@ -29,15 +30,14 @@ class Category:
     """How one kind of product is designed, described and drawn."""
 
     key: int  # in every seed of the category: never change it
-    attributes: tuple[str, ...]
+    attributes: Attributes
     design: Callable[[np.random.Generator, np.random.Generator], Design]
-    describe: Callable[[Design], dict[str, bool]]
     draw: Callable[[Design], list[Part]]
 
 
 CATEGORIES = {
-    "shoes": Category(0, SHOE_ATTRIBUTES, design_shoe, shoe_attributes, draw_shoe),
-    "chairs": Category(1, CHAIR_ATTRIBUTES, design_chair, chair_attributes, draw_chair),
+    "shoes": Category(0, SHOE_ATTRIBUTES, design_shoe, draw_shoe),
+    "chairs": Category(1, CHAIR_ATTRIBUTES, design_chair, draw_chair),
 }
 SPLIT_KEYS = {"train": 0, "test": 1}
 FAMILY_KEY, INSTANCE_KEY, PHOTO_KEY, SKETCH_KEY, TRIPLET_KEY = range(5)
@@ -63,7 +63,7 @@ def synthetic(
 
     Args:
         category: ``"shoes"`` or ``"chairs"``.
-        count: Number of pairs; 400 for train and 100 for test unless given.
+        count: Number of pairs; 400 for train and 200 for test unless given.
         split: ``"train"`` or ``"test"``.
         seed: Any whole number from 0.
         size: Side of the pictures in pixels, from 32; drawn for 256.
@@ -88,16 +88,18 @@ def synthetic(
     designs = [
         kind.design(rng(FAMILY_KEY, i // FAMILY), rng(INSTANCE_KEY, i)) for i in range(count)
     ]
-    described = [kind.describe(design) for design in designs]
-    attributes = np.array([[d[a] for a in kind.attributes] for d in described], dtype=np.int8)
+    attributes = np.array(
+        [[holds(design) for holds in kind.attributes.values()] for design in designs], dtype=np.int8
+    )
     sketches = np.empty((count, size, size), dtype=np.uint8)
     edges = np.empty_like(sketches)
     photos = np.empty((count, size, size, 3), dtype=np.uint8)
     for i, design in enumerate(designs):
-        parts = fitted(kind.draw(design))
-        photos[i] = render_photo(parts, size, rng(PHOTO_KEY, i))
+        photos[i] = render_photo(fitted(kind.draw(design)), size, rng(PHOTO_KEY, i))
         edges[i] = extract_edges(photos[i])
-        sketches[i] = render_sketch(parts, size, rng(SKETCH_KEY, i))
+        hand = rng(SKETCH_KEY, i)
+        recalled = fitted(kind.draw(misremembered(design, hand)))
+        sketches[i] = render_sketch(recalled, size, hand)
     labels = np.arange(count, dtype=np.int64)
     return SketchPhotoSet(
         name=f"synthetic {category}/{split}",
@@ -108,13 +110,15 @@ def synthetic(
         photo_labels=labels,
         sketch_attributes=attributes,
         photo_attributes=attributes,
-        attribute_names=kind.attributes,
-        triplets=_triplets(designs, attributes) if split == "test" else None,
+        attribute_names=tuple(kind.attributes),
+        triplets=_triplets(kind, designs, attributes) if split == "test" else None,
     )
 
 
-def _triplets(designs: Sequence[Design], attributes: NDArray[np.int8]) -> NDArray[np.int64]:
-    apart = distances(designs, attributes)
+def _triplets(
+    kind: Category, designs: Sequence[Design], attributes: NDArray[np.int8]
+) -> NDArray[np.int64]:
+    apart = distances(designs, attributes, kind.draw, COLOUR_NUMBERS)
     nearest = np.argsort(apart, axis=1, kind="stable")[:, :CANDIDATES]
     rows = [
         (i, nearer, farther)

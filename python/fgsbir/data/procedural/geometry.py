@@ -46,6 +46,11 @@ def points(values: ArrayLike) -> Points:
     return np.asarray(values, dtype=np.float64).reshape(-1, 2)
 
 
+def vec(*values: float) -> NDArray[np.float64]:
+    """One point or direction."""
+    return np.array(values, dtype=np.float64)
+
+
 def curve(through: ArrayLike, *, closed: bool = False, steps: int = 8) -> Points:
     """A Catmull-Rom spline through some points, ``steps`` to each span."""
     p = points(through)
@@ -87,12 +92,16 @@ def section(line: Points, start: float, end: float, n: int = 16) -> Points:
     return along(line, np.linspace(start, end, n))
 
 
-def band(line: Points, width: float | Points) -> Points:
-    """The polygon of a line drawn with some width."""
+def normals(line: Points) -> Points:
+    """Unit vectors to the left of a line at each of its points."""
     d = np.gradient(line, axis=0)
-    normal = np.column_stack([-d[:, 1], d[:, 0]])
-    normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-9)
-    half = 0.5 * width * normal
+    left = np.column_stack([-d[:, 1], d[:, 0]])
+    return left / np.maximum(np.linalg.norm(left, axis=1, keepdims=True), 1e-9)
+
+
+def band(line: Points, width: float | Points) -> Points:
+    """The polygon of a line drawn with one width, or with (n, 1) widths."""
+    half = 0.5 * width * normals(line)
     return np.concatenate([line + half, (line - half)[::-1]])
 
 

@@ -15,7 +15,7 @@ Field = NDArray[np.float32]
 
 SUPERSAMPLING = 2
 COARSE = 4  # soft light is computed on a picture so many times smaller
-LIGHT = np.array([-0.55, -0.83])  # from the upper left
+LIGHT = (-0.55, -0.83)  # from the upper left
 
 
 def render_photo(parts: Sequence[Part], size: int, rng: np.random.Generator) -> NDArray[np.uint8]:
@@ -29,45 +29,50 @@ def render_photo(parts: Sequence[Part], size: int, rng: np.random.Generator) -> 
     Returns:
         (size, size, 3) uint8.
     """
-    albedo, relief, cover = _flat(parts, size)
-    rounded, raised, gloss, grain = rng.random(4)
+    picture, relief, cover = _flat(parts, size)
+    # As Python floats: NumPy's own would turn every picture into float64.
+    rounded, raised, gloss, grain = rng.random(4).tolist()
     coarse = size / COARSE
-    body = _coarse(cover, lambda small: _lit(_blur(small, 0.045 * coarse), 0.035 * coarse))
-    light = 1 + (1.1 + 0.7 * rounded) * body
+    light = _coarse(cover, lambda small: _lit(_blur(small, 0.045 * coarse), 0.035 * coarse))
+    light *= 1.1 + 0.7 * rounded
     light += (0.5 + 0.5 * raised) * _lit(_blur(relief, 0.007 * size), 0.01 * size)
+    light += 1
     light *= 0.3 + 0.7 * _blur(cover, 0.012 * size)  # surfaces turn away at the silhouette
-    noise = _blur(rng.standard_normal((size, size), dtype=np.float32), 0.004 * size)
-    light += (0.04 + 0.08 * grain) * noise
+    noise = rng.standard_normal((size, size), dtype=np.float32)
+    light += (0.04 + 0.08 * grain) * _blur(noise, 0.004 * size)
     bright = np.clip(light - 1.1, 0, None)
-    lit = albedo * (light - 0.6 * bright)[..., None] + ((0.1 + 0.5 * gloss) * bright)[..., None]
-    ground = 1 - 0.25 * _contact_shadow(cover, size)
-    picture = np.clip(lit, 0, 1) * cover[..., None] + (ground * (1 - cover))[..., None]
-    return (255 * np.clip(picture, 0, 1)).round().astype(np.uint8)
+    ground = (1 - 0.25 * _contact_shadow(cover, size)) * (1 - cover)
+    light -= 0.6 * bright
+    picture *= light
+    picture += (0.1 + 0.5 * gloss) * bright
+    np.clip(picture, 0, 1, out=picture)
+    picture *= cover
+    picture += ground
+    np.clip(picture, 0, 1, out=picture)
+    return (255 * picture + 0.5).astype(np.uint8).transpose(1, 2, 0)
 
 
-def _flat(
-    parts: Sequence[Part], size: int
-) -> tuple[Field, Field, Field]:
-    """Colour without light (size, size, 3), relief and cover (size, size), in [0, 1]."""
+def _flat(parts: Sequence[Part], size: int) -> tuple[Field, Field, Field]:
+    """Colour without light (3, size, size), relief and cover (size, size), in [0, 1]."""
     full = SUPERSAMPLING * size
-    colour, relief = Image.new("RGB", (full, full), "white"), Image.new("L", (full, full))
-    cover = Image.new("L", (full, full))
-    canvases = [ImageDraw.Draw(image) for image in (colour, relief, cover)]
+    image = Image.new("RGBA", (full, full), (255, 255, 255, 0))  # alpha holds the relief
+    canvas = ImageDraw.Draw(image)
     for part in parts:
+        height = max(1, int(255 * part.relief))
         for paint in part.paints:
-            xy = (paint.points * full).ravel().tolist()
             red, green, blue = (255 * paint.colour).astype(int).tolist()
-            inks: list[tuple[int, ...]] = [(red, green, blue), (int(255 * part.relief),), (255,)]
-            for canvas, ink in zip(canvases, inks, strict=True):
-                if paint.width:
-                    canvas.line(xy, fill=ink, width=max(1, round(paint.width * full)))
-                else:
-                    canvas.polygon(xy, fill=ink)
-    flat, raised, covered = (
-        np.asarray(image.reduce(SUPERSAMPLING), dtype=np.float32) / np.float32(255)
-        for image in (colour, relief, cover)
-    )
-    return flat, raised, covered
+            xy = (paint.points * full).ravel().tolist()
+            if paint.width:
+                width = max(1, round(paint.width * full))
+                canvas.line(xy, fill=(red, green, blue, height), width=width)
+            else:
+                canvas.polygon(xy, fill=(red, green, blue, height))
+    alpha = image.getchannel("A")
+    covered = alpha.point([0] + 255 * [255])
+    layers = (*image.convert("RGB").split(), alpha, covered)
+    fields = np.stack([np.asarray(layer.reduce(SUPERSAMPLING)) for layer in layers])
+    fields = fields.astype(np.float32) / np.float32(255)
+    return fields[:3], fields[3], fields[4]
 
 
 def _blur(image: Field, sigma: float) -> Field:
@@ -81,14 +86,14 @@ def _blur(image: Field, sigma: float) -> Field:
 def _lit(height: Field, scale: float) -> Field:
     """How much slopes face the light, about [-1, 1]; ``scale`` pixels rise by the full height."""
     dy, dx = np.gradient(height)
-    return (-scale * (LIGHT[0] * dx + LIGHT[1] * dy)).astype(np.float32)
+    return -scale * (LIGHT[0] * dx + LIGHT[1] * dy)
 
 
 def _coarse(image: Field, smooth: Callable[[Field], Field]) -> Field:
     """Apply a function whose result has no fine detail to a smaller copy of the image."""
     small = Image.fromarray(image).reduce(COARSE)
     result = Image.fromarray(smooth(np.asarray(small)))
-    return np.asarray(result.resize(image.shape[::-1], Image.Resampling.BICUBIC))
+    return np.array(result.resize(image.shape[::-1], Image.Resampling.BICUBIC))
 
 
 def _contact_shadow(cover: Field, size: int) -> Field:

@@ -34,25 +34,20 @@ def render_sketch(parts: Sequence[Part], size: int, rng: np.random.Generator) ->
     clumsy = 0.35 + 0.65 * rng.random()
     pen = size / 256 * (1.2 + 1.6 * rng.random())
     bend = _Bend(rng, clumsy)
-    forgetful = 0.1 + 0.9 * rng.random()
+    forgetful = 0.2 + 1.1 * rng.random()
     for part in parts:
-        drawn = rng.random() < 1 - (1 - part.salience) * forgetful
-        if not drawn:
+        if rng.random() < (1 - part.salience) * forgetful:
             continue
-        misplaced = 0.006 * clumsy * rng.standard_normal(2)
+        misplaced = 0.011 * clumsy * rng.standard_normal(2)
         for paint in part.paints:
             if not paint.width:  # what lies behind a solid part is not seen
                 hidden = bend(paint.points) + misplaced
                 canvas.polygon((hidden * full).ravel().tolist(), fill=255)
         for stroke in part.strokes:
-            hand = _drawn(bend(stroke) + misplaced, clumsy, rng)
-            width = pen * (0.85 + 0.3 * rng.random())
-            for piece in hand:
-                canvas.line(
-                    (piece * full).ravel().tolist(),
-                    fill=int(20 + 40 * rng.random()),
-                    width=max(1, round(width * SUPERSAMPLING)),
-                )
+            width = round(SUPERSAMPLING * max(1.0, pen * (0.85 + 0.3 * rng.random())))
+            for piece in _drawn(bend(stroke) + misplaced, clumsy, rng):
+                shade = int(20 + 40 * rng.random())
+                canvas.line((piece * full).ravel().tolist(), fill=shade, width=width)
     return np.array(image.reduce(SUPERSAMPLING), dtype=np.uint8)
 
 
@@ -60,11 +55,11 @@ class _Bend:
     """A person's misjudged proportions: one affine map and a smooth warp for the whole sketch."""
 
     def __init__(self, rng: np.random.Generator, clumsy: float) -> None:
-        self.affine = np.eye(2) + 0.05 * clumsy * rng.standard_normal((2, 2))
+        self.affine = 0.95 * np.eye(2) + 0.08 * clumsy * rng.standard_normal((2, 2))
         self.shift = 0.5 + 0.015 * rng.standard_normal(2)
         self.waves = 2 * np.pi * rng.uniform(0.5, 1.3, (3, 2)) * rng.choice([-1, 1], (3, 2))
         self.phases = rng.uniform(0, 2 * np.pi, 3)
-        self.reach = 0.012 * clumsy * rng.standard_normal((3, 2))
+        self.reach = 0.018 * clumsy * rng.standard_normal((3, 2))
 
     def __call__(self, p: Points) -> Points:
         warped = p + np.sin(p @ self.waves.T + self.phases) @ self.reach
@@ -74,19 +69,19 @@ class _Bend:
 def _drawn(stroke: Points, clumsy: float, rng: np.random.Generator) -> list[Points]:
     """The pieces that a hand makes of one line."""
     length = float(np.linalg.norm(np.diff(stroke, axis=0), axis=1).sum())
-    pieces = 1 + int(length > 0.5) + int(length > 1.2)
-    cuts = np.linspace(0, 1, pieces + 1)
-    cuts[1:-1] += 0.1 * rng.standard_normal(pieces - 1)
-    hands = []
+    count = 1 + int(length > 0.5) + int(length > 1.2)  # the pen is set down anew
+    cuts = np.linspace(0, 1, count + 1)
+    cuts[1:-1] += 0.1 * rng.standard_normal(count - 1)
+    pieces = []
     for start, end in pairwise(cuts.tolist()):
-        slip = np.clip(0.008 * clumsy * rng.standard_normal(2) / max(length, 0.05), -0.1, 0.1)
         n = max(4, round((end - start) * length * 90))
         share = np.linspace(start, end, n)
         line = along(stroke, share.clip(0, 1))
-        line[0] += (line[1] - line[0]) * slip[0] * n
-        line[-1] += (line[-1] - line[-2]) * slip[1] * n
-        hands.append(line + _wobble(share * length, clumsy, rng))
-    return hands
+        slip = np.clip(0.008 * clumsy * rng.standard_normal(2) / max(length, 0.05), -0.1, 0.1)
+        line[0] += slip[0] * n * (line[1] - line[0])  # too short, or over the end
+        line[-1] += slip[1] * n * (line[-1] - line[-2])
+        pieces.append(line + _wobble(share * length, clumsy, rng))
+    return pieces
 
 
 def _wobble(at: NDArray[np.float64], clumsy: float, rng: np.random.Generator) -> Points:

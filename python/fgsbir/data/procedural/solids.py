@@ -6,6 +6,7 @@ World coordinates: x to the right, y away from the viewer, z up.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -23,6 +24,27 @@ def points3(values: ArrayLike) -> Points3:
     return np.asarray(values, dtype=np.float64).reshape(-1, 3)
 
 
+def segment(start: Points3, end: Points3, n: int = 4) -> Points3:
+    """A straight path of n points."""
+    return np.linspace(start, end, n)
+
+
+def disc(centre: Points3, radius: float, n: int = 28, turn: float = 0.0) -> Points3:
+    """n points around a level circle, from a share ``turn`` of the full angle."""
+    angle = 2 * np.pi * (np.arange(n) / n + turn)
+    return centre + radius * np.column_stack([np.cos(angle), np.sin(angle), np.zeros(n)])
+
+
+def rounded(corners: Points3, share: float = 0.12) -> Points3:
+    """A path with its inner corners cut."""
+    path = [corners[0]]
+    for before, corner, after in zip(corners[:-2], corners[1:-1], corners[2:], strict=True):
+        for t in np.linspace(0, 1, 5):
+            a, b = corner + share * (before - corner), corner + share * (after - corner)
+            path.append((1 - t) ** 2 * a + 2 * t * (1 - t) * corner + t**2 * b)
+    return np.array([*path, corners[-1]])
+
+
 @dataclass(frozen=True)
 class View:
     """A camera far away: turned by ``yaw`` about the vertical, looking down by ``pitch`` radians.
@@ -38,9 +60,10 @@ class View:
 
     def __call__(self, p: Points3) -> Points:
         """Project (n, 3) to (n, 2), y up."""
-        turned = p @ self._axes().T
+        turned = p @ self._axes.T
         return (turned[:, [0, 2]] - (0, self.eye)) / (1 + turned[:, 1:2] / self.reach)
 
+    @cached_property
     def _axes(self) -> NDArray[np.float64]:
         cy, sy, cp, sp = np.cos(self.yaw), np.sin(self.yaw), np.cos(self.pitch), np.sin(self.pitch)
         about_z = np.array([[cy, -sy, 0], [sy, cy, 0], [0, 0, 1]])
@@ -58,35 +81,34 @@ class View:
     ) -> Part:
         """A convex polygon (n, 3) swept along ``offset`` (3,), lit by its faces' directions."""
         offset = np.asarray(offset, dtype=np.float64)
-        centre = base.mean(axis=0)
-        if np.dot(np.cross(base[0] - centre, base[1] - centre), offset) > 0:
-            base = base[::-1]  # so that sides and caps face outwards
-        top = base + offset
-        low, high = self(base), self(top)
-        n = len(base)
-        after = np.roll(np.arange(n), -1)
-        edges = base[after] - base
-        normals = np.cross(offset, edges)
-        normals /= np.linalg.norm(normals, axis=1, keepdims=True)
+        after = np.arange(1, len(base) + 1) % len(base)
+        spokes = base - base.mean(axis=0)
+        cap = np.cross(spokes, spokes[after]).sum(axis=0)
+        cap /= np.linalg.norm(cap)
+        if np.dot(cap, offset) > 0:  # so that sides and caps face outwards
+            base, cap = base[::-1], -cap
+        low, high = self(base), self(base + offset)
         quads = np.stack([low, high, high[after], low[after]], axis=1)
         seen = _area(quads) > 0
-        cap = np.cross(base[1] - base[0], base[2] - base[1])
-        cap /= np.linalg.norm(cap)
-        paints = [
-            Paint(quads[i], colour * _brightness(normals[i])) for i in np.flatnonzero(seen)
-        ]
-        bottom_seen, top_seen = bool(_area(low) > 0), bool(_area(high) < 0)
-        if bottom_seen:
-            paints.append(Paint(low, colour * _brightness(cap)))
-        if top_seen:
-            paints.append(Paint(high, colour * _brightness(-cap)))
+        normals = np.cross(offset, base[after] - base)
+        normals /= np.linalg.norm(normals, axis=1, keepdims=True)
+        sides = np.outer(_brightness(normals), colour)
+        paints = [Paint(quads[i], sides[i]) for i in np.flatnonzero(seen)]
         strokes: list[Points] = []
-        for outline, whole in ((low, bottom_seen), (high, top_seen)):
+        for outline, normal, whole in (
+            (low, cap, _area(low) > 0),
+            (high, -cap, _area(high) < 0),
+        ):
+            if whole:
+                paints.append(Paint(outline, colour * _brightness(normal)))
             strokes += [ring(outline)] if whole else _runs(outline, seen)
-        before = np.roll(seen, 1)
-        smooth = np.einsum("ij,ij->i", normals, np.roll(normals, 1, axis=0)) > CREASE
-        for i in np.flatnonzero((seen | before) & ~(seen & before & smooth)):
-            strokes.append(np.array([low[i], high[i]]))
+        creased = np.empty(len(base), dtype=bool)
+        creased[after] = np.einsum("ij,ij->i", normals, normals[after]) < CREASE
+        before = np.empty_like(seen)
+        before[after] = seen
+        # An upright edge is drawn where only one of its sides is seen, or where they meet sharply.
+        upright = (seen != before) | (seen & before & creased)
+        strokes += [np.array([low[i], high[i]]) for i in np.flatnonzero(upright)]
         return Part(tuple(paints), tuple(strokes), salience, relief)
 
     def box(self, low: ArrayLike, high: ArrayLike, colour: Colour, **how: float) -> Part:
@@ -119,8 +141,9 @@ def _area(polygons: NDArray[np.float64]) -> NDArray[np.float64]:
     return (x * y[..., after] - y * x[..., after]).sum(axis=-1)
 
 
-def _brightness(normal: NDArray[np.float64]) -> float:
-    return float(AMBIENT + (1.12 - AMBIENT) * max(0.0, np.dot(normal, LIGHT)) ** 0.8)
+def _brightness(normals: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Of faces with these (..., 3) unit normals."""
+    return AMBIENT + (1.12 - AMBIENT) * np.maximum(0, normals @ LIGHT) ** 0.8
 
 
 def _runs(outline: Points, seen: NDArray[np.bool_]) -> list[Points]:

@@ -1,0 +1,405 @@
+// The four gradients of Eq. 1, from the chosen triplets and the distances that forward saved.
+//
+// Launch 1, one warp an anchor: what each of its two references weighs, and the gradients of its
+// sketch row. Beside it, in further blocks, references are sorted by photo (references.cuh).
+// Launch 2, one block a photo: its references in their fixed order, each warp every fourth of them,
+// partial sums added warp by warp. No two blocks write the same row, so nothing is added atomically
+// and the bits are the same every time. Memory traffic: an anchor reads three rows and writes one;
+// a photo reads its own row and one sketch row a reference, and writes one. References whose hinge
+// is not active weigh 0 and are skipped.
+//
+// Limits: N < 2^30.
+
+#include "loss_terms.cuh"
+#include "references.cuh"
+
+namespace fgsbir::cuda {
+namespace {
+
+template <typename S>
+struct BackwardArguments {
+    using T = Compute<S>;
+
+    const S* sketch;             // [N, D]
+    const S* photo;              // [M, D]
+    PredictionRows<S> predictions;
+    LossOptions options;
+    const T* grad_total;         // [N] or [1], or null
+    const T* grad_parts;         // [5, N] or [5], or null
+    const T* distances;          // [4, N]
+    const T* scale;              // [1]
+    References references;
+    T* embedding_weights;        // [2N] what a reference multiplies s - p with
+    T* attribute_weights;        // [2N] the same for probabilities
+    T* prediction_weights;       // [2N] what it multiplies the cross-entropy's gradient with
+    T* sketch_scales;            // [N] inverse norms, for cosine
+    S* grad_sketch;              // [N, D]
+    S* grad_photo;               // [M, D]
+    S* grad_sketch_logits;       // [N, K]
+    S* grad_photo_logits;        // [M, K]
+    int64_t n, m, d, anchor_blocks;
+
+    // The gradient that reaches a term of an anchor.
+    __device__ T of_term(int64_t i, int term) const {
+        const bool per_anchor = options.reduction == Reduction::none;
+        T grad = 0;
+        if (grad_total != nullptr) {
+            grad += grad_total[per_anchor ? i : 0] * static_cast<T>(options.lambda[term]);
+        }
+        if (grad_parts != nullptr) grad += grad_parts[per_anchor ? term * n + i : term];
+        return grad * *scale;
+    }
+    __device__ T distance(int64_t i, int which) const { return distances[which * n + i]; }
+};
+
+// The derivative of a distance by a difference of rows is this times the difference.
+template <typename T>
+__device__ inline T euclidean_slope(T distance, bool squared) {
+    return squared ? T(2) : distance == 0 ? T(0) : 1 / distance;
+}
+
+template <typename T>
+__device__ inline T embedding_slope(T distance, Metric metric) {
+    return metric == Metric::cosine ? T(1)
+                                    : euclidean_slope(distance, metric == Metric::sqeuclidean);
+}
+
+template <typename T>
+__device__ inline T attribute_slope(T distance, int64_t k, AttributeMetric metric) {
+    if (metric == AttributeMetric::cross_entropy) return 1 / static_cast<T>(k > 0 ? k : 1);
+    return euclidean_slope(distance, metric == AttributeMetric::sqeuclidean);
+}
+
+// 1 / |row|, or 0 for the zero row; in every lane.
+template <typename S>
+__device__ Compute<S> inverse_norm(const S* row, int64_t d) {
+    Compute<S> squared = 0;
+    for (int64_t k = threadIdx.x % kWarp; k < d; k += kWarp) {
+        const Compute<S> value = to_compute(row[k]);
+        squared += value * value;
+    }
+    squared = warp_sum(squared);
+    return squared == 0 ? Compute<S>(0) : 1 / std::sqrt(squared);
+}
+
+// --- Launch 1: anchors ----------------------------------------------------------------------------
+
+template <typename S>
+__device__ void sketch_gradient(const BackwardArguments<S>& in, int64_t i, int64_t positive,
+                                int64_t negative) {
+    using T = Compute<S>;
+    const int lane = threadIdx.x % kWarp;
+    const bool cosine = in.options.metric == Metric::cosine;
+    const S* s = in.sketch + i * in.d;
+    const S* p = in.photo + positive * in.d;
+    const S* q = in.photo + negative * in.d;
+    const T to_positive = in.distance(i, kPositive), to_negative = in.distance(i, kNegative);
+    const T factor = in.of_term(i, kTriplet) * hinge_slope(to_positive - to_negative,
+                                                           in.options.margin,
+                                                           in.options.soft_margin);
+    T p_weight = factor * embedding_slope(to_positive, in.options.metric);
+    T q_weight = -factor * embedding_slope(to_negative, in.options.metric);
+    T s_scale = 1, p_scale = 1, q_scale = 1;
+    if (cosine) {  // a zero vector has distance 1 to everything, whatever moves
+        s_scale = inverse_norm(s, in.d);
+        p_scale = inverse_norm(p, in.d);
+        q_scale = inverse_norm(q, in.d);
+        if (s_scale == 0 || p_scale == 0) p_weight = 0;
+        if (s_scale == 0 || q_scale == 0) q_weight = 0;
+    }
+    if (lane == 0) {
+        in.embedding_weights[i] = p_weight;
+        in.embedding_weights[in.n + i] = q_weight;
+        in.sketch_scales[i] = s_scale;
+    }
+    for (int64_t k = lane; k < in.d; k += kWarp) {
+        const T own = to_compute(s[k]) * s_scale;
+        // Only the part of a difference of unit vectors that is across s turns s.
+        const T p_along = cosine ? to_positive * own : T(0);
+        const T q_along = cosine ? to_negative * own : T(0);
+        T grad = 0;
+        if (p_weight != 0) grad += p_weight * (own - to_compute(p[k]) * p_scale - p_along);
+        if (q_weight != 0) grad += q_weight * (own - to_compute(q[k]) * q_scale - q_along);
+        store(in.grad_sketch + i * in.d + k, grad * s_scale);
+    }
+}
+
+template <typename S>
+__device__ void sketch_logits_gradient(const BackwardArguments<S>& in, int64_t i, int64_t positive,
+                                       int64_t negative) {
+    using T = Compute<S>;
+    const int lane = threadIdx.x % kWarp;
+    const auto& rows = in.predictions;
+    const AttributeMetric metric = in.options.attribute_metric;
+    const T to_positive = in.distance(i, kPositivePredicted);
+    const T to_negative = in.distance(i, kNegativePredicted);
+    const T factor = in.of_term(i, kAttributeRank) * hinge_slope(to_positive - to_negative,
+                                                                 in.options.attribute_margin,
+                                                                 in.options.soft_attribute_margin);
+    const T p_weight = factor * attribute_slope(to_positive, rows.k, metric);
+    const T q_weight = -factor * attribute_slope(to_negative, rows.k, metric);
+    if (lane == 0) {
+        in.attribute_weights[i] = p_weight;
+        in.attribute_weights[in.n + i] = q_weight;
+        in.prediction_weights[i] = in.of_term(i, kPositiveAttribute);
+        in.prediction_weights[in.n + i] = in.of_term(i, kNegativeAttribute);
+    }
+
+    int known = 0;
+    for (int64_t k = lane; k < rows.k; k += kWarp) {
+        known += rows.sketch_answer(i, k) != Answer::unknown;
+    }
+    known = warp_sum(known);
+    const T of_known = in.of_term(i, kSketchAttribute) / static_cast<T>(max(known, 1));
+
+    for (int64_t k = lane; k < rows.k; k += kWarp) {
+        const T s = rows.sketch(i, k), p = rows.photo(positive, k), q = rows.photo(negative, k);
+        const Probability<T> a = probability(s);
+        const bool linear = metric == AttributeMetric::cross_entropy;
+        T grad = 0;
+        if (p_weight != 0) grad += p_weight * (linear ? -p : a.yes - probability(p).yes);
+        if (q_weight != 0) grad += q_weight * (linear ? -q : a.yes - probability(q).yes);
+        grad *= a.slope();
+        const Answer answer = rows.sketch_answer(i, k);
+        if (answer != Answer::unknown) grad += of_known * cross_entropy_slope(s, answer);
+        store(in.grad_sketch_logits + i * rows.k + k, grad);
+    }
+}
+
+template <typename S>
+__device__ void fill_zero(S* row, int64_t count) {
+    for (int64_t k = threadIdx.x % kWarp; k < count; k += kWarp) store(row + k, 0);
+}
+
+template <typename S>
+__global__ void __launch_bounds__(kSortWarps* kWarp)
+    gradients_of_anchors(const BackwardArguments<S> in) {
+    if (blockIdx.x >= in.anchor_blocks) {
+        sort_references(in.references, blockIdx.x - in.anchor_blocks,
+                        shared_memory<SortMemory>());
+        return;
+    }
+    const int64_t i = static_cast<int64_t>(blockIdx.x) * kSortWarps + threadIdx.x / kWarp;
+    if (i >= in.n) return;
+    const int64_t positive = in.references.positive[i], negative = in.references.negative[i];
+    if (positive < 0) {
+        fill_zero(in.grad_sketch + i * in.d, in.d);
+        if (in.predictions.given) {
+            fill_zero(in.grad_sketch_logits + i * in.predictions.k, in.predictions.k);
+        }
+        return;
+    }
+    sketch_gradient(in, i, positive, negative);
+    if (in.predictions.given) sketch_logits_gradient(in, i, positive, negative);
+}
+
+// --- Launch 2: photos -----------------------------------------------------------------------------
+
+constexpr int kPhotoWarps = 4;
+constexpr int kPhotoThreads = kPhotoWarps * kWarp;
+constexpr int kSpan = 8;  // dimensions of a lane at a time
+
+template <typename T>
+struct PhotoMemory {
+    T partial[kPhotoWarps][kSpan * kWarp];
+    T scalar[kPhotoWarps];
+};
+
+// The references to one photo.
+struct Chosen {
+    const int64_t* first;
+    int64_t count, n;
+
+    __device__ int64_t reference(int64_t at) const { return first[at]; }
+    __device__ int64_t anchor(int64_t r) const { return r < n ? r : r - n; }
+};
+
+// The sum of value(reference), in every thread of the block.
+template <typename T, typename Value>
+__device__ T sum_of_references(const Chosen& chosen, PhotoMemory<T>& memory, Value value) {
+    T sum = 0;
+    for (int64_t at = threadIdx.x; at < chosen.count; at += kPhotoThreads) {
+        sum += value(chosen.reference(at));
+    }
+    sum = warp_sum(sum);
+    if (threadIdx.x % kWarp == 0) memory.scalar[threadIdx.x / kWarp] = sum;
+    __syncthreads();
+    T total = 0;
+    for (int w = 0; w < kPhotoWarps; ++w) total += memory.scalar[w];
+    __syncthreads();
+    return total;
+}
+
+// write(k, sum over references r of weights[r] * (own(k) - other(anchor of r, k))) for k < width.
+template <typename T, typename Own, typename Other, typename Write>
+__device__ void sum_differences(const Chosen& chosen, const T* weights, int64_t width,
+                                PhotoMemory<T>& memory, Own own, Other other, Write write) {
+    const int warp = threadIdx.x / kWarp, lane = threadIdx.x % kWarp;
+    for (int64_t first = 0; first < width; first += kSpan * kWarp) {
+        T values[kSpan], sums[kSpan] = {};
+#pragma unroll
+        for (int v = 0; v < kSpan; ++v) {
+            const int64_t k = first + v * kWarp + lane;
+            values[v] = k < width ? own(k) : T(0);
+        }
+        for (int64_t at = warp; at < chosen.count; at += kPhotoWarps) {
+            const int64_t r = chosen.reference(at), i = chosen.anchor(r);
+            const T weight = weights[r];
+            if (weight == 0) continue;
+#pragma unroll
+            for (int v = 0; v < kSpan; ++v) {
+                const int64_t k = first + v * kWarp + lane;
+                if (k < width) sums[v] += weight * (values[v] - other(i, k));
+            }
+        }
+#pragma unroll
+        for (int v = 0; v < kSpan; ++v) memory.partial[warp][v * kWarp + lane] = sums[v];
+        __syncthreads();
+        for (int k = threadIdx.x; k < kSpan * kWarp && first + k < width; k += kPhotoThreads) {
+            T total = 0;
+            for (int w = 0; w < kPhotoWarps; ++w) total += memory.partial[w][k];
+            write(first + k, total);
+        }
+        __syncthreads();
+    }
+}
+
+template <typename S>
+__device__ void photo_gradient(const BackwardArguments<S>& in, int64_t j, const Chosen& chosen,
+                               PhotoMemory<Compute<S>>& memory) {
+    using T = Compute<S>;
+    const bool cosine = in.options.metric == Metric::cosine;
+    const S* p = in.photo + j * in.d;
+    const T scale = cosine ? inverse_norm(p, in.d) : T(1);
+    T along = 0;
+    if (cosine) {
+        along = sum_of_references(chosen, memory, [&](int64_t r) {
+            const T weight = in.embedding_weights[r];
+            return weight == 0 ? T(0) : weight * in.distances[kPositive * in.n + r];
+        });
+    }
+    const auto own = [&](int64_t k) { return to_compute(p[k]) * scale; };
+    sum_differences(
+        chosen, in.embedding_weights, in.d, memory, own,
+        [&](int64_t i, int64_t k) {
+            const T value = to_compute(in.sketch[i * in.d + k]);
+            return cosine ? value * in.sketch_scales[i] : value;
+        },
+        [&](int64_t k, T sum) {
+            store(in.grad_photo + j * in.d + k, (cosine ? sum - along * own(k) : sum) * scale);
+        });
+}
+
+template <typename S>
+__device__ void photo_logits_gradient(const BackwardArguments<S>& in, int64_t j,
+                                      const Chosen& chosen, PhotoMemory<Compute<S>>& memory) {
+    using T = Compute<S>;
+    const auto& rows = in.predictions;
+    int known = 0;
+    for (int64_t k = threadIdx.x % kWarp; k < rows.k; k += kWarp) {
+        known += rows.photo_answer(j, k) != Answer::unknown;
+    }
+    known = warp_sum(known);
+    const T of_known = sum_of_references(chosen, memory, [&](int64_t r) {
+                           return in.prediction_weights[r];
+                       }) / static_cast<T>(max(known, 1));
+    const bool linear = in.options.attribute_metric == AttributeMetric::cross_entropy;
+    sum_differences(
+        chosen, in.attribute_weights, rows.k, memory,
+        [&](int64_t k) { return probability(rows.photo(j, k)).yes; },
+        [&](int64_t i, int64_t k) { return probability(rows.sketch(i, k)).yes; },
+        [&](int64_t k, T sum) {
+            const T y = rows.photo(j, k);
+            T grad = linear ? sum : sum * probability(y).slope();
+            const Answer answer = rows.photo_answer(j, k);
+            if (answer != Answer::unknown) grad += of_known * cross_entropy_slope(y, answer);
+            store(in.grad_photo_logits + j * rows.k + k, grad);
+        });
+}
+
+template <typename S>
+__global__ void __launch_bounds__(kPhotoThreads)
+    gradients_of_photos(const BackwardArguments<S> in) {
+    auto& memory = shared_memory<PhotoMemory<Compute<S>>>();
+    const int64_t j = blockIdx.x;
+    const int64_t begin = in.references.begin[j], end = in.references.begin[j + 1];
+    const Chosen chosen = {in.references.sorted + begin, end - begin, in.n};
+    photo_gradient(in, j, chosen, memory);
+    if (in.predictions.given) photo_logits_gradient(in, j, chosen, memory);
+}
+
+template <typename T>
+struct BackwardScratch {
+    int64_t* begin;   // [M + 1]
+    int64_t* sorted;  // [2N]
+    T* embedding_weights;
+    T* attribute_weights;
+    T* prediction_weights;
+    T* sketch_scales;
+
+    BackwardScratch(Workspace& workspace, const ChosenTriplets& triplets) {
+        begin = workspace.take<int64_t>(triplets.m + 1);
+        sorted = workspace.take<int64_t>(2 * triplets.n);
+        embedding_weights = workspace.take<T>(2 * triplets.n);
+        attribute_weights = workspace.take<T>(2 * triplets.n);
+        prediction_weights = workspace.take<T>(2 * triplets.n);
+        sketch_scales = workspace.take<T>(triplets.n);
+    }
+};
+
+}  // namespace
+
+int64_t attribute_triplet_loss_backward_workspace(const ChosenTriplets& triplets) {
+    int64_t size = 0;
+    with_type(triplets.type, [&](auto type) {
+        Workspace workspace(nullptr);
+        BackwardScratch<Compute<decltype(type)>>(workspace, triplets);
+        size = workspace.size();
+    });
+    return size;
+}
+
+void attribute_triplet_loss_backward(const ChosenTriplets& triplets, const Predictions& predictions,
+                                     const LossOptions& options, const void* grad_total,
+                                     const void* grad_parts, void* grad_sketch, void* grad_photo,
+                                     void* grad_sketch_logits, void* grad_photo_logits,
+                                     void* memory, Stream stream) {
+    if (triplets.n >= 1ll << 30) throw std::runtime_error("the loss takes below 2^30 anchors");
+    with_type(triplets.type, [&](auto type) {
+        using S = decltype(type);
+        using T = Compute<S>;
+        Workspace workspace(memory);
+        const BackwardScratch<T> scratch(workspace, triplets);
+        const int64_t anchor_blocks = ceil_div(triplets.n, kSortWarps);
+        const BackwardArguments<S> arguments = {
+            static_cast<const S*>(triplets.sketch),
+            static_cast<const S*>(triplets.photo),
+            PredictionRows<S>(predictions),
+            options,
+            static_cast<const T*>(grad_total),
+            static_cast<const T*>(grad_parts),
+            static_cast<const T*>(triplets.distances),
+            static_cast<const T*>(triplets.scale),
+            {triplets.positive, triplets.negative, triplets.n, triplets.m, scratch.begin,
+             scratch.sorted},
+            scratch.embedding_weights,
+            scratch.attribute_weights,
+            scratch.prediction_weights,
+            scratch.sketch_scales,
+            static_cast<S*>(grad_sketch),
+            static_cast<S*>(grad_photo),
+            static_cast<S*>(grad_sketch_logits),
+            static_cast<S*>(grad_photo_logits),
+            triplets.n,
+            triplets.m,
+            triplets.d,
+            anchor_blocks};
+        const int64_t sort_blocks = ceil_div(triplets.m, kPhotos);
+        FGSBIR_CHECK_CUDA(launch(gradients_of_anchors<S>, grid_of(anchor_blocks + sort_blocks),
+                                 kSortWarps * kWarp, sizeof(SortMemory), stream, arguments));
+        FGSBIR_CHECK_CUDA(launch(gradients_of_photos<S>, grid_of(triplets.m), kPhotoThreads,
+                                 sizeof(PhotoMemory<T>), stream, arguments));
+    });
+}
+
+}  // namespace fgsbir::cuda

@@ -1,0 +1,257 @@
+// The distance of all pairs of rows, and its gradients.
+//
+// Forward: tiles of pairs (tile.cuh) that sum squared differences directly, twice the arithmetic of
+// inner products and none of their cancellation; unit vectors for cosine. Memory traffic: the
+// operands once a tile, the output once.
+//
+// Backward: tiles of (row of x, dimension), summed over the rows of y in ascending order: the step
+// is g * (x - y), with g the incoming gradient times the derivative of the distance by the
+// difference. The gradient of y is the same with everything exchanged. For cosine that is the
+// gradient of the unit vectors; one more launch takes it through the normalisation.
+//
+// Limits: the size of the grid.
+
+#include "prepare.h"
+#include "tile.cuh"
+
+namespace fgsbir::cuda {
+namespace {
+
+constexpr int kSide = 64;
+
+// The tiles of a matrix, along one axis of the grid.
+struct TileGrid {
+    int64_t columns;
+
+    TileGrid(int64_t width) : columns(ceil_div(width, kSide)) {}
+    unsigned blocks(int64_t height) const { return grid_of(columns * ceil_div(height, kSide)); }
+    __device__ int64_t row() const { return blockIdx.x / columns * kSide; }
+    __device__ int64_t column() const { return blockIdx.x % columns * kSide; }
+};
+
+// --- Forward --------------------------------------------------------------------------------------
+
+template <typename S>
+__global__ void __launch_bounds__(kTileThreads, 2)
+    distances(const Rows<S> x /* [n, d] */, const Rows<S> y /* [m, d] */,
+              Compute<S>* distance /* [n, m] */, const Metric metric, const TileGrid grid) {
+    using T = Compute<S>;
+    using Square = Tile<T, kSide>;
+    auto& memory = shared_memory<typename Square::Memory>();
+    const int64_t first_row = grid.row(), first_column = grid.column();
+    Square tile;
+    tile.zero();
+    tile.accumulate(memory, x, first_row, y, first_column, x.width, SquaredDifference());
+#pragma unroll
+    for (int r = 0; r < Square::kPerThread; ++r) {
+        const int64_t i = first_row + Square::row(r);
+#pragma unroll
+        for (int c = 0; c < Square::kPerThread; ++c) {
+            const int64_t j = first_column + Square::column(c);
+            if (i >= x.rows || j >= y.rows) continue;
+            const bool cosine = metric == Metric::cosine;
+            distance[i * y.rows + j] = distance_of(tile.values[r][c], cosine ? x.scales[i] : T(1),
+                                                   cosine ? y.scales[j] : T(1), metric);
+        }
+    }
+}
+
+// --- Backward -------------------------------------------------------------------------------------
+
+// The incoming gradient of pair (row, k) of one operand's row with row k of the other, times the
+// derivative of the distance by the difference of the rows.
+template <typename T, bool kTransposed>
+struct Slopes {
+    static constexpr bool kDepthContiguous = !kTransposed;
+    const T* grad;          // [rows, others], or transposed
+    const T* distance;      // as grad
+    const T* other_scales;  // [others] inverse norms, for cosine
+    int64_t rows, others;
+    Metric metric;
+
+    __device__ T load(int64_t row, int64_t k, int more_rows, int more_k) const {
+        row += more_rows;
+        k += more_k;
+        if (row >= rows || k >= others) return 0;
+        const int64_t at = kTransposed ? k * rows + row : row * others + k;
+        if (metric == Metric::sqeuclidean) return 2 * grad[at];
+        if (metric == Metric::euclidean) return distance[at] == 0 ? T(0) : grad[at] / distance[at];
+        return other_scales[k] == 0 ? T(0) : grad[at];  // the distance to a zero vector is constant
+    }
+};
+
+// The other operand, with its rows as the depth that is summed over.
+template <typename S>
+struct Columns {
+    static constexpr bool kDepthContiguous = false;
+    Rows<S> of;
+
+    __device__ Compute<S> load(int64_t dimension, int64_t k, int more_dimensions,
+                               int more_k) const {
+        return of.load(k, dimension, more_k, more_dimensions);
+    }
+};
+
+// grad_own[i] = sum over k of slopes(i, k) * (own[i] - other[k]), in the type that `Out` is.
+template <typename S, typename Out, bool kTransposed>
+__global__ void __launch_bounds__(kTileThreads, 2)
+    gradients(const Slopes<Compute<S>, kTransposed> slopes, const Rows<S> own /* [n, d] */,
+              const Rows<S> other /* [m, d] */, Out* grad_own /* [n, d] */, const TileGrid grid) {
+    using T = Compute<S>;
+    using Square = Tile<T, kSide>;
+    auto& memory = shared_memory<typename Square::Memory>();
+    const int64_t first_row = grid.row(), first_column = grid.column();
+    T values[Square::kPerThread][Square::kPerThread];
+#pragma unroll
+    for (int r = 0; r < Square::kPerThread; ++r) {
+#pragma unroll
+        for (int c = 0; c < Square::kPerThread; ++c) {
+            values[r][c] = own.load(first_row, first_column, Square::row(r), Square::column(c));
+        }
+    }
+    Square tile;
+    tile.zero();
+    tile.accumulate(memory, slopes, first_row, Columns<S>{other}, first_column, other.rows,
+                    [&](T& sum, T slope, T y, int r, int c) { sum += slope * (values[r][c] - y); });
+#pragma unroll
+    for (int r = 0; r < Square::kPerThread; ++r) {
+        const int64_t i = first_row + Square::row(r);
+#pragma unroll
+        for (int c = 0; c < Square::kPerThread; ++c) {
+            const int64_t k = first_column + Square::column(c);
+            if (i < own.rows && k < own.width) store(grad_own + i * own.width + k, tile.values[r][c]);
+        }
+    }
+}
+
+constexpr int kUnitWarps = 8;
+
+// The gradient of rows, given that of their unit vectors: what lies across the row, over its norm.
+template <typename S>
+__global__ void __launch_bounds__(kUnitWarps* kWarp)
+    gradients_through_norm(const Rows<S> rows /* [n, d] */, const Compute<S>* of_unit /* [n, d] */,
+                           S* grad /* [n, d] */) {
+    using T = Compute<S>;
+    const int64_t i = static_cast<int64_t>(blockIdx.x) * kUnitWarps + threadIdx.x / kWarp;
+    if (i >= rows.rows) return;
+    const int lane = threadIdx.x % kWarp;
+    T along = 0;
+    for (int64_t k = lane; k < rows.width; k += kWarp) {
+        along += rows.load(i, k, 0, 0) * of_unit[i * rows.width + k];
+    }
+    along = warp_sum(along);
+    for (int64_t k = lane; k < rows.width; k += kWarp) {
+        const T across = of_unit[i * rows.width + k] - along * rows.load(i, k, 0, 0);
+        store(grad + i * rows.width + k, across * rows.scales[i]);
+    }
+}
+
+// --- Launches -------------------------------------------------------------------------------------
+
+// Both operands, with inverse norms for cosine.
+template <typename S>
+struct Operands {
+    Rows<S> x, y;
+
+    Operands(const void* x_data, const void* y_data, int64_t n, int64_t m, int64_t d,
+             Metric metric, Workspace& workspace)
+        : x{static_cast<const S*>(x_data), nullptr, n, d},
+          y{static_cast<const S*>(y_data), nullptr, m, d} {
+        if (metric != Metric::cosine) return;
+        x.scales = workspace.take<Compute<S>>(n);
+        y.scales = workspace.take<Compute<S>>(m);
+    }
+
+    void write_norms(ScalarType type, cudaStream_t stream) const {
+        if (x.scales == nullptr) return;
+        Preparation preparation = {};
+        preparation.type = type;
+        preparation.d = x.width;
+        preparation.inverse_norms = true;
+        preparation.a = {x.rows, x.data, const_cast<Compute<S>*>(x.scales), {}, nullptr};
+        preparation.b = {y.rows, y.data, const_cast<Compute<S>*>(y.scales), {}, nullptr};
+        prepare(preparation, stream);
+    }
+};
+
+template <typename S, bool kTransposed>
+void launch_gradients(const void* grad, const void* distance, const Rows<S>& own,
+                      const Rows<S>& other, Metric metric, Compute<S>* of_unit, void* grad_own,
+                      cudaStream_t stream) {
+    using T = Compute<S>;
+    const Slopes<T, kTransposed> slopes = {static_cast<const T*>(grad),
+                                           static_cast<const T*>(distance),
+                                           other.scales,
+                                           own.rows,
+                                           other.rows,
+                                           metric};
+    const TileGrid grid(own.width);
+    const size_t shared = sizeof(typename Tile<T, kSide>::Memory);
+    S* out = static_cast<S*>(grad_own);
+    if (metric != Metric::cosine) {
+        FGSBIR_CHECK_CUDA(launch(gradients<S, S, kTransposed>, grid.blocks(own.rows), kTileThreads,
+                                 shared, stream, slopes, own, other, out, grid));
+        return;
+    }
+    FGSBIR_CHECK_CUDA(launch(gradients<S, T, kTransposed>, grid.blocks(own.rows), kTileThreads,
+                             shared, stream, slopes, own, other, of_unit, grid));
+    FGSBIR_CHECK_CUDA(launch(gradients_through_norm<S>, grid_of(ceil_div(own.rows, kUnitWarps)),
+                             kUnitWarps * kWarp, 0, stream, own, of_unit, out));
+}
+
+}  // namespace
+
+int64_t pairwise_distance_workspace(ScalarType type, int64_t n, int64_t m, Metric metric) {
+    int64_t size = 0;
+    with_type(type, [&](auto s) {
+        Workspace workspace(nullptr);
+        Operands<decltype(s)>(nullptr, nullptr, n, m, 0, metric, workspace);
+        size = workspace.size();
+    });
+    return size;
+}
+
+void pairwise_distance(ScalarType type, const void* x, const void* y, void* distance, int64_t n,
+                       int64_t m, int64_t d, Metric metric, void* memory, Stream stream) {
+    with_type(type, [&](auto s) {
+        using S = decltype(s);
+        using T = Compute<S>;
+        Workspace workspace(memory);
+        const Operands<S> operands(x, y, n, m, d, metric, workspace);
+        operands.write_norms(type, stream);
+        const TileGrid grid(m);
+        FGSBIR_CHECK_CUDA(launch(distances<S>, grid.blocks(n), kTileThreads,
+                                 sizeof(typename Tile<T, kSide>::Memory), stream, operands.x,
+                                 operands.y, static_cast<T*>(distance), metric, grid));
+    });
+}
+
+int64_t pairwise_distance_backward_workspace(ScalarType type, int64_t n, int64_t m, int64_t d,
+                                             Metric metric) {
+    int64_t size = pairwise_distance_workspace(type, n, m, metric);
+    with_type(type, [&](auto s) {
+        Workspace workspace(nullptr);
+        if (metric == Metric::cosine) workspace.take<Compute<decltype(s)>>(std::max(n, m) * d);
+        size += workspace.size();
+    });
+    return size;
+}
+
+void pairwise_distance_backward(ScalarType type, const void* grad, const void* distance,
+                                const void* x, const void* y, void* grad_x, void* grad_y, int64_t n,
+                                int64_t m, int64_t d, Metric metric, void* memory, Stream stream) {
+    with_type(type, [&](auto s) {
+        using S = decltype(s);
+        using T = Compute<S>;
+        Workspace workspace(memory);
+        const Operands<S> operands(x, y, n, m, d, metric, workspace);
+        operands.write_norms(type, stream);
+        T* of_unit = metric == Metric::cosine ? workspace.take<T>(std::max(n, m) * d) : nullptr;
+        launch_gradients<S, false>(grad, distance, operands.x, operands.y, metric, of_unit, grad_x,
+                                   stream);
+        launch_gradients<S, true>(grad, distance, operands.y, operands.x, metric, of_unit, grad_y,
+                                  stream);
+    });
+}
+
+}  // namespace fgsbir::cuda

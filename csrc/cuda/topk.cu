@@ -1,0 +1,382 @@
+// The k nearest of a gallery by d + mu D, for every query, without the matrix of distances.
+//
+// search_tiles: a block takes one row of tiles (tile.cuh) within one split of the gallery. For each
+// query it keeps a pool of candidate keys in device memory and, as a threshold, the k-th smallest
+// seen so far; a pair enters the pool only below the threshold, which soon almost none is. A pool
+// that could overflow in the next tile is sorted in shared memory and cut to k. Which pairs survive
+// is decided by integer keys, so it does not depend on the order in which they came.
+// merge_splits: one block a query takes the k smallest over all splits, computes their distances
+// anew from the rows themselves, and sorts by (distance, index).
+//
+// D is summed over attributes like d over dimensions, from operands that write_predictions makes of
+// the logits: probabilities, or for the cross-entropy (a, 1 - a) and (-log b, -log (1 - b)).
+//
+// Memory traffic: as mining, plus one pool of pool_size(k) keys a query and split, and k gathered
+// rows a query. Limits: k <= 1024, M < 2^32 - 1.
+
+#include "mining.cuh"
+#include "sort.cuh"
+#include "tile.cuh"
+
+namespace fgsbir::cuda {
+namespace {
+
+constexpr int kSide = 64;
+constexpr int kWarps = kTileThreads / kWarp;
+constexpr int kSortKeys = 2048;     // keys that fit the block's shared memory
+constexpr int kSmallPool = kSortKeys / kWarps;
+
+// A pool holds k keys and a tile's worth of new ones; twice that, so that cutting it is rare.
+constexpr int pool_size(int k) { return std::max(power_of_two(k + 2 * kSide), kSmallPool); }
+static_assert(pool_size(kMaxTopK) == kSortKeys, "a pool is sorted in shared memory");
+
+template <typename S>
+struct SearchArguments {
+    using T = Compute<S>;
+
+    Rows<S> query;              // [N, D]
+    Rows<S> gallery;            // [M, D]
+    const T* query_norms;       // [N] inverse norms for cosine, else squared norms
+    const T* gallery_norms;     // [M]
+    const S* query_logits;      // [N, K]
+    const S* gallery_logits;    // [M, K]
+    Rows<T> query_predictions;    // [N, K or 2 K]
+    Rows<T> gallery_predictions;  // [M, K or 2 K]
+    Key<T>* pools;              // [N, splits, pool]
+    T* values;                  // [N, k]
+    int64_t* indices;           // [N, k]
+    T mu;
+    bool with_attributes;
+    Metric metric;
+    AttributeMetric attribute_metric;
+    int k, pool;
+    int64_t attributes, column_tiles, splits;
+};
+
+// --- Operands of D --------------------------------------------------------------------------------
+
+constexpr int kThreads = 256;
+
+// A sketch's side of D is its probabilities; a photo's is what they meet.
+template <typename S>
+__global__ void __launch_bounds__(kThreads)
+    write_predictions(const S* logits /* [rows, k] */, Compute<S>* out /* [rows, k or 2 k] */,
+                      int64_t rows, int64_t k, AttributeMetric metric, bool of_gallery) {
+    using T = Compute<S>;
+    const int64_t at = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x;
+    if (at >= rows * k) return;
+    const T logit = to_compute(logits[at]);
+    const Probability<T> p = probability(logit);
+    if (metric != AttributeMetric::cross_entropy) {
+        out[at] = p.yes;
+        return;
+    }
+    T* pair = out + (at / k * 2 * k + at % k);
+    pair[0] = of_gallery ? softplus(-logit) : p.yes;
+    pair[k] = of_gallery ? softplus(logit) : p.no;
+}
+
+// --- Search ---------------------------------------------------------------------------------------
+
+template <typename T>
+struct SearchMemory {
+    union {
+        typename Tile<T, kSide>::Memory tile;
+        Key<T> keys[kSortKeys];
+    };
+    Key<T> thresholds[kSide];
+    int counts[kSide];  // keys in each pool
+};
+
+// Cuts a pool of `count` keys to its k smallest, ascending; they are padded where there are fewer.
+template <typename T>
+__device__ void cut(Key<T>* pool, int count, int k, Key<T>* keys, const Team& team) {
+    const int padded = power_of_two(max(count, k));
+    for (int at = team.rank; at < padded; at += team.size) {
+        keys[at] = at < count ? pool[at] : Key<T>::none();
+    }
+    team.sync();
+    sort(keys, padded, team);
+    for (int at = team.rank; at < k; at += team.size) pool[at] = keys[at];
+}
+
+// Cuts those pools of the block's rows that hold more than `limit` keys. All threads call it.
+template <typename S>
+__device__ void cut_pools(const SearchArguments<S>& in, Key<Compute<S>>* pools, int64_t stride,
+                          int rows, int limit, SearchMemory<Compute<S>>& memory) {
+    const bool by_warp = in.pool <= kSmallPool;
+    const int warp = threadIdx.x / kWarp;
+    const Team team = by_warp ? Team::warp() : Team::block(kTileThreads);
+    Key<Compute<S>>* keys = memory.keys + (by_warp ? warp * kSmallPool : 0);
+    for (int row = by_warp ? warp : 0; row < rows; row += by_warp ? kWarps : 1) {
+        const int count = memory.counts[row];
+        if (count <= limit) continue;
+        cut(pools + row * stride, count, in.k, keys, team);
+        if (team.rank == 0) {
+            memory.counts[row] = min(count, in.k);
+            memory.thresholds[row] = keys[in.k - 1];
+        }
+        team.sync();
+    }
+    __syncthreads();
+}
+
+template <typename S>
+__global__ void __launch_bounds__(kTileThreads, 2) search_tiles(const SearchArguments<S> in) {
+    using T = Compute<S>;
+    using Square = Tile<T, kSide>;
+    auto& memory = shared_memory<SearchMemory<T>>();
+    const int64_t first_row = static_cast<int64_t>(blockIdx.x) * kSide;
+    const int rows = static_cast<int>(min(in.query.rows - first_row, int64_t(kSide)));
+    const int64_t stride = in.splits * in.pool;
+    Key<T>* pools = in.pools + (first_row * stride + static_cast<int64_t>(blockIdx.y) * in.pool);
+
+    if (threadIdx.x < kSide) {
+        memory.thresholds[threadIdx.x] = Key<T>::none();
+        memory.counts[threadIdx.x] = 0;
+    }
+    __syncthreads();
+
+    const int64_t begin = blockIdx.y * in.column_tiles / in.splits;
+    const int64_t end = (blockIdx.y + 1) * in.column_tiles / in.splits;
+    for (int64_t column_tile = begin; column_tile < end; ++column_tile) {
+        const int64_t first_column = column_tile * kSide;
+        Square of_embeddings, of_predictions;
+        of_embeddings.zero();
+        of_predictions.zero();
+        of_embeddings.accumulate(memory.tile, in.query, first_row, in.gallery, first_column,
+                                 in.query.width, Product());
+        if (in.with_attributes) {
+            const int64_t width = in.query_predictions.width;
+            if (in.attribute_metric == AttributeMetric::cross_entropy) {
+                of_predictions.accumulate(memory.tile, in.query_predictions, first_row,
+                                          in.gallery_predictions, first_column, width, Product());
+            } else {
+                of_predictions.accumulate(memory.tile, in.query_predictions, first_row,
+                                          in.gallery_predictions, first_column, width,
+                                          SquaredDifference());
+            }
+        }
+#pragma unroll
+        for (int r = 0; r < Square::kPerThread; ++r) {
+            const int row = Square::row(r);
+            if (row >= rows) continue;
+            const T norm = in.query_norms[first_row + row];
+            const Key<T> threshold = memory.thresholds[row];
+#pragma unroll
+            for (int c = 0; c < Square::kPerThread; ++c) {
+                const int64_t j = first_column + Square::column(c);
+                if (j >= in.gallery.rows) continue;
+                T score = distance_from_product(of_embeddings.values[r][c], norm,
+                                                in.gallery_norms[j], in.metric);
+                if (in.with_attributes) {
+                    const T predicted = predicted_distance_of(of_predictions.values[r][c],
+                                                              in.attributes, in.attribute_metric);
+                    score = add_scaled(score, in.mu, predicted);
+                }
+                const Key<T> key = Key<T>::of(score, j);
+                if (key < threshold) {
+                    pools[row * stride + atomicAdd(&memory.counts[row], 1)] = key;
+                }
+            }
+        }
+        __syncthreads();
+        const int limit = in.pool - kSide;
+        const bool full = threadIdx.x < kSide && memory.counts[threadIdx.x] > limit;
+        if (__syncthreads_or(full)) cut_pools(in, pools, stride, rows, limit, memory);
+    }
+    cut_pools(in, pools, stride, rows, -1, memory);
+}
+
+// --- Merge ----------------------------------------------------------------------------------------
+
+template <typename T>
+struct MergeMemory {
+    Key<T> keys[kSortKeys];
+};
+
+// r(i, j) from the rows themselves, in every lane.
+template <typename S>
+__device__ Compute<S> direct_distance(const SearchArguments<S>& in, int64_t i, int64_t j) {
+    using T = Compute<S>;
+    const T x_scale = row_scale(in.query_norms, in.metric, i);
+    const T y_scale = row_scale(in.gallery_norms, in.metric, j);
+    T squared = 0;
+    for (int64_t k = threadIdx.x % kWarp; k < in.query.width; k += kWarp) {
+        const T difference =
+            in.query.load(i, k, 0, 0) * x_scale - in.gallery.load(j, k, 0, 0) * y_scale;
+        squared += difference * difference;
+    }
+    const T d = distance_of(warp_sum(squared), x_scale, y_scale, in.metric);
+    if (!in.with_attributes) return d;
+    T sum = 0;
+    for (int64_t k = threadIdx.x % kWarp; k < in.attributes; k += kWarp) {
+        sum += predicted_difference(probability(to_compute(in.query_logits[i * in.attributes + k])),
+                                    to_compute(in.gallery_logits[j * in.attributes + k]),
+                                    in.attribute_metric);
+    }
+    const T predicted = predicted_distance_of(warp_sum(sum), in.attributes, in.attribute_metric);
+    return add_scaled(d, in.mu, predicted);
+}
+
+template <typename S>
+__global__ void __launch_bounds__(kTileThreads) merge_splits(const SearchArguments<S> in) {
+    using T = Compute<S>;
+    Key<T>* keys = shared_memory<MergeMemory<T>>().keys;
+    const int64_t i = blockIdx.x;
+    const Team team = Team::block(kTileThreads);
+    const Key<T>* pools = in.pools + i * in.splits * in.pool;
+
+    // The k best so far, then as many of the next splits' as fit beside them.
+    const int splits_at_once = (kSortKeys - in.k) / in.k;
+    for (int64_t first = 0; first < in.splits; first += splits_at_once) {
+        const int splits = static_cast<int>(min(in.splits - first, int64_t(splits_at_once)));
+        const int kept = first == 0 ? 0 : in.k, count = kept + splits * in.k;
+        const int padded = power_of_two(count);
+        for (int at = kept + team.rank; at < padded; at += team.size) {
+            const int new_key = at - kept;
+            keys[at] = at < count ? pools[(first + new_key / in.k) * in.pool + new_key % in.k]
+                                  : Key<T>::none();
+        }
+        team.sync();
+        sort(keys, padded, team);
+    }
+
+    for (int at = threadIdx.x / kWarp; at < in.k; at += kWarps) {
+        const int64_t j = keys[at].index();
+        const T distance = direct_distance(in, i, j);
+        __syncwarp();
+        if (threadIdx.x % kWarp == 0) keys[at] = Key<T>::of(distance, j);
+    }
+    const int padded = power_of_two(in.k);
+    for (int at = in.k + team.rank; at < padded; at += team.size) keys[at] = Key<T>::none();
+    team.sync();
+    sort(keys, padded, team);
+    for (int at = team.rank; at < in.k; at += team.size) {
+        in.values[i * in.k + at] = keys[at].score();
+        in.indices[i * in.k + at] = keys[at].index();
+    }
+}
+
+// --- Launches -------------------------------------------------------------------------------------
+
+struct SearchPlan {
+    int pool;
+    int64_t row_tiles, column_tiles, splits;
+
+    explicit SearchPlan(const Search& search) {
+        // Splits fill the chip when queries are few; each is long enough to be worth its pool.
+        constexpr int64_t kBlocks = 1024, kMaxSplits = 65535;
+        pool = pool_size(static_cast<int>(search.k));
+        row_tiles = ceil_div(search.n, kSide);
+        column_tiles = ceil_div(search.m, kSide);
+        const int64_t wanted = ceil_div(kBlocks, std::max<int64_t>(row_tiles, 1));
+        const int64_t worthwhile = search.m / pool;
+        splits = std::max<int64_t>(1, std::min({wanted, worthwhile, kMaxSplits}));
+    }
+};
+
+template <typename S>
+struct SearchScratch {
+    using T = Compute<S>;
+    T* query_norms;
+    T* gallery_norms;
+    T* query_predictions = nullptr;
+    T* gallery_predictions = nullptr;
+    Key<T>* pools;
+    int64_t width = 0;  // of predictions
+
+    SearchScratch(Workspace& workspace, const Search& search, const SearchPlan& plan) {
+        query_norms = workspace.take<T>(search.n);
+        gallery_norms = workspace.take<T>(search.m);
+        pools = workspace.take<Key<T>>(search.n * plan.splits * plan.pool);
+        if (!with_attributes(search)) return;
+        const bool pairs = search.attribute_metric == AttributeMetric::cross_entropy;
+        width = pairs ? 2 * search.attributes : search.attributes;
+        query_predictions = workspace.take<T>(search.n * width);
+        gallery_predictions = workspace.take<T>(search.m * width);
+    }
+
+    static bool with_attributes(const Search& search) {
+        return search.query_logits != nullptr && search.attribute_weight != 0;
+    }
+};
+
+template <typename S>
+void launch_predictions(const void* logits, Compute<S>* out, int64_t rows, const Search& search,
+                        bool of_gallery, cudaStream_t stream) {
+    FGSBIR_CHECK_CUDA(launch(write_predictions<S>,
+                             grid_of(ceil_div(rows * search.attributes, kThreads)), kThreads, 0,
+                             stream, static_cast<const S*>(logits), out, rows, search.attributes,
+                             search.attribute_metric, of_gallery));
+}
+
+}  // namespace
+
+int64_t topk_workspace(const Search& search) {
+    int64_t size = 0;
+    with_type(search.type, [&](auto type) {
+        Workspace workspace(nullptr);
+        SearchScratch<decltype(type)>(workspace, search, SearchPlan(search));
+        size = workspace.size();
+    });
+    return size;
+}
+
+void topk(const Search& search, void* values, int64_t* indices, void* memory, Stream stream) {
+    if (search.k > kMaxTopK) throw std::invalid_argument("topk takes k <= 1024 on CUDA");
+    if (search.m >= 0xffffffffll) throw std::runtime_error("topk takes at most 2^32 - 2 rows");
+    if (search.n == 0 || search.k == 0) return;
+    with_type(search.type, [&](auto type) {
+        using S = decltype(type);
+        using T = Compute<S>;
+        const SearchPlan plan(search);
+        Workspace workspace(memory);
+        const SearchScratch<S> scratch(workspace, search, plan);
+
+        Preparation preparation = {};
+        preparation.type = search.type;
+        preparation.d = search.d;
+        preparation.inverse_norms = search.metric == Metric::cosine;
+        preparation.a = {search.n, search.query, scratch.query_norms, {}, nullptr};
+        preparation.b = {search.m, search.gallery, scratch.gallery_norms, {}, nullptr};
+        prepare(preparation, stream);
+        const bool with_attributes = SearchScratch<S>::with_attributes(search);
+        if (with_attributes) {
+            launch_predictions<S>(search.query_logits, scratch.query_predictions, search.n, search,
+                                  false, stream);
+            launch_predictions<S>(search.gallery_logits, scratch.gallery_predictions, search.m,
+                                  search, true, stream);
+        }
+
+        const SearchArguments<S> arguments = {
+            {static_cast<const S*>(search.query), nullptr, search.n, search.d},
+            {static_cast<const S*>(search.gallery), nullptr, search.m, search.d},
+            scratch.query_norms,
+            scratch.gallery_norms,
+            static_cast<const S*>(search.query_logits),
+            static_cast<const S*>(search.gallery_logits),
+            {scratch.query_predictions, nullptr, search.n, scratch.width},
+            {scratch.gallery_predictions, nullptr, search.m, scratch.width},
+            scratch.pools,
+            static_cast<T*>(values),
+            indices,
+            static_cast<T>(search.attribute_weight),
+            with_attributes,
+            search.metric,
+            search.attribute_metric,
+            static_cast<int>(search.k),
+            plan.pool,
+            search.attributes,
+            plan.column_tiles,
+            plan.splits};
+        static_assert(sizeof(SearchMemory<T>) <= 48 * 1024, "needs no opt-in");
+        const dim3 grid(grid_of(plan.row_tiles), static_cast<unsigned>(plan.splits));
+        FGSBIR_CHECK_CUDA(launch(search_tiles<S>, grid, kTileThreads, sizeof(SearchMemory<T>),
+                                 stream, arguments));
+        FGSBIR_CHECK_CUDA(launch(merge_splits<S>, grid_of(search.n), kTileThreads,
+                                 sizeof(MergeMemory<T>), stream, arguments));
+    });
+}
+
+}  // namespace fgsbir::cuda

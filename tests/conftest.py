@@ -1,0 +1,60 @@
+"""Fixtures shared by all tests."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import HealthCheck, settings
+
+import fgsbir_ext as fx
+
+DEVICES = ["cpu"]
+if torch.cuda.is_available() and fx.build_info().cuda:
+    DEVICES.append("cuda")
+
+settings.register_profile(
+    "fgsbir", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("fgsbir")
+torch.set_num_threads(min(2, torch.get_num_threads()))
+
+
+def pytest_report_header() -> str:
+    return f"fgsbir_ext: {fx.build_info()}; devices: {', '.join(DEVICES)}"
+
+
+@pytest.fixture(params=DEVICES, scope="session")
+def device(request: pytest.FixtureRequest) -> str:
+    """Every device that has kernels here. Tests of the C++ kernels alone do without."""
+    return request.param
+
+
+@pytest.fixture
+def value_checks() -> Iterator[None]:
+    """Values are checked on every device, as they always are on the CPU."""
+    fx.set_debug_checks(True)
+    yield
+    fx.set_debug_checks(False)
+
+
+@pytest.fixture
+def poisoned_memory() -> Iterator[None]:
+    """Memory that torch hands out is full of NaN and of huge integers."""
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    assert torch.utils.deterministic.fill_uninitialized_memory
+    yield
+    torch.use_deterministic_algorithms(False)
+
+
+@pytest.fixture(scope="session")
+def data_root() -> Path:
+    """The folder that holds the benchmark's ``sbir_cvpr2016/``; it is not ours to ship."""
+    beside = Path(__file__).resolve().parents[2] / "shared" / "data"
+    root = Path(os.environ.get("FGSBIR_DATA", beside))
+    if not (root / "sbir_cvpr2016").is_dir():
+        pytest.skip(f"no sbir_cvpr2016 in {root}: set FGSBIR_DATA to the folder that holds it")
+    return root

@@ -1,0 +1,152 @@
+// CUDA's language and runtime, as far as csrc/cuda uses them, for a plain C++ compiler.
+//
+// Stands in for the toolkit's header of the same name: found first on the include path, it lets the
+// kernels' own source compile and run on the host. One grid runs at a time, one block after the
+// other in a shuffled order, the threads of a block as fibers (see scheduler.h).
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <functional>
+#include <tuple>
+#include <type_traits>
+#include <utility>
+
+#include "scheduler.h"
+
+// --- Language -------------------------------------------------------------------------------------
+
+#define __host__
+#define __device__
+#define __global__
+#define __shared__
+#define __forceinline__ inline
+#define __launch_bounds__(...)
+#define __align__(bytes) __attribute__((aligned(bytes)))
+
+struct uint2 {
+    unsigned x, y;
+};
+inline uint2 make_uint2(unsigned x, unsigned y) { return {x, y}; }
+
+struct dim3 {
+    unsigned x, y, z;
+    dim3(unsigned x_ = 1, unsigned y_ = 1, unsigned z_ = 1) : x(x_), y(y_), z(z_) {}
+};
+
+#define threadIdx (::emulation::thread_index)
+#define blockIdx (::emulation::block_index)
+
+using std::max;
+using std::min;
+
+// --- Threads working together ---------------------------------------------------------------------
+
+inline void __syncthreads() { emulation::block_barrier(false); }
+inline int __syncthreads_or(int predicate) { return emulation::block_barrier(predicate != 0); }
+
+inline void __syncwarp(unsigned mask = 0xffffffffu) {
+    emulation::warp_exchange(emulation::WarpOperation::sync, mask, 0, 0);
+}
+
+inline unsigned __ballot_sync(unsigned mask, int predicate) {
+    return static_cast<unsigned>(emulation::warp_exchange(emulation::WarpOperation::ballot, mask,
+                                                          predicate != 0, 0));
+}
+
+namespace emulation {
+
+template <typename T>
+T shuffle(WarpOperation operation, unsigned mask, T value, int argument) {
+    static_assert(std::is_arithmetic_v<T> && sizeof(T) <= sizeof(uint64_t), "what CUDA shuffles");
+    uint64_t bits = 0;
+    std::memcpy(&bits, &value, sizeof(T));
+    bits = warp_exchange(operation, mask, bits, argument);
+    std::memcpy(&value, &bits, sizeof(T));
+    return value;
+}
+
+}  // namespace emulation
+
+template <typename T>
+T __shfl_xor_sync(unsigned mask, T value, int lane_mask) {
+    return emulation::shuffle(emulation::WarpOperation::shuffle_xor, mask, value, lane_mask);
+}
+template <typename T>
+T __shfl_up_sync(unsigned mask, T value, int delta) {
+    return emulation::shuffle(emulation::WarpOperation::shuffle_up, mask, value, delta);
+}
+template <typename T>
+unsigned __match_any_sync(unsigned mask, T value) {
+    uint64_t bits = 0;
+    std::memcpy(&bits, &value, sizeof(T));
+    return static_cast<unsigned>(
+        emulation::warp_exchange(emulation::WarpOperation::match_any, mask, bits, 0));
+}
+
+inline int atomicAdd(int* to, int value) { return std::exchange(*to, *to + value); }
+inline unsigned long long atomicMin(unsigned long long* to, unsigned long long value) {
+    return std::exchange(*to, std::min(*to, value));
+}
+
+// --- Arithmetic -----------------------------------------------------------------------------------
+
+namespace emulation {
+
+template <typename To, typename From>
+To bit_cast(From from) {
+    static_assert(sizeof(To) == sizeof(From));
+    To to;
+    std::memcpy(&to, &from, sizeof(To));
+    return to;
+}
+
+}  // namespace emulation
+
+inline unsigned __float_as_uint(float x) { return emulation::bit_cast<unsigned>(x); }
+inline float __uint_as_float(unsigned x) { return emulation::bit_cast<float>(x); }
+inline long long __double_as_longlong(double x) { return emulation::bit_cast<long long>(x); }
+inline double __longlong_as_double(long long x) { return emulation::bit_cast<double>(x); }
+inline int __popc(unsigned x) { return __builtin_popcount(x); }
+inline float __fadd_rn(float a, float b) { return a + b; }
+inline float __fmul_rn(float a, float b) { return a * b; }
+inline double __dadd_rn(double a, double b) { return a + b; }
+inline double __dmul_rn(double a, double b) { return a * b; }
+
+// --- Runtime --------------------------------------------------------------------------------------
+
+enum cudaError_t {
+    cudaSuccess = 0,
+    cudaErrorInvalidValue = 1,
+    cudaErrorInvalidConfiguration = 9,
+    cudaErrorLaunchFailure = 719,
+};
+
+using cudaStream_t = struct CUstream_st*;
+
+struct cudaLaunchConfig_t {
+    dim3 gridDim, blockDim;
+    size_t dynamicSmemBytes;
+    cudaStream_t stream;
+    void* attrs;
+    unsigned numAttrs;
+};
+
+cudaError_t cudaGetLastError();
+const char* cudaGetErrorName(cudaError_t error);
+const char* cudaGetErrorString(cudaError_t error);
+
+namespace emulation {
+
+cudaError_t run_grid(const cudaLaunchConfig_t& config, const std::function<void()>& thread);
+
+}  // namespace emulation
+
+template <typename... Parameters, typename... Arguments>
+cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(Parameters...),
+                               Arguments&&... arguments) {
+    const std::tuple<std::decay_t<Parameters>...> held(std::forward<Arguments>(arguments)...);
+    return emulation::run_grid(*config, [&] { std::apply(kernel, held); });
+}

@@ -1,0 +1,32 @@
+// Runs the threads of a block as fibers, in an order that a seed decides.
+//
+// A fiber runs until it has to wait for others: at a barrier of the block or at an operation of the
+// warp. Which of those that can run does so next is random, so that code that depends on an order
+// it has not asked for, such as a missing barrier, comes out wrong. What no schedule could complete
+// is an error: a barrier that some threads never reach, a warp operation with a lane outside its
+// mask, lanes of one mask at different operations.
+#pragma once
+
+#include <cstdint>
+
+namespace emulation {
+
+struct Index {
+    unsigned x, y, z;
+};
+
+// Of the fiber that runs.
+extern Index thread_index, block_index;
+
+enum class WarpOperation { sync, ballot, shuffle_xor, shuffle_up, match_any };
+
+// Waits for all threads of the block that have not ended; returns whether any predicate was set.
+bool block_barrier(bool predicate);
+
+// Waits for all lanes of the mask and returns this lane's result.
+uint64_t warp_exchange(WarpOperation operation, unsigned mask, uint64_t value, int argument);
+
+void set_seed(uint64_t seed);
+int64_t launches();
+
+}  // namespace emulation

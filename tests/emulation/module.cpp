@@ -1,0 +1,13 @@
+// The Python module fgsbir_emulated_cuda: what fgsbir_ext._C.cuda has, and the emulator's own knobs.
+
+#include <pybind11/pybind11.h>
+
+#include "scheduler.h"
+
+void bind_cuda(pybind11::module_& module);
+
+PYBIND11_MODULE(fgsbir_emulated_cuda, module) {
+    bind_cuda(module);
+    module.def("set_seed", &emulation::set_seed, "Seeds the order of threads and blocks.");
+    module.def("launches", &emulation::launches, "How many grids have been run.");
+}

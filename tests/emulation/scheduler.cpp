@@ -1,0 +1,330 @@
+#include <sys/mman.h>
+
+#include <boost/context/detail/fcontext.hpp>
+#include <memory>
+#include <mutex>
+#include <numeric>
+#include <random>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "cuda_runtime.h"
+
+#ifdef __SANITIZE_ADDRESS__
+#include <sanitizer/asan_interface.h>
+#include <sanitizer/common_interface_defs.h>
+#endif
+
+// What `extern __shared__ unsigned char shared_bytes[]` of a kernel refers to.
+namespace fgsbir::cuda {
+constexpr size_t kSharedBytes = 48 * 1024;  // what a block gets without asking for more
+alignas(128) unsigned char shared_bytes[kSharedBytes];
+}  // namespace fgsbir::cuda
+
+namespace emulation {
+
+Index thread_index, block_index;
+
+namespace {
+
+namespace context = boost::context::detail;
+using fgsbir::cuda::kSharedBytes;
+using fgsbir::cuda::shared_bytes;
+
+constexpr unsigned kWarp = 32, kMaxThreads = 1024;
+constexpr size_t kStackBytes = 256 * 1024;
+
+enum class State { ready, at_block_barrier, at_warp_operation, ended };
+
+struct Fiber {
+    context::fcontext_t context;
+    char* stack;
+    State state;
+    // The warp operation it waits at, and what came of it.
+    WarpOperation operation;
+    unsigned mask;
+    uint64_t value, result;
+    int argument;
+};
+
+// One stack for each thread of the largest block, kept for the life of the process; only what is
+// touched takes memory.
+char* stack_memory() {
+    static char* const memory = [] {
+        void* mapped = mmap(nullptr, kStackBytes * kMaxThreads, PROT_READ | PROT_WRITE,
+                            MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        if (mapped == MAP_FAILED) throw std::bad_alloc();
+        return static_cast<char*>(mapped);
+    }();
+    return memory;
+}
+
+struct Block {
+    const std::function<void()>* thread = nullptr;
+    std::vector<Fiber> fibers;
+    std::vector<unsigned> ready;
+    unsigned running = 0, alive = 0, at_barrier = 0;
+    bool any_predicate = false, barrier_result = false;
+    std::string error;
+    context::fcontext_t scheduler = nullptr;
+    // The scheduler's own stack, as AddressSanitizer is told when a fiber switches back to it.
+    const void* scheduler_stack = nullptr;
+    size_t scheduler_stack_bytes = 0;
+};
+
+std::mutex one_grid_at_a_time;
+std::mt19937_64 random_bits;
+int64_t launch_count = 0;
+std::string last_failure;
+Block block;
+
+unsigned random_below(size_t count) { return static_cast<unsigned>(random_bits() % count); }
+
+// --- Switching ------------------------------------------------------------------------------------
+
+void to_scheduler(bool ended) {
+#ifdef __SANITIZE_ADDRESS__
+    void* fake_stack = nullptr;
+    __sanitizer_start_switch_fiber(ended ? nullptr : &fake_stack, block.scheduler_stack,
+                                   block.scheduler_stack_bytes);
+#else
+    (void)ended;
+#endif
+    block.scheduler = context::jump_fcontext(block.scheduler, nullptr).fctx;
+#ifdef __SANITIZE_ADDRESS__
+    __sanitizer_finish_switch_fiber(fake_stack, nullptr, nullptr);
+#endif
+}
+
+void to_fiber(unsigned index) {
+    Fiber& fiber = block.fibers[index];
+    block.running = index;
+    thread_index = {index, 0, 0};
+#ifdef __SANITIZE_ADDRESS__
+    void* fake_stack = nullptr;
+    __sanitizer_start_switch_fiber(&fake_stack, fiber.stack, kStackBytes);
+#endif
+    fiber.context = context::jump_fcontext(fiber.context, nullptr).fctx;
+#ifdef __SANITIZE_ADDRESS__
+    __sanitizer_finish_switch_fiber(fake_stack, nullptr, nullptr);
+#endif
+}
+
+// The first function on a fiber's stack.
+void fiber_main(context::transfer_t from) {
+    block.scheduler = from.fctx;
+#ifdef __SANITIZE_ADDRESS__
+    __sanitizer_finish_switch_fiber(nullptr, &block.scheduler_stack, &block.scheduler_stack_bytes);
+#endif
+    try {
+        (*block.thread)();
+    } catch (const std::exception& error) {
+        block.error = error.what();
+    }
+    block.fibers[block.running].state = State::ended;
+    --block.alive;
+    to_scheduler(true);
+}
+
+std::string place() {
+    return "thread " + std::to_string(thread_index.x) + " of block (" +
+           std::to_string(block_index.x) + ", " + std::to_string(block_index.y) + ")";
+}
+
+// --- Running a block ------------------------------------------------------------------------------
+
+void release_block_barrier() {
+    block.barrier_result = block.any_predicate;
+    block.any_predicate = false;
+    block.at_barrier = 0;
+    for (unsigned i = 0; i < block.fibers.size(); ++i) {
+        if (block.fibers[i].state != State::at_block_barrier) continue;
+        block.fibers[i].state = State::ready;
+        block.ready.push_back(i);
+    }
+}
+
+// Shared memory holds garbage when a block starts; which differs from block to block.
+void poison_shared_memory(size_t bytes) {
+#ifdef __SANITIZE_ADDRESS__
+    ASAN_UNPOISON_MEMORY_REGION(shared_bytes, kSharedBytes);
+#endif
+    std::memset(shared_bytes, random_bits() % 2 == 0 ? 0xff : 0x7b, kSharedBytes);
+#ifdef __SANITIZE_ADDRESS__
+    ASAN_POISON_MEMORY_REGION(shared_bytes + bytes, kSharedBytes - bytes);
+#else
+    (void)bytes;
+#endif
+}
+
+void run_block(unsigned threads, size_t shared) {
+    poison_shared_memory(shared);
+    block.fibers.resize(threads);
+    block.ready.clear();
+    block.alive = threads;
+    block.at_barrier = 0;
+    block.any_predicate = false;
+    for (unsigned i = 0; i < threads; ++i) {
+        Fiber& fiber = block.fibers[i];
+        fiber.stack = stack_memory() + i * kStackBytes;
+#ifdef __SANITIZE_ADDRESS__
+        ASAN_UNPOISON_MEMORY_REGION(fiber.stack, kStackBytes);
+#endif
+        fiber.context = context::make_fcontext(fiber.stack + kStackBytes, kStackBytes, fiber_main);
+        fiber.state = State::ready;
+        block.ready.push_back(i);
+    }
+    while (block.alive > 0 && block.error.empty()) {
+        if (block.ready.empty()) {
+            if (block.at_barrier == block.alive) {
+                release_block_barrier();
+                continue;
+            }
+            block.error = std::to_string(block.at_barrier) + " threads wait at a block barrier and " +
+                          std::to_string(block.alive - block.at_barrier) +
+                          " at a warp operation that others never reach";
+            break;
+        }
+        const unsigned at = random_below(block.ready.size());
+        std::swap(block.ready[at], block.ready.back());
+        const unsigned next = block.ready.back();
+        block.ready.pop_back();
+        to_fiber(next);
+    }
+    if (!block.error.empty()) block.error += " (" + place() + ")";
+}
+
+// --- Warp operations ------------------------------------------------------------------------------
+
+uint64_t result_for(const Fiber* lanes, unsigned lane) {
+    constexpr uint64_t kUndefined = 0xdeadbeefdeadbeefull;
+    const Fiber& own = lanes[lane];
+    uint64_t bits = 0;
+    switch (own.operation) {
+        case WarpOperation::sync: return 0;
+        case WarpOperation::ballot:
+        case WarpOperation::match_any:
+            for (unsigned other = 0; other < kWarp; ++other) {
+                if (!(own.mask >> other & 1)) continue;
+                const bool set = own.operation == WarpOperation::ballot
+                                     ? lanes[other].value != 0
+                                     : lanes[other].value == own.value;
+                bits |= static_cast<uint64_t>(set) << other;
+            }
+            return bits;
+        case WarpOperation::shuffle_xor: {
+            const unsigned source = (lane ^ static_cast<unsigned>(own.argument)) % kWarp;
+            return own.mask >> source & 1 ? lanes[source].value : kUndefined;
+        }
+        case WarpOperation::shuffle_up: {
+            const int source = static_cast<int>(lane) - own.argument;
+            if (source < 0) return own.value;
+            return own.mask >> source & 1 ? lanes[source].value : kUndefined;
+        }
+    }
+    return kUndefined;
+}
+
+// Completes the operation of the running lane if all lanes of its mask have come to it.
+bool complete_warp_operation() {
+    const unsigned first = block.running / kWarp * kWarp;
+    const Fiber& own = block.fibers[block.running];
+    Fiber* lanes = &block.fibers[first];
+    for (unsigned lane = 0; lane < kWarp; ++lane) {
+        if (!(own.mask >> lane & 1)) continue;
+        if (first + lane >= block.fibers.size() || lanes[lane].state == State::ended) {
+            throw std::runtime_error("a warp operation's mask names a thread that has ended");
+        }
+        if (lanes[lane].state != State::at_warp_operation) return false;
+        if (lanes[lane].operation != own.operation || lanes[lane].mask != own.mask) {
+            throw std::runtime_error("lanes of one warp are at different warp operations");
+        }
+    }
+    for (unsigned lane = 0; lane < kWarp; ++lane) {
+        if (own.mask >> lane & 1) lanes[lane].result = result_for(lanes, lane);
+    }
+    for (unsigned lane = 0; lane < kWarp; ++lane) {
+        if (!(own.mask >> lane & 1)) continue;
+        lanes[lane].state = State::ready;
+        if (first + lane != block.running) block.ready.push_back(first + lane);
+    }
+    return true;
+}
+
+}  // namespace
+
+bool block_barrier(bool predicate) {
+    block.any_predicate |= predicate;
+    ++block.at_barrier;
+    block.fibers[block.running].state = State::at_block_barrier;
+    to_scheduler(false);
+    return block.barrier_result;
+}
+
+uint64_t warp_exchange(WarpOperation operation, unsigned mask, uint64_t value, int argument) {
+    if (!(mask >> block.running % kWarp & 1)) {
+        throw std::runtime_error("a lane takes part in a warp operation whose mask leaves it out");
+    }
+    Fiber& own = block.fibers[block.running];
+    own.operation = operation;
+    own.mask = mask;
+    own.value = value;
+    own.argument = argument;
+    own.state = State::at_warp_operation;
+    if (!complete_warp_operation()) to_scheduler(false);
+    return own.result;
+}
+
+cudaError_t run_grid(const cudaLaunchConfig_t& config, const std::function<void()>& thread) {
+    const std::lock_guard<std::mutex> lock(one_grid_at_a_time);
+    const unsigned threads = config.blockDim.x;
+    if (threads == 0 || threads > kMaxThreads || config.blockDim.y != 1 || config.blockDim.z != 1 ||
+        config.gridDim.x == 0 || config.gridDim.x > 0x7fffffffu || config.gridDim.y == 0 ||
+        config.gridDim.y > 65535 || config.gridDim.z != 1) {
+        return cudaErrorInvalidConfiguration;
+    }
+    if (config.dynamicSmemBytes > kSharedBytes) return cudaErrorInvalidValue;
+    ++launch_count;
+    block.thread = &thread;
+    block.error.clear();
+    std::vector<uint64_t> order(static_cast<uint64_t>(config.gridDim.x) * config.gridDim.y);
+    std::iota(order.begin(), order.end(), 0);
+    std::shuffle(order.begin(), order.end(), random_bits);
+    for (const uint64_t at : order) {
+        block_index = {static_cast<unsigned>(at % config.gridDim.x),
+                       static_cast<unsigned>(at / config.gridDim.x), 0};
+        run_block(threads, config.dynamicSmemBytes);
+        if (block.error.empty()) continue;
+        last_failure = block.error;
+        return cudaErrorLaunchFailure;
+    }
+    return cudaSuccess;
+}
+
+void set_seed(uint64_t seed) { random_bits.seed(seed); }
+int64_t launches() { return launch_count; }
+
+}  // namespace emulation
+
+cudaError_t cudaGetLastError() { return cudaSuccess; }
+
+const char* cudaGetErrorName(cudaError_t error) {
+    switch (error) {
+        case cudaSuccess: return "cudaSuccess";
+        case cudaErrorInvalidValue: return "cudaErrorInvalidValue";
+        case cudaErrorInvalidConfiguration: return "cudaErrorInvalidConfiguration";
+        case cudaErrorLaunchFailure: return "cudaErrorLaunchFailure";
+    }
+    return "unknown";
+}
+
+const char* cudaGetErrorString(cudaError_t error) {
+    switch (error) {
+        case cudaSuccess: return "no error";
+        case cudaErrorInvalidValue: return "invalid argument";
+        case cudaErrorInvalidConfiguration: return "invalid configuration argument";
+        case cudaErrorLaunchFailure: return emulation::last_failure.c_str();
+    }
+    return "unknown";
+}
