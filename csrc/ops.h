@@ -101,9 +101,11 @@ void pairwise_distance(T* products /* [n, m] */, const T* x /* [n, d] */, const 
 
 // grad_x[i] = sum_j grad[i, j] * d distance[i, j] / d x_i. The gradient of y is that of x with the
 // arguments exchanged and `transposed` set: grad and distance are then still [rows of y, of x].
+// Scales are inverse norms for cosine, else null.
 template <typename T>
 void pairwise_distance_backward(const T* grad /* [n, m] */, const T* distance /* [n, m] */,
                                 const T* x /* [n, d] */, const T* y /* [m, d] */,
+                                const T* x_scales /* [n] */, const T* y_scales /* [m] */,
                                 T* grad_x /* [n, d] */, int64_t n, int64_t m, int64_t d,
                                 Metric metric, bool transposed, int threads);
 

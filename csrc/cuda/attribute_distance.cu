@@ -15,9 +15,9 @@ constexpr int kRows = 16;
 
 __global__ void __launch_bounds__(kThreads)
     attribute_distance_kernel(const AttributeCodes codes, float* distance /* [n, m] */,
-                              int64_t column_blocks) {
-    const int64_t first_row = blockIdx.x / column_blocks * kRows;
-    const int64_t first_column = blockIdx.x % column_blocks * (kColumns * kThreads);
+                              unsigned column_blocks) {
+    const int64_t first_row = int64_t(blockIdx.x / column_blocks) * kRows;
+    const int64_t first_column = int64_t(blockIdx.x % column_blocks) * (kColumns * kThreads);
     const int columns =
         static_cast<int>(min(codes.m - first_column, static_cast<int64_t>(kColumns * kThreads)));
     const auto column = [&](int c) {
@@ -56,7 +56,7 @@ void attribute_distance(const Attributes& attributes, float* distance, int64_t n
     prepare(preparation, stream);
 
     const AttributeCodes codes = {scratch.a, scratch.b, scratch.shares, n, m, attributes.k};
-    const int64_t column_blocks = ceil_div(m, kColumns * kThreads);
+    const unsigned column_blocks = grid_of(ceil_div(m, kColumns * kThreads));
     FGSBIR_CHECK_CUDA(launch(attribute_distance_kernel,
                              grid_of(column_blocks * ceil_div(n, kRows)), kThreads, 0, stream,
                              codes, distance, column_blocks));

@@ -78,8 +78,7 @@ __device__ Compute<S> inverse_norm(const S* row, int64_t d) {
         const Compute<S> value = to_compute(row[k]);
         squared += value * value;
     }
-    squared = warp_sum(squared);
-    return squared == 0 ? Compute<S>(0) : 1 / std::sqrt(squared);
+    return inverse_norm_of(warp_sum(squared));
 }
 
 // --- Launch 1: anchors ----------------------------------------------------------------------------

@@ -48,8 +48,14 @@ struct MineArguments {
     Guidance guidance;
     Metric metric;
     bool exclude_self;
-    int64_t column_tiles, splits;
+    int64_t column_tiles, tiles_per_split;
 
+    // Where a square or a product overflowed, inf - inf is no NaN of the distance.
+    __device__ Compute<S> direct_distance(int64_t i, int64_t j) const {
+        return distance_of_rows(sketch.data + i * sketch.width, photo.data + j * photo.width,
+                                sketch.width, row_scale(sketch_norms, metric, i),
+                                row_scale(photo_norms, metric, j), metric);
+    }
     __device__ Compute<S> closest_of(int64_t i) const {
         return static_cast<Compute<S>>(__longlong_as_double(static_cast<long long>(closest[i])));
     }
@@ -90,7 +96,8 @@ __device__ __forceinline__ void select(const MineArguments<S>& in,
         for (int c = 0; c < Square::kVector; ++c) {
             if (first + c >= columns) continue;
             const int64_t j = first_column + first + c;
-            const T d = distance_from_product(values[c], norm, in.photo_norms[j], in.metric);
+            T d = distance_from_product(values[c], norm, in.photo_norms[j], in.metric);
+            if (d != d) d = in.direct_distance(i, j);
             if (has_positives && memory.labels[own] == in.labels.of_photo(j)) {
                 if (in.exclude_self && i == j) continue;
                 positive = smaller(positive, Key<T>::of(-d, j));
@@ -139,8 +146,8 @@ __global__ void __launch_bounds__(kTileThreads, 2) mine_tiles(const MineArgument
         memory.negative[Square::row(r)] = Key<T>::none();
     }
 
-    const int64_t begin = blockIdx.y * in.column_tiles / in.splits;
-    const int64_t end = (blockIdx.y + 1) * in.column_tiles / in.splits;
+    const int64_t begin = blockIdx.y * in.tiles_per_split;
+    const int64_t end = min(begin + in.tiles_per_split, in.column_tiles);
     for (int64_t column_tile = begin; column_tile < end; ++column_tile) {
         const int64_t first_column = column_tile * kSide;
         const int64_t j = first_column + threadIdx.x;
@@ -181,8 +188,8 @@ constexpr int kClosestRows = 16;
 template <typename T>
 __global__ void __launch_bounds__(kClosestThreads)
     closest_attributes(const AttributeCodes codes, const Labels labels,
-                       unsigned long long* closest /* [N] */, int64_t column_blocks) {
-    const int64_t first_row = blockIdx.x / column_blocks * kClosestRows;
+                       unsigned long long* closest /* [N] */, unsigned column_blocks) {
+    const int64_t first_row = int64_t(blockIdx.x / column_blocks) * kClosestRows;
     constexpr int64_t kSpan = kClosestColumns * kClosestThreads;
     const int64_t first_column = blockIdx.x % column_blocks * kSpan;
     const int columns = static_cast<int>(min(codes.m - first_column, kSpan));
@@ -244,7 +251,8 @@ MiningPlan::MiningPlan(const Mining& mining) {
     row_tiles = tiles(mining.n, side);
     column_tiles = tiles(mining.m, side);
     const int64_t wanted = std::min(ceil_div(kBlocks, std::max<int64_t>(row_tiles, 1)), kMaxSplits);
-    splits = std::max<int64_t>(1, std::min(wanted, column_tiles));
+    tiles_per_split = std::max<int64_t>(1, ceil_div(column_tiles, wanted));
+    splits = std::max<int64_t>(1, ceil_div(column_tiles, tiles_per_split));
 }
 
 template <typename S>
@@ -271,7 +279,7 @@ void mine(const Mining& mining, const MiningPlan& plan, const MiningScratch<Comp
     Guidance guidance = scratch.guided() ? Guidance::finite : Guidance::none;
     if (scratch.guided() && std::isinf(mining.guidance)) {
         guidance = Guidance::lexicographic;
-        const int64_t blocks = ceil_div(mining.m, kClosestColumns * kClosestThreads);
+        const unsigned blocks = grid_of(ceil_div(mining.m, kClosestColumns * kClosestThreads));
         FGSBIR_CHECK_CUDA(launch(closest_attributes<T>,
                                  grid_of(blocks * ceil_div(mining.n, kClosestRows)),
                                  kClosestThreads, 0, stream, scratch.codes, labels,
@@ -293,7 +301,7 @@ void mine(const Mining& mining, const MiningPlan& plan, const MiningScratch<Comp
         mining.metric,
         mining.exclude_self,
         plan.column_tiles,
-        plan.splits};
+        plan.tiles_per_split};
     if constexpr (std::is_same_v<T, float>) {
         if (plan.side == 128) return launch_tiles<S, 128>(arguments, plan, stream);
     }

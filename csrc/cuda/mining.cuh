@@ -10,7 +10,7 @@ namespace fgsbir::cuda {
 // takes one row of tiles within one split. Results do not depend on it.
 struct MiningPlan {
     int side;
-    int64_t row_tiles, column_tiles, splits;
+    int64_t row_tiles, column_tiles, tiles_per_split, splits;
 
     explicit MiningPlan(const Mining& mining);
 };

@@ -125,13 +125,38 @@ template <typename T>
 __device__ inline T distance_of(T squared, T scale_x, T scale_y, Metric metric) {
     if (metric == Metric::sqeuclidean) return squared;
     if (metric == Metric::euclidean) return std::sqrt(squared);
-    return scale_x == 0 || scale_y == 0 ? T(1) : squared / 2;
+    const bool zero_vector = scale_x == 0 || scale_y == 0;
+    return zero_vector ? 1 + 0 * (scale_x + scale_y) : squared / 2;  // NaN for a NaN
+}
+
+// 1 / |x|, or 0 for the zero vector, which has no direction. Where the square overflows it is NaN:
+// 0 would hide that.
+template <typename T>
+__device__ inline T inverse_norm_of(T squared) {
+    if (squared == 0) return 0;
+    return std::isinf(squared) ? static_cast<T>(NAN) : 1 / std::sqrt(squared);
+}
+
+// The distance of two rows, by one thread alone: where an inner product overflowed.
+template <typename S>
+__device__ inline Compute<S> distance_of_rows(const S* x, const S* y, int64_t d,
+                                              Compute<S> scale_x, Compute<S> scale_y,
+                                              Metric metric) {
+    Compute<S> squared = 0;
+#pragma unroll 1
+    for (int64_t k = 0; k < d; ++k) {
+        const Compute<S> difference = to_compute(x[k]) * scale_x - to_compute(y[k]) * scale_y;
+        squared += difference * difference;
+    }
+    return distance_of(squared, scale_x, scale_y, metric);
 }
 
 // What one attribute adds to D between the probability a of a sketch and the logit y of a photo.
 template <typename T>
 __device__ inline T predicted_difference(const Probability<T>& a, T y, AttributeMetric metric) {
-    if (metric == AttributeMetric::cross_entropy) return a.yes * softplus(-y) + a.no * softplus(y);
+    if (metric == AttributeMetric::cross_entropy) {
+        return a.yes * softplus(-y) + (1 - a.yes) * softplus(y);
+    }
     const T difference = a.yes - probability(y).yes;
     return difference * difference;
 }

@@ -21,12 +21,12 @@ constexpr int kSide = 64;
 
 // The tiles of a matrix, along one axis of the grid.
 struct TileGrid {
-    int64_t columns;
+    unsigned columns;
 
-    TileGrid(int64_t width) : columns(ceil_div(width, kSide)) {}
-    unsigned blocks(int64_t height) const { return grid_of(columns * ceil_div(height, kSide)); }
-    __device__ int64_t row() const { return blockIdx.x / columns * kSide; }
-    __device__ int64_t column() const { return blockIdx.x % columns * kSide; }
+    explicit TileGrid(int64_t width) : columns(grid_of(ceil_div(width, kSide))) {}
+    unsigned blocks(int64_t height) const { return grid_of(int64_t(columns) * ceil_div(height, kSide)); }
+    __device__ int64_t row() const { return int64_t(blockIdx.x / columns) * kSide; }
+    __device__ int64_t column() const { return int64_t(blockIdx.x % columns) * kSide; }
 };
 
 // --- Forward --------------------------------------------------------------------------------------

@@ -25,7 +25,7 @@ __device__ void write_norm(const Preparation& in, const RowSet& set, int64_t row
     squared = warp_sum(squared);
     if (lane != 0) return;
     T* norm = static_cast<T*>(set.norms) + row;
-    *norm = !in.inverse_norms ? squared : squared == 0 ? T(0) : 1 / std::sqrt(squared);
+    *norm = in.inverse_norms ? inverse_norm_of(squared) : squared;
 }
 
 __device__ void write_codes(const Preparation& in, const RowSet& set, int64_t row) {

@@ -21,13 +21,16 @@
 namespace fgsbir::cuda {
 namespace {
 
-constexpr int kSide = 64;
+// Smaller tiles for float64: a block then has the registers for two squares of them.
+template <typename T>
+constexpr int kSide = sizeof(T) == 8 ? 32 : 64;
+constexpr int kMaxSide = 64;
 constexpr int kWarps = kTileThreads / kWarp;
 constexpr int kSortKeys = 2048;     // keys that fit the block's shared memory
 constexpr int kSmallPool = kSortKeys / kWarps;
 
 // A pool holds k keys and a tile's worth of new ones; twice that, so that cutting it is rare.
-constexpr int pool_size(int k) { return std::max(power_of_two(k + 2 * kSide), kSmallPool); }
+constexpr int pool_size(int k) { return std::max(power_of_two(k + 2 * kMaxSide), kSmallPool); }
 static_assert(pool_size(kMaxTopK) == kSortKeys, "a pool is sorted in shared memory");
 
 template <typename S>
@@ -50,30 +53,33 @@ struct SearchArguments {
     Metric metric;
     AttributeMetric attribute_metric;
     int k, pool;
-    int64_t attributes, column_tiles, splits;
+    int64_t attributes, column_tiles, tiles_per_split, splits;
+
+    __device__ T predicted_difference_of(int64_t i, int64_t j, int64_t at) const {
+        return predicted_difference(probability(to_compute(query_logits[i * attributes + at])),
+                                    to_compute(gallery_logits[j * attributes + at]),
+                                    attribute_metric);
+    }
 };
 
 // --- Operands of D --------------------------------------------------------------------------------
 
-constexpr int kThreads = 256;
-
-// A sketch's side of D is its probabilities; a photo's is what they meet.
+// One warp a row. A sketch's side of D is its probabilities; a photo's is what they meet.
 template <typename S>
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kTileThreads)
     write_predictions(const S* logits /* [rows, k] */, Compute<S>* out /* [rows, k or 2 k] */,
                       int64_t rows, int64_t k, AttributeMetric metric, bool of_gallery) {
     using T = Compute<S>;
-    const int64_t at = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x;
-    if (at >= rows * k) return;
-    const T logit = to_compute(logits[at]);
-    const Probability<T> p = probability(logit);
-    if (metric != AttributeMetric::cross_entropy) {
-        out[at] = p.yes;
-        return;
+    const int64_t row = static_cast<int64_t>(blockIdx.x) * kWarps + threadIdx.x / kWarp;
+    if (row >= rows) return;
+    const bool pairs = metric == AttributeMetric::cross_entropy;
+    T* own = out + row * (pairs ? 2 * k : k);
+    for (int64_t at = threadIdx.x % kWarp; at < k; at += kWarp) {
+        const T logit = to_compute(logits[row * k + at]);
+        const T p = probability(logit).yes;
+        own[at] = pairs && of_gallery ? softplus(-logit) : p;
+        if (pairs) own[k + at] = of_gallery ? softplus(logit) : 1 - p;
     }
-    T* pair = out + (at / k * 2 * k + at % k);
-    pair[0] = of_gallery ? softplus(-logit) : p.yes;
-    pair[k] = of_gallery ? softplus(logit) : p.no;
 }
 
 // --- Search ---------------------------------------------------------------------------------------
@@ -81,11 +87,11 @@ __global__ void __launch_bounds__(kThreads)
 template <typename T>
 struct SearchMemory {
     union {
-        typename Tile<T, kSide>::Memory tile;
+        typename Tile<T, kSide<T>>::Memory tile;
         Key<T> keys[kSortKeys];
     };
-    Key<T> thresholds[kSide];
-    int counts[kSide];  // keys in each pool
+    Key<T> thresholds[kSide<T>];
+    int counts[kSide<T>];  // keys in each pool
 };
 
 // Cuts a pool of `count` keys to its k smallest, ascending; they are padded where there are fewer.
@@ -121,26 +127,42 @@ __device__ void cut_pools(const SearchArguments<S>& in, Key<Compute<S>>* pools, 
     __syncthreads();
 }
 
+// r(i, j) by one thread alone: where a square or a product overflowed, inf - inf is no NaN of it.
+template <typename S>
+__device__ Compute<S> score_of_rows(const SearchArguments<S>& in, int64_t i, int64_t j) {
+    using T = Compute<S>;
+    const int64_t width = in.query.width;
+    const T d = distance_of_rows(in.query.data + i * width, in.gallery.data + j * width, width,
+                                 row_scale(in.query_norms, in.metric, i),
+                                 row_scale(in.gallery_norms, in.metric, j), in.metric);
+    if (!in.with_attributes) return d;
+    T sum = 0;
+#pragma unroll 1
+    for (int64_t k = 0; k < in.attributes; ++k) sum += in.predicted_difference_of(i, j, k);
+    return add_scaled(d, in.mu, predicted_distance_of(sum, in.attributes, in.attribute_metric));
+}
+
 template <typename S>
 __global__ void __launch_bounds__(kTileThreads, 2) search_tiles(const SearchArguments<S> in) {
     using T = Compute<S>;
-    using Square = Tile<T, kSide>;
+    using Square = Tile<T, kSide<T>>;
+    constexpr int kRows = Square::kSide;
     auto& memory = shared_memory<SearchMemory<T>>();
-    const int64_t first_row = static_cast<int64_t>(blockIdx.x) * kSide;
-    const int rows = static_cast<int>(min(in.query.rows - first_row, int64_t(kSide)));
+    const int64_t first_row = static_cast<int64_t>(blockIdx.x) * kRows;
+    const int rows = static_cast<int>(min(in.query.rows - first_row, int64_t(kRows)));
     const int64_t stride = in.splits * in.pool;
     Key<T>* pools = in.pools + (first_row * stride + static_cast<int64_t>(blockIdx.y) * in.pool);
 
-    if (threadIdx.x < kSide) {
+    if (threadIdx.x < kRows) {
         memory.thresholds[threadIdx.x] = Key<T>::none();
         memory.counts[threadIdx.x] = 0;
     }
     __syncthreads();
 
-    const int64_t begin = blockIdx.y * in.column_tiles / in.splits;
-    const int64_t end = (blockIdx.y + 1) * in.column_tiles / in.splits;
+    const int64_t begin = blockIdx.y * in.tiles_per_split;
+    const int64_t end = min(begin + in.tiles_per_split, in.column_tiles);
     for (int64_t column_tile = begin; column_tile < end; ++column_tile) {
-        const int64_t first_column = column_tile * kSide;
+        const int64_t first_column = column_tile * kRows;
         Square of_embeddings, of_predictions;
         of_embeddings.zero();
         of_predictions.zero();
@@ -174,6 +196,7 @@ __global__ void __launch_bounds__(kTileThreads, 2) search_tiles(const SearchArgu
                                                               in.attributes, in.attribute_metric);
                     score = add_scaled(score, in.mu, predicted);
                 }
+                if (score != score) score = score_of_rows(in, first_row + row, j);
                 const Key<T> key = Key<T>::of(score, j);
                 if (key < threshold) {
                     pools[row * stride + atomicAdd(&memory.counts[row], 1)] = key;
@@ -181,8 +204,8 @@ __global__ void __launch_bounds__(kTileThreads, 2) search_tiles(const SearchArgu
             }
         }
         __syncthreads();
-        const int limit = in.pool - kSide;
-        const bool full = threadIdx.x < kSide && memory.counts[threadIdx.x] > limit;
+        const int limit = in.pool - kRows;
+        const bool full = threadIdx.x < kRows && memory.counts[threadIdx.x] > limit;
         if (__syncthreads_or(full)) cut_pools(in, pools, stride, rows, limit, memory);
     }
     cut_pools(in, pools, stride, rows, -1, memory);
@@ -211,9 +234,7 @@ __device__ Compute<S> direct_distance(const SearchArguments<S>& in, int64_t i, i
     if (!in.with_attributes) return d;
     T sum = 0;
     for (int64_t k = threadIdx.x % kWarp; k < in.attributes; k += kWarp) {
-        sum += predicted_difference(probability(to_compute(in.query_logits[i * in.attributes + k])),
-                                    to_compute(in.gallery_logits[j * in.attributes + k]),
-                                    in.attribute_metric);
+        sum += in.predicted_difference_of(i, j, k);
     }
     const T predicted = predicted_distance_of(warp_sum(sum), in.attributes, in.attribute_metric);
     return add_scaled(d, in.mu, predicted);
@@ -262,17 +283,20 @@ __global__ void __launch_bounds__(kTileThreads) merge_splits(const SearchArgumen
 
 struct SearchPlan {
     int pool;
-    int64_t row_tiles, column_tiles, splits;
+    int64_t row_tiles, column_tiles, tiles_per_split, splits;
 
     explicit SearchPlan(const Search& search) {
         // Splits fill the chip when queries are few; each is long enough to be worth its pool.
         constexpr int64_t kBlocks = 1024, kMaxSplits = 65535;
         pool = pool_size(static_cast<int>(search.k));
-        row_tiles = ceil_div(search.n, kSide);
-        column_tiles = ceil_div(search.m, kSide);
+        const int side = search.type == ScalarType::float64 ? kSide<double> : kSide<float>;
+        row_tiles = ceil_div(search.n, side);
+        column_tiles = ceil_div(search.m, side);
         const int64_t wanted = ceil_div(kBlocks, std::max<int64_t>(row_tiles, 1));
         const int64_t worthwhile = search.m / pool;
-        splits = std::max<int64_t>(1, std::min({wanted, worthwhile, kMaxSplits}));
+        const int64_t most = std::max<int64_t>(1, std::min({wanted, worthwhile, kMaxSplits}));
+        tiles_per_split = std::max<int64_t>(1, ceil_div(column_tiles, most));
+        splits = std::max<int64_t>(1, ceil_div(column_tiles, tiles_per_split));
     }
 };
 
@@ -306,8 +330,8 @@ template <typename S>
 void launch_predictions(const void* logits, Compute<S>* out, int64_t rows, const Search& search,
                         bool of_gallery, cudaStream_t stream) {
     FGSBIR_CHECK_CUDA(launch(write_predictions<S>,
-                             grid_of(ceil_div(rows * search.attributes, kThreads)), kThreads, 0,
-                             stream, static_cast<const S*>(logits), out, rows, search.attributes,
+                             grid_of(ceil_div(rows, kWarps)), kTileThreads, 0, stream,
+                             static_cast<const S*>(logits), out, rows, search.attributes,
                              search.attribute_metric, of_gallery));
 }
 
@@ -369,6 +393,7 @@ void topk(const Search& search, void* values, int64_t* indices, void* memory, St
             plan.pool,
             search.attributes,
             plan.column_tiles,
+            plan.tiles_per_split,
             plan.splits};
         static_assert(sizeof(SearchMemory<T>) <= 48 * 1024, "needs no opt-in");
         const dim3 grid(grid_of(plan.row_tiles), static_cast<unsigned>(plan.splits));

@@ -50,13 +50,21 @@ def pairwise_distance_backward(
     rows, columns = _computable(x), _computable(y)
     kernel = _kernel("pairwise_distance_backward", rows)
 
-    def gradient(of: Tensor, to: Tensor, transposed: bool) -> Tensor:
+    row_scales = column_scales = None
+    if metric == "cosine":
+        row_scales, column_scales = _norms(rows, metric), _norms(columns, metric)
+
+    def gradient(
+        of: Tensor, to: Tensor, scales: Tensor | None, to_scales: Tensor | None, transposed: bool
+    ) -> Tensor:
         out = torch.empty_like(of)
         kernel(
             grad.data_ptr(),
             distance.data_ptr(),
             of.data_ptr(),
             to.data_ptr(),
+            _address(scales),
+            _address(to_scales),
             out.data_ptr(),
             len(of),
             len(to),
@@ -68,8 +76,8 @@ def pairwise_distance_backward(
         return out
 
     return (
-        gradient(rows, columns, False).to(x.dtype),
-        gradient(columns, rows, True).to(y.dtype),
+        gradient(rows, columns, row_scales, column_scales, False).to(x.dtype),
+        gradient(columns, rows, column_scales, row_scales, True).to(y.dtype),
     )
 
 

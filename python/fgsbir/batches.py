@@ -75,7 +75,7 @@ class PairBatches:
         self.size = size
         self.config = config
         self.generator = generator
-        self.count = -(-len(both) // batch_size)
+        self._count = -(-len(both) // batch_size)
         self._sketches = to_ink(data.sketches, source_size(size))
         self._photos = to_ink(data.edges, source_size(size))
         self._sketch_attributes = _attributes(data, data.sketch_attributes, len(data.sketches))
@@ -85,11 +85,11 @@ class PairBatches:
 
     def __len__(self) -> int:
         """Batches in an epoch."""
-        return self.count
+        return self._count
 
     def __iter__(self) -> Iterator[Batch]:
         order = torch.randperm(len(self._sketches_of), generator=self.generator)
-        for chosen in order.tensor_split(self.count):
+        for chosen in order.tensor_split(self._count):
             sketches = self._one_of_each(self._sketches_of, chosen)
             photos = self._one_of_each(self._photos_of, chosen)
             mirrored = torch.rand(len(chosen), generator=self.generator) < self.config.flip

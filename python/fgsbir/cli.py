@@ -34,7 +34,7 @@ class Quickstart:
 
     out: Path = Path("runs/quickstart")
     """Folder for the model, the log and the picture."""
-    epochs: int = 30
+    epochs: int = 40
     """Passes over the training pairs."""
     seed: int = 0
     """Of the data, the weights and the batches."""

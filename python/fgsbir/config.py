@@ -58,7 +58,8 @@ class LossConfig:
     """beta: how much mining prefers negatives that share the sketch's attributes."""
     embedding_scale: float = 4.0
     """Length that unit embeddings are given before the loss. A soft margin has its scale fixed,
-    so this is what sets how steep it is: an inverse temperature of twice its square."""
+    so this is what sets how steep it is: an inverse temperature of twice its square
+    (for sqeuclidean; the cosine distance does not see it)."""
     contrastive_weight: float = 0.0
     """Weight of an extra term that is not in the paper: cross-entropy of the right photo (and the
     right sketch) among all of the batch, by softmax of -d at the same embedding_scale."""

@@ -43,7 +43,8 @@ def train(
     Args:
         data: the training split.
         config: everything else.
-        out: the run's folder, made if need be; a log in it is continued by none and replaced.
+        out: the run's folder, made if need be; the log and checkpoint of an earlier run in it
+            are replaced.
         category: noted in the checkpoint, for ``fgsbir evaluate`` to open the same one.
         progress: whether to show a progress bar and one line of figures per epoch, on stderr.
 
@@ -54,7 +55,8 @@ def train(
     config.check()
     torch.manual_seed(config.seed)  # weights and dropout
     generator = Generator().manual_seed(config.seed)  # batches and augmentation
-    facts = DataFacts(data.name, category, data.attribute_names)
+    annotated = data.sketch_attributes is not None or data.photo_attributes is not None
+    facts = DataFacts(data.name, category, data.attribute_names if annotated else ())
     device = _device(config.device)
     model = create_model(config, facts).to(device)
     reduced = config.precision == "bfloat16" or (
