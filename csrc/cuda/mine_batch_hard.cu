@@ -48,7 +48,7 @@ struct MineArguments {
     Guidance guidance;
     Metric metric;
     bool exclude_self;
-    int64_t column_tiles, tiles_per_split;
+    unsigned column_tiles, tiles_per_split;  // of photos
 
     // Where a square or a product overflowed, inf - inf is no NaN of the distance.
     __device__ Compute<S> direct_distance(int64_t i, int64_t j) const {
@@ -66,7 +66,8 @@ struct MineMemory {
     typename Tile<T, kSide>::Memory tile;
     Key<T> positive[kSide];  // winners so far; only the first lane of a row touches them
     Key<T> negative[kSide];
-    int64_t labels[kSide];   // of the block's sketches
+    int64_t labels[kSide];   // of the block's sketches,
+    int64_t lowest, highest;  // and their range
 };
 
 // Takes the pairs of this thread in row r of the tile into account. `columns` of the tile exist.
@@ -130,11 +131,16 @@ __global__ void __launch_bounds__(kTileThreads, 2) mine_tiles(const MineArgument
         memory.labels[t] = in.labels.of_sketch(min(first_row + t, rows - 1));
     }
     __syncthreads();
-    int64_t lowest = memory.labels[0], highest = lowest;
-    for (int t = 1; t < kSide; ++t) {
-        lowest = min(lowest, memory.labels[t]);
-        highest = max(highest, memory.labels[t]);
+    if (threadIdx.x == 0) {
+        int64_t lowest = memory.labels[0], highest = lowest;
+        for (int t = 1; t < kSide; ++t) {
+            lowest = min(lowest, memory.labels[t]);
+            highest = max(highest, memory.labels[t]);
+        }
+        memory.lowest = lowest;
+        memory.highest = highest;
     }
+    __syncthreads();
 
     using Square = Tile<T, kSide>;
     Square tile;
@@ -146,15 +152,15 @@ __global__ void __launch_bounds__(kTileThreads, 2) mine_tiles(const MineArgument
         memory.negative[Square::row(r)] = Key<T>::none();
     }
 
-    const int64_t begin = blockIdx.y * in.tiles_per_split;
-    const int64_t end = min(begin + in.tiles_per_split, in.column_tiles);
-    for (int64_t column_tile = begin; column_tile < end; ++column_tile) {
-        const int64_t first_column = column_tile * kSide;
+    const unsigned begin = blockIdx.y * in.tiles_per_split;
+    const unsigned end = min(begin + in.tiles_per_split, in.column_tiles);
+    for (unsigned column_tile = begin; column_tile < end; ++column_tile) {
+        const int64_t first_column = static_cast<int64_t>(column_tile) * kSide;
         const int64_t j = first_column + threadIdx.x;
         bool in_range = false;
         if (threadIdx.x < kSide && j < in.photo.rows) {
             const int64_t label = in.labels.of_photo(j);
-            in_range = label >= lowest && label <= highest;
+            in_range = label >= memory.lowest && label <= memory.highest;
         }
         const bool has_positives = __syncthreads_or(in_range);
 
@@ -300,8 +306,8 @@ void mine(const Mining& mining, const MiningPlan& plan, const MiningScratch<Comp
         guidance,
         mining.metric,
         mining.exclude_self,
-        plan.column_tiles,
-        plan.tiles_per_split};
+        grid_of(plan.column_tiles),
+        grid_of(plan.tiles_per_split)};
     if constexpr (std::is_same_v<T, float>) {
         if (plan.side == 128) return launch_tiles<S, 128>(arguments, plan, stream);
     }

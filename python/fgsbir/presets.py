@@ -1,8 +1,14 @@
-"""Settings that work, chosen on a held-out part of the training split of QMUL Shoe.
+"""Settings that work from scratch on a few hundred pairs.
 
-Each setting was compared with ``holdout=60``, never on the test split. From scratch on a few
-hundred pairs, batch-hard triplets alone collapse to one point: the contrastive term keeps all
-photos of the batch apart until the triplets can take over.
+They were compared on 60 instances held out of the training split of QMUL Shoe (``--holdout 60``),
+never on its test split. What decided:
+
+* Batch-hard triplets alone fell to one point for all images: the soft margin stayed at log 2 and
+  acc@1 near chance, in batches of 64 and of 16. With the contrastive term they did not.
+* Weaker augmentation learned faster: mean reciprocal rank 39.5 against 33.6 after 40 epochs.
+
+Everything else is a first choice that worked, not a tuned one: the weight of the contrastive term,
+the weights of the attribute terms, dropout, the learning rates, the number of epochs.
 """
 
 from __future__ import annotations
@@ -11,14 +17,14 @@ from .config import AugmentConfig, LossConfig, ModelConfig, OptimConfig, TrainCo
 
 RESNET = TrainConfig(
     model=ModelConfig("resnet", dropout=0.1),
-    loss=LossConfig(contrastive_weight=1.0),
-    optim=OptimConfig(epochs=200, batch_size=32, lr=1e-3),
+    loss=LossConfig(contrastive_weight=10.0),
+    optim=OptimConfig(epochs=150, batch_size=32, lr=1e-3),
     augment=AugmentConfig(rotate=6, scale=0.07, shear=0.07, shift=0.04, elastic=0.015, cutout=0.4),
 )
 
 SKETCHANET = TrainConfig(
     model=ModelConfig("sketchanet", dropout=0.3),
-    loss=LossConfig(contrastive_weight=1.0),
+    loss=LossConfig(contrastive_weight=10.0),
     optim=OptimConfig(epochs=120, batch_size=32, lr=3e-4),
     augment=AugmentConfig(rotate=4, scale=0.05, shear=0.05, shift=0.03, elastic=0.01, cutout=0.3),
 )
