@@ -171,7 +171,7 @@ class Tile {
     template <typename Step>
     __device__ void work(const T (&left)[kDepth][kSide + kPad],
                          const T (&right)[kDepth][kSide + kPad], Step step) {
-#pragma unroll 2
+#pragma unroll
         for (int k = 0; k < kDepth; ++k) {
             T a[kPerThread], b[kPerThread];
             take(left[k], threadIdx.x / kGrid, a);

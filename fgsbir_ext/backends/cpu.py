@@ -27,7 +27,8 @@ def pairwise_distance(x: Tensor, y: Tensor, metric: str) -> Tensor:
     x, y = _computable(x), _computable(y)
     n, m, d = len(x), len(y), x.shape[1]
     x_norms, y_norms = _norms(x, metric), _norms(y, metric)
-    distance = torch.mm(x, y.T)
+    distance = x.new_empty(n, m)
+    _product(x, y, distance)
     _kernel("pairwise_distance", x)(
         distance.data_ptr(),
         x.data_ptr(),
@@ -301,7 +302,8 @@ def topk(
         logit_products = None
         if predicted is not None:
             a, b = predicted
-            logit_products = torch.mm(a[row : row + rows], b[column : column + columns].T)
+            logit_products = torch.empty_like(products)
+            _product(a[row : row + rows], b[column : column + columns], logit_products)
         search.tile(
             products.data_ptr(),
             _address(logit_products),
@@ -349,6 +351,11 @@ def _prediction_product(
     return (a, b), a.square().sum(1), b.square().sum(1)
 
 
+def _product(x: Tensor, y: Tensor, out: Tensor) -> None:
+    """out = x y^T. With ``out`` autocast leaves the type alone, which the kernels rely on."""
+    torch.mm(x, y.T, out=out)
+
+
 def _tiles(x: Tensor, y: Tensor) -> Iterator[tuple[int, int, int, int, Tensor]]:
     """The products of all rows of x (N, D) with all rows of y (M, D), one tile at a time.
 
@@ -361,7 +368,7 @@ def _tiles(x: Tensor, y: Tensor) -> Iterator[tuple[int, int, int, int, Tensor]]:
         for column in range(0, m, _TILE_COLUMNS):
             columns = min(_TILE_COLUMNS, m - column)
             products = buffer[: rows * columns].view(rows, columns)
-            torch.mm(x[row : row + rows], y[column : column + columns].T, out=products)
+            _product(x[row : row + rows], y[column : column + columns], products)
             yield row, rows, column, columns, products
 
 
