@@ -14,7 +14,7 @@ import math
 
 import torch
 from torch import Tensor
-from torch.nn.functional import binary_cross_entropy_with_logits, logsigmoid, relu
+from torch.nn.functional import logsigmoid, relu
 
 from .types import AttributeMetric, LossParts, Margin, Metric, Reduction, Triplets
 
@@ -296,6 +296,5 @@ def _prediction_loss(logits: Tensor, attributes: Tensor) -> Tensor:
     """L_p: binary cross-entropy, mean over the known attributes of each row (n, K): (n,)."""
     logits = _computable(logits)
     known = attributes >= 0
-    target = (attributes == 1).to(logits.dtype)
-    entropy = binary_cross_entropy_with_logits(logits, target, reduction="none")
+    entropy = -torch.where(attributes == 1, logsigmoid(logits), logsigmoid(-logits))
     return torch.where(known, entropy, 0).sum(1) / known.sum(1).clamp(min=1)

@@ -7,7 +7,7 @@
 // splits as it takes to fill a chip when the sketches alone do not.
 //
 // Memory traffic: every tile row reads all photos once, [M, D], and mostly from the second cache:
-// N / side * M * D elements in all, against N * M * D steps of arithmetic. Positives cost a label
+// N / kRows * M * D elements in all, against N * M * D steps of arithmetic. Positives cost a label
 // comparison only in tiles whose photos' labels fall into the range of the sketches' labels: with
 // photos sorted by label, or labels left out, those few on the diagonal.
 //
@@ -61,54 +61,50 @@ struct MineArguments {
     }
 };
 
-template <typename T, int kSide>
+template <typename T, int kRows, int kColumns>
 struct MineMemory {
-    typename Tile<T, kSide>::Memory tile;
-    Key<T> positive[kSide];  // winners so far; only the first lane of a row touches them
-    Key<T> negative[kSide];
-    int64_t labels[kSide];   // of the block's sketches,
+    typename Tile<T, kRows, kColumns>::Memory tile;
+    Key<T> positive[kRows];  // winners so far; only the first lane of a row touches them
+    Key<T> negative[kRows];
+    int64_t labels[kRows];   // of the block's sketches,
     int64_t lowest, highest;  // and their range
 };
 
 // Takes the pairs of this thread in row r of the tile into account. `columns` of the tile exist.
-template <typename S, int kSide>
+template <typename S, int kRows, int kColumns>
 __device__ __forceinline__ void select(const MineArguments<S>& in,
-                                       const Tile<Compute<S>, kSide>& tile, int r, int64_t first_row,
+                                       const Tile<Compute<S>, kRows, kColumns>& tile, int r, int64_t first_row,
                                        int64_t first_column, int columns, bool has_positives,
-                                       MineMemory<Compute<S>, kSide>& memory) {
+                                       MineMemory<Compute<S>, kRows, kColumns>& memory) {
     using T = Compute<S>;
-    using Square = Tile<T, kSide>;
+    using Square = Tile<T, kRows, kColumns>;
     const int own = Square::row(r);
     const int64_t i = min(first_row + own, in.sketch.rows - 1);
     const T norm = in.sketch_norms[i];
     const T closest = in.guidance == Guidance::lexicographic ? in.closest_of(i) : T(0);
 
     Key<T> positive = Key<T>::none(), negative = Key<T>::none();
-#pragma unroll 1
-    for (int group = 0; group < Square::kGroups; ++group) {
-        const int first = Square::column(group * Square::kVector);
-        T values[Square::kVector], h[Square::kVector] = {};
-        tile.copy(r, group, values);
-        if (in.guidance != Guidance::none) {
-            const auto column = [&](int c) { return min(first + c, columns - 1); };
-            attribute_distances(in.codes, i, first_column, column, h);
-        }
+    T values[Square::kOwnColumns], h[Square::kOwnColumns] = {};
+    tile.copy_row(r, values);
+    if (in.guidance != Guidance::none) {
+        const auto column = [&](int c) { return min(Square::column(c), columns - 1); };
+        attribute_distances(in.codes, i, first_column, column, h);
+    }
 #pragma unroll
-        for (int c = 0; c < Square::kVector; ++c) {
-            if (first + c >= columns) continue;
-            const int64_t j = first_column + first + c;
-            T d = distance_from_product(values[c], norm, in.photo_norms[j], in.metric);
-            if (d != d) d = in.direct_distance(i, j);
-            if (has_positives && memory.labels[own] == in.labels.of_photo(j)) {
-                if (in.exclude_self && i == j) continue;
-                positive = smaller(positive, Key<T>::of(-d, j));
-            } else if (in.guidance == Guidance::lexicographic) {
-                if (h[c] <= closest || d != d) negative = smaller(negative, Key<T>::of(d, j));
-            } else {
-                const bool guided = in.guidance == Guidance::finite;
-                const T score = guided ? add_scaled(d, in.beta, h[c]) : d;
-                negative = smaller(negative, Key<T>::of(score, j));
-            }
+    for (int c = 0; c < Square::kOwnColumns; ++c) {
+        if (Square::column(c) >= columns) continue;
+        const int64_t j = first_column + Square::column(c);
+        T d = distance_from_product(values[c], norm, in.photo_norms[j], in.metric);
+        if (d != d) d = in.direct_distance(i, j);
+        if (has_positives && memory.labels[own] == in.labels.of_photo(j)) {
+            if (in.exclude_self && i == j) continue;
+            positive = smaller(positive, Key<T>::of(-d, j));
+        } else if (in.guidance == Guidance::lexicographic) {
+            if (h[c] <= closest || d != d) negative = smaller(negative, Key<T>::of(d, j));
+        } else {
+            const bool guided = in.guidance == Guidance::finite;
+            const T score = guided ? add_scaled(d, in.beta, h[c]) : d;
+            negative = smaller(negative, Key<T>::of(score, j));
         }
     }
 
@@ -120,20 +116,20 @@ __device__ __forceinline__ void select(const MineArguments<S>& in,
     if (first_lane) memory.positive[own] = smaller(memory.positive[own], positive);
 }
 
-template <typename S, int kSide>
+template <typename S, int kRows, int kColumns>
 __global__ void __launch_bounds__(kTileThreads, 2) mine_tiles(const MineArguments<S> in) {
     using T = Compute<S>;
-    auto& memory = shared_memory<MineMemory<T, kSide>>();
-    const int64_t first_row = static_cast<int64_t>(blockIdx.x) * kSide;
+    auto& memory = shared_memory<MineMemory<T, kRows, kColumns>>();
+    const int64_t first_row = static_cast<int64_t>(blockIdx.x) * kRows;
     const int64_t rows = in.sketch.rows;
 
-    for (int t = threadIdx.x; t < kSide; t += kTileThreads) {
+    for (int t = threadIdx.x; t < kRows; t += kTileThreads) {
         memory.labels[t] = in.labels.of_sketch(min(first_row + t, rows - 1));
     }
     __syncthreads();
     if (threadIdx.x == 0) {
         int64_t lowest = memory.labels[0], highest = lowest;
-        for (int t = 1; t < kSide; ++t) {
+        for (int t = 1; t < kRows; ++t) {
             lowest = min(lowest, memory.labels[t]);
             highest = max(highest, memory.labels[t]);
         }
@@ -142,11 +138,11 @@ __global__ void __launch_bounds__(kTileThreads, 2) mine_tiles(const MineArgument
     }
     __syncthreads();
 
-    using Square = Tile<T, kSide>;
+    using Square = Tile<T, kRows, kColumns>;
     Square tile;
     const bool first_lane = threadIdx.x % Square::kRowLanes == 0;
 #pragma unroll
-    for (int r = 0; r < Square::kPerThread; ++r) {
+    for (int r = 0; r < Square::kOwnRows; ++r) {
         if (!first_lane) break;
         memory.positive[Square::row(r)] = Key<T>::none();
         memory.negative[Square::row(r)] = Key<T>::none();
@@ -155,10 +151,10 @@ __global__ void __launch_bounds__(kTileThreads, 2) mine_tiles(const MineArgument
     const unsigned begin = blockIdx.y * in.tiles_per_split;
     const unsigned end = min(begin + in.tiles_per_split, in.column_tiles);
     for (unsigned column_tile = begin; column_tile < end; ++column_tile) {
-        const int64_t first_column = static_cast<int64_t>(column_tile) * kSide;
+        const int64_t first_column = static_cast<int64_t>(column_tile) * kColumns;
         const int64_t j = first_column + threadIdx.x;
         bool in_range = false;
-        if (threadIdx.x < kSide && j < in.photo.rows) {
+        if (threadIdx.x < kColumns && j < in.photo.rows) {
             const int64_t label = in.labels.of_photo(j);
             in_range = label >= memory.lowest && label <= memory.highest;
         }
@@ -168,15 +164,15 @@ __global__ void __launch_bounds__(kTileThreads, 2) mine_tiles(const MineArgument
         tile.accumulate(memory.tile, in.sketch, first_row, in.photo, first_column, in.sketch.width,
                         Product());
         const int columns =
-            static_cast<int>(min(in.photo.rows - first_column, static_cast<int64_t>(kSide)));
+            static_cast<int>(min(in.photo.rows - first_column, static_cast<int64_t>(kColumns)));
 #pragma unroll 1
-        for (int r = 0; r < Square::kPerThread; ++r) {
-            select<S, kSide>(in, tile, r, first_row, first_column, columns, has_positives, memory);
+        for (int r = 0; r < Square::kOwnRows; ++r) {
+            select<S, kRows, kColumns>(in, tile, r, first_row, first_column, columns, has_positives, memory);
         }
     }
 
 #pragma unroll
-    for (int r = 0; r < Square::kPerThread; ++r) {
+    for (int r = 0; r < Square::kOwnRows; ++r) {
         const int64_t i = first_row + Square::row(r);
         if (!first_lane || i >= rows) continue;
         in.positive[blockIdx.y * rows + i] = memory.positive[Square::row(r)];
@@ -237,12 +233,13 @@ __global__ void __launch_bounds__(kFinishWarps* kWarp)
     negative[i] = triplet.negative;
 }
 
-template <typename S, int kSide>
+template <typename S, int kRows, int kColumns>
 void launch_tiles(const MineArguments<S>& arguments, const MiningPlan& plan, cudaStream_t stream) {
-    static_assert(sizeof(MineMemory<Compute<S>, kSide>) <= 48 * 1024, "needs no opt-in");
+    using Memory = MineMemory<Compute<S>, kRows, kColumns>;
+    static_assert(sizeof(Memory) <= 48 * 1024, "needs no opt-in");
     const dim3 grid(grid_of(plan.row_tiles), static_cast<unsigned>(plan.splits));
-    FGSBIR_CHECK_CUDA(launch(mine_tiles<S, kSide>, grid, kTileThreads,
-                             sizeof(MineMemory<Compute<S>, kSide>), stream, arguments));
+    FGSBIR_CHECK_CUDA(launch(mine_tiles<S, kRows, kColumns>, grid, kTileThreads, sizeof(Memory),
+                             stream, arguments));
 }
 
 }  // namespace
@@ -251,11 +248,14 @@ MiningPlan::MiningPlan(const Mining& mining) {
     // Enough blocks to keep the largest chips busy for a few waves, without asking which it is:
     // the plan, and with it the size of the workspace, is the same everywhere.
     constexpr int64_t kEnoughTiles = 256, kBlocks = 1024, kMaxSplits = 65535;
-    const auto tiles = [](int64_t rows, int64_t size) { return ceil_div(rows, size); };
-    side = mining.type == ScalarType::float64 ? 64 : 128;
-    while (side > 32 && tiles(mining.n, side) * tiles(mining.m, side) < kEnoughTiles) side /= 2;
-    row_tiles = tiles(mining.n, side);
-    column_tiles = tiles(mining.m, side);
+    const auto enough = [&](int64_t rows, int64_t columns) {
+        return ceil_div(mining.n, rows) * ceil_div(mining.m, columns) >= kEnoughTiles;
+    };
+    const bool large = mining.type != ScalarType::float64 && enough(128, 64);
+    rows = large ? 128 : enough(64, 64) ? 64 : 32;
+    columns = std::min(rows, 64);
+    row_tiles = ceil_div(mining.n, rows);
+    column_tiles = ceil_div(mining.m, columns);
     const int64_t wanted = std::min(ceil_div(kBlocks, std::max<int64_t>(row_tiles, 1)), kMaxSplits);
     tiles_per_split = std::max<int64_t>(1, ceil_div(column_tiles, wanted));
     splits = std::max<int64_t>(1, ceil_div(column_tiles, tiles_per_split));
@@ -309,10 +309,10 @@ void mine(const Mining& mining, const MiningPlan& plan, const MiningScratch<Comp
         grid_of(plan.column_tiles),
         grid_of(plan.tiles_per_split)};
     if constexpr (std::is_same_v<T, float>) {
-        if (plan.side == 128) return launch_tiles<S, 128>(arguments, plan, stream);
+        if (plan.rows == 128) return launch_tiles<S, 128, 64>(arguments, plan, stream);
     }
-    if (plan.side == 64) return launch_tiles<S, 64>(arguments, plan, stream);
-    launch_tiles<S, 32>(arguments, plan, stream);
+    if (plan.rows == 64) return launch_tiles<S, 64, 64>(arguments, plan, stream);
+    launch_tiles<S, 32, 32>(arguments, plan, stream);
 }
 
 template void mine<float>(const Mining&, const MiningPlan&, const MiningScratch<float>&,

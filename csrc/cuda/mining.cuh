@@ -6,10 +6,10 @@
 
 namespace fgsbir::cuda {
 
-// How the matrix of pairs is cut: square tiles, and columns in splits of whole tiles. Each block
+// How the matrix of pairs is cut: tiles, and columns in splits of whole tiles. Each block
 // takes one row of tiles within one split. Results do not depend on it.
 struct MiningPlan {
-    int side;
+    int rows, columns;  // of a tile
     int64_t row_tiles, column_tiles, tiles_per_split, splits;
 
     explicit MiningPlan(const Mining& mining);

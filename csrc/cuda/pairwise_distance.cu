@@ -36,17 +36,17 @@ __global__ void __launch_bounds__(kTileThreads, 2)
     distances(const Rows<S> x /* [n, d] */, const Rows<S> y /* [m, d] */,
               Compute<S>* distance /* [n, m] */, const Metric metric, const TileGrid grid) {
     using T = Compute<S>;
-    using Square = Tile<T, kSide>;
+    using Square = Tile<T, kSide, kSide>;
     auto& memory = shared_memory<typename Square::Memory>();
     const int64_t first_row = grid.row(), first_column = grid.column();
     Square tile;
     tile.zero();
     tile.accumulate(memory, x, first_row, y, first_column, x.width, SquaredDifference());
 #pragma unroll
-    for (int r = 0; r < Square::kPerThread; ++r) {
+    for (int r = 0; r < Square::kOwnRows; ++r) {
         const int64_t i = first_row + Square::row(r);
 #pragma unroll
-        for (int c = 0; c < Square::kPerThread; ++c) {
+        for (int c = 0; c < Square::kOwnColumns; ++c) {
             const int64_t j = first_column + Square::column(c);
             if (i >= x.rows || j >= y.rows) continue;
             const bool cosine = metric == Metric::cosine;
@@ -98,14 +98,14 @@ __global__ void __launch_bounds__(kTileThreads, 2)
     gradients(const Slopes<Compute<S>, kTransposed> slopes, const Rows<S> own /* [n, d] */,
               const Rows<S> other /* [m, d] */, Out* grad_own /* [n, d] */, const TileGrid grid) {
     using T = Compute<S>;
-    using Square = Tile<T, kSide>;
+    using Square = Tile<T, kSide, kSide>;
     auto& memory = shared_memory<typename Square::Memory>();
     const int64_t first_row = grid.row(), first_column = grid.column();
-    T values[Square::kPerThread][Square::kPerThread];
+    T values[Square::kOwnRows][Square::kOwnColumns];
 #pragma unroll
-    for (int r = 0; r < Square::kPerThread; ++r) {
+    for (int r = 0; r < Square::kOwnRows; ++r) {
 #pragma unroll
-        for (int c = 0; c < Square::kPerThread; ++c) {
+        for (int c = 0; c < Square::kOwnColumns; ++c) {
             values[r][c] = own.load(first_row, first_column, Square::row(r), Square::column(c));
         }
     }
@@ -114,10 +114,10 @@ __global__ void __launch_bounds__(kTileThreads, 2)
     tile.accumulate(memory, slopes, first_row, Columns<S>{other}, first_column, other.rows,
                     [&](T& sum, T slope, T y, int r, int c) { sum += slope * (values[r][c] - y); });
 #pragma unroll
-    for (int r = 0; r < Square::kPerThread; ++r) {
+    for (int r = 0; r < Square::kOwnRows; ++r) {
         const int64_t i = first_row + Square::row(r);
 #pragma unroll
-        for (int c = 0; c < Square::kPerThread; ++c) {
+        for (int c = 0; c < Square::kOwnColumns; ++c) {
             const int64_t k = first_column + Square::column(c);
             if (i < own.rows && k < own.width) store(grad_own + i * own.width + k, tile.values[r][c]);
         }
@@ -186,7 +186,7 @@ void launch_gradients(const void* grad, const void* distance, const Rows<S>& own
                                            other.rows,
                                            metric};
     const TileGrid grid(own.width);
-    const size_t shared = sizeof(typename Tile<T, kSide>::Memory);
+    const size_t shared = sizeof(typename Tile<T, kSide, kSide>::Memory);
     S* out = static_cast<S*>(grad_own);
     if (metric != Metric::cosine) {
         FGSBIR_CHECK_CUDA(launch(gradients<S, S, kTransposed>, grid.blocks(own.rows), kTileThreads,
@@ -221,7 +221,7 @@ void pairwise_distance(ScalarType type, const void* x, const void* y, void* dist
         operands.write_norms(type, stream);
         const TileGrid grid(m);
         FGSBIR_CHECK_CUDA(launch(distances<S>, grid.blocks(n), kTileThreads,
-                                 sizeof(typename Tile<T, kSide>::Memory), stream, operands.x,
+                                 sizeof(typename Tile<T, kSide, kSide>::Memory), stream, operands.x,
                                  operands.y, static_cast<T*>(distance), metric, grid));
     });
 }

@@ -1,10 +1,10 @@
-// The engine of every operation on all pairs of rows: a block computes one square tile of pairs.
+// The engine of every operation on all pairs of rows: a block computes one tile of pairs.
 //
-// 256 threads in a 16 x 16 grid, each with a square of pairs in registers. Operands pass through
+// 256 threads in a 16 x 16 grid, each with a rectangle of pairs in registers. Operands pass through
 // shared memory in slabs of kDepth, double-buffered: the next slab is fetched into registers while
 // the current one is worked on, so one barrier a slab is enough. Device memory is read once a tile:
-// kSide rows of each operand for kSide^2 pairs. A thread does kPerThread^2 steps for
-// 2 kPerThread values read from shared memory, in vectors of 16 bytes without bank conflicts.
+// kRows + kColumns rows for kRows * kColumns pairs. For each k a thread reads kOwnRows + kOwnColumns
+// values from shared memory, in vectors of 16 bytes, and does kOwnRows * kOwnColumns steps.
 //
 // This is the form for CUDA cores. An engine for tensor cores has the same face: zero(),
 // accumulate(), values, row(), column(), and how many neighbouring lanes share a row.
@@ -35,53 +35,45 @@ struct Rows {
     }
 };
 
-template <typename T, int kSide_>
+template <typename T, int kRows_, int kColumns_>
 class Tile {
     static constexpr int kGrid = 16;
     static constexpr int kPad = 4;  // keeps 16-byte alignment, spreads stores over banks
 
   public:
-    static constexpr int kSide = kSide_;
-    static constexpr int kDepth = kSide == 128 ? 8 : 16;
-    static constexpr int kPerThread = kSide / kGrid;
-    static constexpr int kVector = kPerThread < 4 ? kPerThread : 4;
-    static constexpr int kGroups = kPerThread / kVector;
+    static constexpr int kRows = kRows_, kColumns = kColumns_, kDepth = 16;
+    static constexpr int kOwnRows = kRows / kGrid, kOwnColumns = kColumns / kGrid;
     static constexpr int kRowLanes = kGrid;  // neighbouring lanes that hold the pairs of one row
 
     struct Memory {
-        alignas(16) T left[2][kDepth][kSide + kPad];
-        alignas(16) T right[2][kDepth][kSide + kPad];
+        alignas(16) T left[2][kDepth][kRows + kPad];
+        alignas(16) T right[2][kDepth][kColumns + kPad];
     };
 
-    T values[kPerThread][kPerThread];
+    T values[kOwnRows][kOwnColumns];
 
     __device__ void zero() {
 #pragma unroll
-        for (int r = 0; r < kPerThread; ++r) {
+        for (int r = 0; r < kOwnRows; ++r) {
 #pragma unroll
-            for (int c = 0; c < kPerThread; ++c) values[r][c] = 0;
+            for (int c = 0; c < kOwnColumns; ++c) values[r][c] = 0;
         }
     }
 
-    // Takes kVector of the values of a row, for an r and a group that are not known when compiling:
-    // registers have no addresses. Value v is that of column group * kVector + v.
-    __device__ void copy(int r, int group, T (&out)[kVector]) const {
+    // out = values[r], for an r that is not known when compiling: registers have no addresses.
+    __device__ void copy_row(int r, T (&out)[kOwnColumns]) const {
 #pragma unroll
-        for (int i = 0; i < kPerThread; ++i) {
+        for (int i = 0; i < kOwnRows; ++i) {
 #pragma unroll
-            for (int g = 0; g < kGroups; ++g) {
-                const bool wanted = (i == 0 && g == 0) || (i == r && g == group);
-#pragma unroll
-                for (int v = 0; v < kVector; ++v) {
-                    if (wanted) out[v] = values[i][g * kVector + v];
-                }
+            for (int c = 0; c < kOwnColumns; ++c) {
+                if (i == 0 || i == r) out[c] = values[i][c];
             }
         }
     }
 
     // Row and column within the tile of values[r][c].
-    __device__ static int row(int r) { return position(r, threadIdx.x / kGrid); }
-    __device__ static int column(int c) { return position(c, threadIdx.x % kGrid); }
+    __device__ static int row(int r) { return position<kOwnRows>(r, threadIdx.x / kGrid); }
+    __device__ static int column(int c) { return position<kOwnColumns>(c, threadIdx.x % kGrid); }
 
     // For each k < depth: step(values[r][c], left(row + row(r), k), right(column + column(c), k), r, c).
     // Every thread of the block must call it; the memory is free when it returns.
@@ -90,46 +82,40 @@ class Tile {
                                int64_t column, int64_t depth, Step step) {
         const int slabs = static_cast<int>((depth + kDepth - 1) / kDepth);
         if (slabs == 0) return;
-        T next_left[kLoads], next_right[kLoads];
-        fetch(left, row, 0, next_left);
-        fetch(right, column, 0, next_right);
-        put<Left>(next_left, memory.left[0]);
-        put<Right>(next_right, memory.right[0]);
+        Slab<Left, kRows> next_left;
+        Slab<Right, kColumns> next_right;
+        next_left.fetch(left, row, 0);
+        next_right.fetch(right, column, 0);
+        next_left.put(memory.left[0]);
+        next_right.put(memory.right[0]);
         __syncthreads();
         for (int slab = 0; slab < slabs; ++slab) {
             const int current = slab % 2;
             const bool more = slab + 1 < slabs;
             if (more) {
                 const int64_t k = static_cast<int64_t>(slab + 1) * kDepth;
-                fetch(left, row, k, next_left);
-                fetch(right, column, k, next_right);
+                next_left.fetch(left, row, k);
+                next_right.fetch(right, column, k);
             }
             work(memory.left[current], memory.right[current], step);
             if (more) {
-                put<Left>(next_left, memory.left[1 - current]);
-                put<Right>(next_right, memory.right[1 - current]);
+                next_left.put(memory.left[1 - current]);
+                next_right.put(memory.right[1 - current]);
             }
             __syncthreads();
         }
     }
 
   private:
-    static constexpr int kLoads = kSide * kDepth / kTileThreads;
-    struct alignas(kVector * sizeof(T) < 16 ? kVector * sizeof(T) : 16) Vector {
-        T at[kVector];
-    };
-
-    __device__ static int position(int i, int thread) {
-        return i / kVector * (kGrid * kVector) + thread * kVector + i % kVector;
-    }
-
-    // Where in a slab a thread's loads go: the first, and how far apart they are. Neighbouring
-    // threads read neighbouring memory.
-    template <typename Operand>
-    struct Place {
+    // What a thread carries of an operand from device to shared memory. Neighbouring threads read
+    // neighbouring memory; a thread's loads are equally far apart.
+    template <typename Operand, int kSide>
+    struct Slab {
         static constexpr bool kByDepth = Operand::kDepthContiguous;
         static constexpr int kRowStep = kByDepth ? kTileThreads / kDepth : 0;
         static constexpr int kDepthStep = kByDepth ? 0 : kTileThreads / kSide;
+        static constexpr int kLoads = kSide * kDepth / kTileThreads;
+        T values[kLoads];
 
         __device__ static int row() {
             return kByDepth ? threadIdx.x / kDepth : threadIdx.x % kSide;
@@ -137,49 +123,57 @@ class Tile {
         __device__ static int depth() {
             return kByDepth ? threadIdx.x % kDepth : threadIdx.x / kSide;
         }
+        __device__ void fetch(const Operand& operand, int64_t first_row, int64_t k) {
+#pragma unroll
+            for (int i = 0; i < kLoads; ++i) {
+                values[i] = operand.load(first_row + row(), k + depth(), i * kRowStep,
+                                         i * kDepthStep);
+            }
+        }
+        __device__ void put(T (&slab)[kDepth][kSide + kPad]) const {
+#pragma unroll
+            for (int i = 0; i < kLoads; ++i) {
+                slab[depth() + i * kDepthStep][row() + i * kRowStep] = values[i];
+            }
+        }
     };
 
-    template <typename Operand>
-    __device__ static void fetch(const Operand& operand, int64_t row, int64_t k,
-                                 T (&next)[kLoads]) {
-        using At = Place<Operand>;
-#pragma unroll
-        for (int i = 0; i < kLoads; ++i) {
-            next[i] = operand.load(row + At::row(), k + At::depth(), i * At::kRowStep,
-                                   i * At::kDepthStep);
-        }
+    template <int kOwn>
+    static constexpr int kVector = kOwn < 4 ? kOwn : 4;
+
+    // Which row or column is the i-th of a thread's own: vectors of neighbours.
+    template <int kOwn>
+    __device__ static int position(int i, int thread) {
+        constexpr int vector = kVector<kOwn>;
+        return i / vector * (kGrid * vector) + thread * vector + i % vector;
     }
 
-    template <typename Operand>
-    __device__ static void put(const T (&next)[kLoads], T (&slab)[kDepth][kSide + kPad]) {
-        using At = Place<Operand>;
+    template <int kOwn>
+    __device__ static void take(const T* slab, int thread, T (&own)[kOwn]) {
+        constexpr int vector = kVector<kOwn>;
+        struct alignas(vector * sizeof(T) < 16 ? vector * sizeof(T) : 16) Vector {
+            T at[vector];
+        };
 #pragma unroll
-        for (int i = 0; i < kLoads; ++i) {
-            slab[At::depth() + i * At::kDepthStep][At::row() + i * At::kRowStep] = next[i];
-        }
-    }
-
-    __device__ static void take(const T* values, int thread, T (&own)[kPerThread]) {
+        for (int i = 0; i < kOwn; i += vector) {
+            const auto taken = *reinterpret_cast<const Vector*>(slab + position<kOwn>(i, thread));
 #pragma unroll
-        for (int i = 0; i < kPerThread; i += kVector) {
-            const auto vector = *reinterpret_cast<const Vector*>(values + position(i, thread));
-#pragma unroll
-            for (int v = 0; v < kVector; ++v) own[i + v] = vector.at[v];
+            for (int v = 0; v < vector; ++v) own[i + v] = taken.at[v];
         }
     }
 
     template <typename Step>
-    __device__ void work(const T (&left)[kDepth][kSide + kPad],
-                         const T (&right)[kDepth][kSide + kPad], Step step) {
+    __device__ void work(const T (&left)[kDepth][kRows + kPad],
+                         const T (&right)[kDepth][kColumns + kPad], Step step) {
 #pragma unroll
         for (int k = 0; k < kDepth; ++k) {
-            T a[kPerThread], b[kPerThread];
+            T a[kOwnRows], b[kOwnColumns];
             take(left[k], threadIdx.x / kGrid, a);
             take(right[k], threadIdx.x % kGrid, b);
 #pragma unroll
-            for (int r = 0; r < kPerThread; ++r) {
+            for (int r = 0; r < kOwnRows; ++r) {
 #pragma unroll
-                for (int c = 0; c < kPerThread; ++c) step(values[r][c], a[r], b[c], r, c);
+                for (int c = 0; c < kOwnColumns; ++c) step(values[r][c], a[r], b[c], r, c);
             }
         }
     }

@@ -87,7 +87,7 @@ __global__ void __launch_bounds__(kTileThreads)
 template <typename T>
 struct SearchMemory {
     union {
-        typename Tile<T, kSide<T>>::Memory tile;
+        typename Tile<T, kSide<T>, kSide<T>>::Memory tile;
         Key<T> keys[kSortKeys];
     };
     Key<T> thresholds[kSide<T>];
@@ -145,8 +145,8 @@ __device__ Compute<S> score_of_rows(const SearchArguments<S>& in, int64_t i, int
 template <typename S>
 __global__ void __launch_bounds__(kTileThreads, 2) search_tiles(const SearchArguments<S> in) {
     using T = Compute<S>;
-    using Square = Tile<T, kSide<T>>;
-    constexpr int kRows = Square::kSide;
+    using Square = Tile<T, kSide<T>, kSide<T>>;
+    constexpr int kRows = Square::kRows;
     auto& memory = shared_memory<SearchMemory<T>>();
     const int64_t first_row = static_cast<int64_t>(blockIdx.x) * kRows;
     const int rows = static_cast<int>(min(in.query.rows - first_row, int64_t(kRows)));
@@ -180,13 +180,13 @@ __global__ void __launch_bounds__(kTileThreads, 2) search_tiles(const SearchArgu
             }
         }
 #pragma unroll
-        for (int r = 0; r < Square::kPerThread; ++r) {
+        for (int r = 0; r < Square::kOwnRows; ++r) {
             const int row = Square::row(r);
             if (row >= rows) continue;
             const T norm = in.query_norms[first_row + row];
             const Key<T> threshold = memory.thresholds[row];
 #pragma unroll
-            for (int c = 0; c < Square::kPerThread; ++c) {
+            for (int c = 0; c < Square::kOwnColumns; ++c) {
                 const int64_t j = first_column + Square::column(c);
                 if (j >= in.gallery.rows) continue;
                 T score = distance_from_product(of_embeddings.values[r][c], norm,

@@ -1,0 +1,40 @@
+"""What the build says of itself."""
+
+from __future__ import annotations
+
+import re
+from importlib import metadata
+
+import fgsbir_ext as fx
+import pytest
+
+
+def test_fields() -> None:
+    info = fx.build_info()
+    assert info.version == fx.__version__
+    assert re.fullmatch(r"\d+\.\d+\.\d+.*", info.version)
+    assert re.fullmatch(r"\S+ \d+(\.\d+)*.*", info.compiler)
+    assert isinstance(info.cuda_architectures, tuple)
+
+
+def test_cuda_fields_come_together() -> None:
+    info = fx.build_info()
+    assert bool(info.cuda_toolkit) == bool(info.cuda_architectures) == info.cuda
+    if info.cuda:
+        assert re.fullmatch(r"\d+\.\d+(\.\d+)?", info.cuda_toolkit)
+    if info.cuda_driver is not None:
+        assert re.fullmatch(r"\d+\.\d+", info.cuda_driver)
+
+
+def test_version_is_that_of_the_installed_package() -> None:
+    try:
+        installed = metadata.version("fgsbir-ext")
+    except metadata.PackageNotFoundError:
+        pytest.skip("run from the source tree: no package is installed")
+    assert fx.__version__ == installed
+
+
+def test_public_names() -> None:
+    assert sorted(fx.__all__) == fx.__all__
+    for name in fx.__all__:
+        assert getattr(fx, name).__doc__ or name == "__version__"
