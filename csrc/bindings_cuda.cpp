@@ -9,8 +9,8 @@ using namespace fgsbir;
 
 namespace {
 
-// An address as tensor.data_ptr() gives it, a stream as torch.cuda.Stream.cuda_stream does; 0 stands
-// for no tensor and for the default stream.
+// An address as tensor.data_ptr() gives it, a stream as torch.cuda.Stream.cuda_stream does; 0
+// stands for no tensor and for the default stream.
 using Address = uintptr_t;
 
 template <typename T = void>
@@ -22,7 +22,8 @@ using Unlocked = py::call_guard<py::gil_scoped_release>;
 
 void bind_types(py::module_& module) {
     using cuda::ScalarType;
-    py::enum_<ScalarType>(module, "ScalarType")
+    const py::module_local local;  // another build of these kernels may be loaded beside this one
+    py::enum_<ScalarType>(module, "ScalarType", local)
         .value("float32", ScalarType::float32)
         .value("float64", ScalarType::float64)
         .value("float16", ScalarType::float16)
@@ -34,12 +35,13 @@ void bind_types(py::module_& module) {
         .value("uint8", ScalarType::uint8)
         .value("bool", ScalarType::uint8);
 
-    py::class_<cuda::Array>(module, "Array")
-        .def(py::init([](Address data, ScalarType type) { return cuda::Array{at(data), type}; }));
-    py::class_<cuda::Attributes>(module, "Attributes")
+    py::class_<cuda::Array>(module, "Array", local).def(py::init([](Address data, ScalarType type) {
+        return cuda::Array{at(data), type};
+    }));
+    py::class_<cuda::Attributes>(module, "Attributes", local)
         .def(py::init([](const cuda::Array& a, const cuda::Array& b, const cuda::Array& weights,
                          int64_t k) { return cuda::Attributes{a, b, weights, k}; }));
-    py::class_<cuda::Mining>(module, "Mining")
+    py::class_<cuda::Mining>(module, "Mining", local)
         .def(py::init([](ScalarType type, Address sketch, Address photo, Address sketch_labels,
                          Address photo_labels, const cuda::Attributes& attributes, double guidance,
                          bool exclude_self, Metric metric, int64_t n, int64_t m, int64_t d) {
@@ -56,18 +58,14 @@ void bind_types(py::module_& module) {
                                 m,
                                 d};
         }));
-    py::class_<cuda::Predictions>(module, "Predictions")
+    py::class_<cuda::Predictions>(module, "Predictions", local)
         .def(py::init([](bool given, Address sketch_logits, Address photo_logits,
                          const cuda::Array& sketch_attributes, const cuda::Array& photo_attributes,
                          int64_t k) {
-            return cuda::Predictions{given,
-                                     at(sketch_logits),
-                                     at(photo_logits),
-                                     sketch_attributes,
-                                     photo_attributes,
-                                     k};
+            return cuda::Predictions{
+                given, at(sketch_logits), at(photo_logits), sketch_attributes, photo_attributes, k};
         }));
-    py::class_<cuda::ChosenTriplets>(module, "ChosenTriplets")
+    py::class_<cuda::ChosenTriplets>(module, "ChosenTriplets", local)
         .def(py::init([](ScalarType type, Address sketch, Address photo, Address positive,
                          Address negative, Address distances, Address scale, int64_t n, int64_t m,
                          int64_t d) {
@@ -82,7 +80,7 @@ void bind_types(py::module_& module) {
                                         m,
                                         d};
         }));
-    py::class_<cuda::Search>(module, "Search")
+    py::class_<cuda::Search>(module, "Search", local)
         .def(py::init([](ScalarType type, Address query, Address gallery, Address query_logits,
                          Address gallery_logits, double attribute_weight, Metric metric,
                          AttributeMetric attribute_metric, int64_t n, int64_t m, int64_t d,
@@ -166,10 +164,10 @@ void bind_triplets(py::module_& module) {
            const LossOptions& options, Address grad_total, Address grad_parts, Address grad_sketch,
            Address grad_photo, Address grad_sketch_logits, Address grad_photo_logits,
            Address workspace, Address stream) {
-            cuda::attribute_triplet_loss_backward(
-                triplets, predictions, options, at(grad_total), at(grad_parts), at(grad_sketch),
-                at(grad_photo), at(grad_sketch_logits), at(grad_photo_logits), at(workspace),
-                at<CUstream_st>(stream));
+            cuda::attribute_triplet_loss_backward(triplets, predictions, options, at(grad_total),
+                                                  at(grad_parts), at(grad_sketch), at(grad_photo),
+                                                  at(grad_sketch_logits), at(grad_photo_logits),
+                                                  at(workspace), at<CUstream_st>(stream));
         },
         Unlocked());
 }

@@ -125,7 +125,8 @@ struct ChosenTriplets {
 
 int64_t attribute_triplet_loss_backward_workspace(const ChosenTriplets& triplets);
 
-// 2 launches. The incoming gradients may be null for zero, those of the logits where there are none.
+// 2 launches. The incoming gradients may be null for zero, those of the logits where there are
+// none.
 void attribute_triplet_loss_backward(const ChosenTriplets& triplets, const Predictions& predictions,
                                      const LossOptions& options,
                                      const void* grad_total /* T, as total */,

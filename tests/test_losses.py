@@ -55,12 +55,13 @@ def test_weights_follow_the_module_and_stay_out_of_its_state() -> None:
     assert not list(loss.parameters())
 
 
-@pytest.mark.parametrize("half", [torch.nn.Module.half, torch.nn.Module.double])
-def test_conversion_of_the_module(half: object) -> None:
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float64])
+def test_conversion_of_the_module(dtype: torch.dtype) -> None:
+    """As part of a network that is converted as a whole; these weights are exact in any type."""
     batch = make_batch()
     loss = fx.AttributeTripletLoss(**OPTIONS)
     expected = loss(**batch)
-    assert_same_bits(half(loss)(**batch), expected)
+    assert_same_bits(loss.to(dtype)(**batch), expected)
 
 
 def test_copies() -> None:
@@ -85,13 +86,13 @@ def test_trains(device: str) -> None:
     torch.manual_seed(0)
     ids, k = 16, 4
     seen = torch.randn(ids, 12)
-    attributes = (torch.randn(12, k).T @ seen.T).T.gt(0).to(torch.int8).to(device)
+    attributes = (seen @ torch.randn(12, k)).gt(0).to(device)
     domains = [(seen @ torch.randn(12, 12)).to(device) for _ in range(2)]
     layers = torch.nn.ModuleList(torch.nn.Linear(12, 8 + k) for _ in domains).to(device)
     loss = fx.AttributeTripletLoss(metric="cosine")
-    optimizer = torch.optim.Adam(layers.parameters(), lr=0.03)
+    optimizer = torch.optim.Adam(layers.parameters(), lr=0.05)
     losses = []
-    for _ in range(150):
+    for _ in range(80):
         out = [layer(x) for layer, x in zip(layers, domains, strict=True)]
         sketch, photo = (x[:, :8] for x in out)
         total = loss(sketch, photo, *(x[:, 8:] for x in out), attributes, attributes)

@@ -57,9 +57,8 @@ void attribute_distance(const Attributes& attributes, float* distance, int64_t n
 
     const AttributeCodes codes = {scratch.a, scratch.b, scratch.shares, n, m, attributes.k};
     const unsigned column_blocks = grid_of(ceil_div(m, kColumns * kThreads));
-    FGSBIR_CHECK_CUDA(launch(attribute_distance_kernel,
-                             grid_of(column_blocks * ceil_div(n, kRows)), kThreads, 0, stream,
-                             codes, distance, column_blocks));
+    FGSBIR_CHECK_CUDA(launch(attribute_distance_kernel, grid_of(column_blocks * ceil_div(n, kRows)),
+                             kThreads, 0, stream, codes, distance, column_blocks));
 }
 
 }  // namespace fgsbir::cuda

@@ -21,19 +21,19 @@ template <typename S>
 struct LossArguments {
     using T = Compute<S>;
 
-    const S* sketch;               // [N, D]
-    const S* photo;                // [M, D]
-    const T* sketch_norms;         // [N] inverse norms, read for cosine only
-    const T* photo_norms;          // [M]
-    const Key<T>* positive_keys;   // [splits, N]
-    const Key<T>* negative_keys;   // [splits, N]
+    const S* sketch;              // [N, D]
+    const S* photo;               // [M, D]
+    const T* sketch_norms;        // [N] inverse norms, read for cosine only
+    const T* photo_norms;         // [M]
+    const Key<T>* positive_keys;  // [splits, N]
+    const Key<T>* negative_keys;  // [splits, N]
     PredictionRows<S> predictions;
     LossOptions options;
-    int64_t* positive;             // [N]
-    int64_t* negative;             // [N]
-    T* distances;                  // [4, N]
-    T* terms;                      // [5, N]
-    T* total;                      // [N] for Reduction::none, else null
+    int64_t* positive;  // [N]
+    int64_t* negative;  // [N]
+    T* distances;       // [4, N]
+    T* terms;           // [5, N]
+    T* total;           // [N] for Reduction::none, else null
     int64_t splits, n, d;
 };
 
@@ -100,9 +100,8 @@ __device__ void attribute_terms(const LossArguments<S>& in, int64_t i, const Tri
     }
     distance[kPositivePredicted] = predicted_distance_of(warp_sum(positive), rows.k, metric);
     distance[kNegativePredicted] = predicted_distance_of(warp_sum(negative), rows.k, metric);
-    term[kAttributeRank] =
-        hinge(distance[kPositivePredicted] - distance[kNegativePredicted],
-              in.options.attribute_margin, in.options.soft_attribute_margin);
+    term[kAttributeRank] = hinge(distance[kPositivePredicted] - distance[kNegativePredicted],
+                                 in.options.attribute_margin, in.options.soft_attribute_margin);
     term[kSketchAttribute] = of_sketch.over_warp();
     term[kPositiveAttribute] = of_positive.over_warp();
     term[kNegativeAttribute] = of_negative.over_warp();
@@ -113,8 +112,7 @@ __global__ void __launch_bounds__(kWarps* kWarp) loss_of_anchors(const LossArgum
     using T = Compute<S>;
     const int64_t i = static_cast<int64_t>(blockIdx.x) * kWarps + threadIdx.x / kWarp;
     if (i >= in.n) return;
-    const Triplet triplet =
-        chosen_triplet(in.positive_keys, in.negative_keys, in.splits, in.n, i);
+    const Triplet triplet = chosen_triplet(in.positive_keys, in.negative_keys, in.splits, in.n, i);
     T distance[kTripletDistances] = {}, term[kTerms] = {};
     if (triplet.valid()) {
         embedding_distances(in, i, triplet, distance);
@@ -136,7 +134,8 @@ __global__ void __launch_bounds__(kWarps* kWarp) loss_of_anchors(const LossArgum
     if (in.total != nullptr) in.total[i] = total;
 }
 
-// --- Sums over anchors ----------------------------------------------------------------------------
+// --- Sums over anchors
+// ----------------------------------------------------------------------------
 
 constexpr int kReduceThreads = 512;
 
@@ -204,9 +203,9 @@ int64_t attribute_triplet_loss_workspace(const Mining& mining) {
 }
 
 void attribute_triplet_loss(const Mining& mining, const Predictions& predictions,
-                            const LossOptions& options, void* total, void* parts,
-                            int64_t* positive, int64_t* negative, void* distances, void* scale,
-                            void* memory, Stream stream) {
+                            const LossOptions& options, void* total, void* parts, int64_t* positive,
+                            int64_t* negative, void* distances, void* scale, void* memory,
+                            Stream stream) {
     with_type(mining.type, [&](auto type) {
         using S = decltype(type);
         using T = Compute<S>;
@@ -236,8 +235,7 @@ void attribute_triplet_loss(const Mining& mining, const Predictions& predictions
         FGSBIR_CHECK_CUDA(launch(loss_of_anchors<S>, grid_of(ceil_div(mining.n, kWarps)),
                                  kWarps * kWarp, 0, stream, arguments));
         if (per_anchor) {
-            FGSBIR_CHECK_CUDA(
-                launch(write_unit_scale<T>, 1, 1, 0, stream, static_cast<T*>(scale)));
+            FGSBIR_CHECK_CUDA(launch(write_unit_scale<T>, 1, 1, 0, stream, static_cast<T*>(scale)));
         } else {
             FGSBIR_CHECK_CUDA(launch(reduce_terms<T>, 1, kReduceThreads, sizeof(ReduceMemory),
                                      stream, terms, positive, mining.n, options,

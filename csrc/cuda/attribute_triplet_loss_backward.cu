@@ -20,23 +20,23 @@ template <typename S>
 struct BackwardArguments {
     using T = Compute<S>;
 
-    const S* sketch;             // [N, D]
-    const S* photo;              // [M, D]
+    const S* sketch;  // [N, D]
+    const S* photo;   // [M, D]
     PredictionRows<S> predictions;
     LossOptions options;
-    const T* grad_total;         // [N] or [1], or null
-    const T* grad_parts;         // [5, N] or [5], or null
-    const T* distances;          // [4, N]
-    const T* scale;              // [1]
+    const T* grad_total;  // [N] or [1], or null
+    const T* grad_parts;  // [5, N] or [5], or null
+    const T* distances;   // [4, N]
+    const T* scale;       // [1]
     References references;
-    T* embedding_weights;        // [2N] what a reference multiplies s - p with
-    T* attribute_weights;        // [2N] the same for probabilities
-    T* prediction_weights;       // [2N] what it multiplies the cross-entropy's gradient with
-    T* sketch_scales;            // [N] inverse norms, for cosine
-    S* grad_sketch;              // [N, D]
-    S* grad_photo;               // [M, D]
-    S* grad_sketch_logits;       // [N, K]
-    S* grad_photo_logits;        // [M, K]
+    T* embedding_weights;   // [2N] what a reference multiplies s - p with
+    T* attribute_weights;   // [2N] the same for probabilities
+    T* prediction_weights;  // [2N] what it multiplies the cross-entropy's gradient with
+    T* sketch_scales;       // [N] inverse norms, for cosine
+    S* grad_sketch;         // [N, D]
+    S* grad_photo;          // [M, D]
+    S* grad_sketch_logits;  // [N, K]
+    S* grad_photo_logits;   // [M, K]
     int64_t n, m, d, anchor_blocks;
 
     // The gradient that reaches a term of an anchor.
@@ -81,7 +81,8 @@ __device__ Compute<S> inverse_norm(const S* row, int64_t d) {
     return inverse_norm_of(warp_sum(squared));
 }
 
-// --- Launch 1: anchors ----------------------------------------------------------------------------
+// --- Launch 1: anchors
+// ----------------------------------------------------------------------------
 
 template <typename S>
 __device__ void sketch_gradient(const BackwardArguments<S>& in, int64_t i, int64_t positive,
@@ -93,9 +94,9 @@ __device__ void sketch_gradient(const BackwardArguments<S>& in, int64_t i, int64
     const S* p = in.photo + positive * in.d;
     const S* q = in.photo + negative * in.d;
     const T to_positive = in.distance(i, kPositive), to_negative = in.distance(i, kNegative);
-    const T factor = in.of_term(i, kTriplet) * hinge_slope(to_positive - to_negative,
-                                                           in.options.margin,
-                                                           in.options.soft_margin);
+    const T factor =
+        in.of_term(i, kTriplet) *
+        hinge_slope(to_positive - to_negative, in.options.margin, in.options.soft_margin);
     T p_weight = factor * embedding_slope(to_positive, in.options.metric);
     T q_weight = -factor * embedding_slope(to_negative, in.options.metric);
     T s_scale = 1, p_scale = 1, q_scale = 1;
@@ -174,8 +175,7 @@ template <typename S>
 __global__ void __launch_bounds__(kSortWarps* kWarp)
     gradients_of_anchors(const BackwardArguments<S> in) {
     if (blockIdx.x >= in.anchor_blocks) {
-        sort_references(in.references, blockIdx.x - in.anchor_blocks,
-                        shared_memory<SortMemory>());
+        sort_references(in.references, blockIdx.x - in.anchor_blocks, shared_memory<SortMemory>());
         return;
     }
     const int64_t i = static_cast<int64_t>(blockIdx.x) * kSortWarps + threadIdx.x / kWarp;
@@ -192,7 +192,8 @@ __global__ void __launch_bounds__(kSortWarps* kWarp)
     if (in.predictions.given) sketch_logits_gradient(in, i, positive, negative);
 }
 
-// --- Launch 2: photos -----------------------------------------------------------------------------
+// --- Launch 2: photos
+// -----------------------------------------------------------------------------
 
 constexpr int kPhotoWarps = 4;
 constexpr int kPhotoThreads = kPhotoWarps * kWarp;
@@ -299,9 +300,9 @@ __device__ void photo_logits_gradient(const BackwardArguments<S>& in, int64_t j,
         known += rows.photo_answer(j, k) != Answer::unknown;
     }
     known = warp_sum(known);
-    const T of_known = sum_of_references(chosen, memory, [&](int64_t r) {
-                           return in.prediction_weights[r];
-                       }) / static_cast<T>(max(known, 1));
+    const T of_known =
+        sum_of_references(chosen, memory, [&](int64_t r) { return in.prediction_weights[r]; }) /
+        static_cast<T>(max(known, 1));
     const bool linear = in.options.attribute_metric == AttributeMetric::cross_entropy;
     sum_differences(
         chosen, in.attribute_weights, rows.k, memory,
@@ -370,29 +371,28 @@ void attribute_triplet_loss_backward(const ChosenTriplets& triplets, const Predi
         Workspace workspace(memory);
         const BackwardScratch<T> scratch(workspace, triplets);
         const int64_t anchor_blocks = ceil_div(triplets.n, kSortWarps);
-        const BackwardArguments<S> arguments = {
-            static_cast<const S*>(triplets.sketch),
-            static_cast<const S*>(triplets.photo),
-            PredictionRows<S>(predictions),
-            options,
-            static_cast<const T*>(grad_total),
-            static_cast<const T*>(grad_parts),
-            static_cast<const T*>(triplets.distances),
-            static_cast<const T*>(triplets.scale),
-            {triplets.positive, triplets.negative, triplets.n, triplets.m, scratch.begin,
-             scratch.sorted},
-            scratch.embedding_weights,
-            scratch.attribute_weights,
-            scratch.prediction_weights,
-            scratch.sketch_scales,
-            static_cast<S*>(grad_sketch),
-            static_cast<S*>(grad_photo),
-            static_cast<S*>(grad_sketch_logits),
-            static_cast<S*>(grad_photo_logits),
-            triplets.n,
-            triplets.m,
-            triplets.d,
-            anchor_blocks};
+        const BackwardArguments<S> arguments = {static_cast<const S*>(triplets.sketch),
+                                                static_cast<const S*>(triplets.photo),
+                                                PredictionRows<S>(predictions),
+                                                options,
+                                                static_cast<const T*>(grad_total),
+                                                static_cast<const T*>(grad_parts),
+                                                static_cast<const T*>(triplets.distances),
+                                                static_cast<const T*>(triplets.scale),
+                                                {triplets.positive, triplets.negative, triplets.n,
+                                                 triplets.m, scratch.begin, scratch.sorted},
+                                                scratch.embedding_weights,
+                                                scratch.attribute_weights,
+                                                scratch.prediction_weights,
+                                                scratch.sketch_scales,
+                                                static_cast<S*>(grad_sketch),
+                                                static_cast<S*>(grad_photo),
+                                                static_cast<S*>(grad_sketch_logits),
+                                                static_cast<S*>(grad_photo_logits),
+                                                triplets.n,
+                                                triplets.m,
+                                                triplets.d,
+                                                anchor_blocks};
         const int64_t sort_blocks = ceil_div(triplets.m, kPhotos);
         FGSBIR_CHECK_CUDA(launch(gradients_of_anchors<S>, grid_of(anchor_blocks + sort_blocks),
                                  kSortWarps * kWarp, sizeof(SortMemory), stream, arguments));

@@ -15,7 +15,8 @@
 namespace fgsbir::cuda {
 
 // Throws with file, line, expression and CUDA's own words where a call failed.
-#define FGSBIR_CHECK_CUDA(...) ::fgsbir::cuda::check((__VA_ARGS__), #__VA_ARGS__, __FILE__, __LINE__)
+#define FGSBIR_CHECK_CUDA(...) \
+    ::fgsbir::cuda::check((__VA_ARGS__), #__VA_ARGS__, __FILE__, __LINE__)
 
 inline void check(cudaError_t error, const char* expression, const char* file, int line) {
     if (error == cudaSuccess) return;
@@ -39,7 +40,9 @@ cudaError_t launch(void (*kernel)(Parameters...), dim3 grid, unsigned threads, s
     return error == cudaSuccess ? cudaGetLastError() : error;
 }
 
-constexpr int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+constexpr int64_t ceil_div(int64_t a, int64_t b) {
+    return (a + b - 1) / b;
+}
 
 // The most blocks a grid can have along x; along y and z it is 65535.
 constexpr int64_t kMaxGrid = 0x7fffffff;
@@ -77,11 +80,16 @@ class Workspace {
 template <typename F>
 void with_type(ScalarType type, F&& f) {
     switch (type) {
-        case ScalarType::float32: return f(float());
-        case ScalarType::float64: return f(double());
-        case ScalarType::float16: return f(__half());
-        case ScalarType::bfloat16: return f(__nv_bfloat16());
-        default: throw std::invalid_argument("embeddings must be of a floating type");
+        case ScalarType::float32:
+            return f(float());
+        case ScalarType::float64:
+            return f(double());
+        case ScalarType::float16:
+            return f(__half());
+        case ScalarType::bfloat16:
+            return f(__nv_bfloat16());
+        default:
+            throw std::invalid_argument("embeddings must be of a floating type");
     }
 }
 

@@ -35,10 +35,10 @@ enum class Guidance { none, finite, lexicographic };
 
 template <typename S>
 struct MineArguments {
-    Rows<S> sketch;                     // [N, D]
-    Rows<S> photo;                      // [M, D]
-    const Compute<S>* sketch_norms;     // [N]
-    const Compute<S>* photo_norms;      // [M]
+    Rows<S> sketch;                  // [N, D]
+    Rows<S> photo;                   // [M, D]
+    const Compute<S>* sketch_norms;  // [N]
+    const Compute<S>* photo_norms;   // [M]
     Labels labels;
     AttributeCodes codes;
     const unsigned long long* closest;  // [N]
@@ -66,15 +66,16 @@ struct MineMemory {
     typename Tile<T, kRows, kColumns>::Memory tile;
     Key<T> positive[kRows];  // winners so far; only the first lane of a row touches them
     Key<T> negative[kRows];
-    int64_t labels[kRows];   // of the block's sketches,
+    int64_t labels[kRows];    // of the block's sketches,
     int64_t lowest, highest;  // and their range
 };
 
 // Takes the pairs of this thread in row r of the tile into account. `columns` of the tile exist.
 template <typename S, int kRows, int kColumns>
 __device__ __forceinline__ void select(const MineArguments<S>& in,
-                                       const Tile<Compute<S>, kRows, kColumns>& tile, int r, int64_t first_row,
-                                       int64_t first_column, int columns, bool has_positives,
+                                       const Tile<Compute<S>, kRows, kColumns>& tile, int r,
+                                       int64_t first_row, int64_t first_column, int columns,
+                                       bool has_positives,
                                        MineMemory<Compute<S>, kRows, kColumns>& memory) {
     using T = Compute<S>;
     using Square = Tile<T, kRows, kColumns>;
@@ -167,7 +168,8 @@ __global__ void __launch_bounds__(kTileThreads, 2) mine_tiles(const MineArgument
             static_cast<int>(min(in.photo.rows - first_column, static_cast<int64_t>(kColumns)));
 #pragma unroll 1
         for (int r = 0; r < Square::kOwnRows; ++r) {
-            select<S, kRows, kColumns>(in, tile, r, first_row, first_column, columns, has_positives, memory);
+            select<S, kRows, kColumns>(in, tile, r, first_row, first_column, columns, has_positives,
+                                       memory);
         }
     }
 
@@ -207,16 +209,17 @@ __global__ void __launch_bounds__(kClosestThreads)
         for (int c = 0; c < kClosestColumns; ++c) {
             // A clamped column is one that another thread has too.
             if (labels.of_photo(first_column + column(c)) == label) continue;
-            smallest.ordered = min(smallest.ordered,
-                                   static_cast<unsigned long long>(
-                                       __double_as_longlong(static_cast<double>(h[c]))));
+            smallest.ordered = min(
+                smallest.ordered,
+                static_cast<unsigned long long>(__double_as_longlong(static_cast<double>(h[c]))));
         }
         smallest = smallest_of(smallest, kWarp);
         if (threadIdx.x % kWarp == 0) atomicMin(closest + i, smallest.ordered);
     }
 }
 
-// --- The result, where mining is all that is wanted -----------------------------------------------
+// --- The result, where mining is all that is wanted
+// -----------------------------------------------
 
 constexpr int kFinishWarps = 8;
 
@@ -286,10 +289,9 @@ void mine(const Mining& mining, const MiningPlan& plan, const MiningScratch<Comp
     if (scratch.guided() && std::isinf(mining.guidance)) {
         guidance = Guidance::lexicographic;
         const unsigned blocks = grid_of(ceil_div(mining.m, kClosestColumns * kClosestThreads));
-        FGSBIR_CHECK_CUDA(launch(closest_attributes<T>,
-                                 grid_of(blocks * ceil_div(mining.n, kClosestRows)),
-                                 kClosestThreads, 0, stream, scratch.codes, labels,
-                                 scratch.closest, blocks));
+        FGSBIR_CHECK_CUDA(
+            launch(closest_attributes<T>, grid_of(blocks * ceil_div(mining.n, kClosestRows)),
+                   kClosestThreads, 0, stream, scratch.codes, labels, scratch.closest, blocks));
     }
 
     const MineArguments<S> arguments = {

@@ -18,12 +18,12 @@ struct MiningPlan {
 // The parts of a workspace that mining uses.
 template <typename T>
 struct MiningScratch {
-    T* sketch_norms;                             // [N]
-    T* photo_norms;                              // [M]
-    Key<T>* positive;                            // [splits, N] the winner of each split
-    Key<T>* negative;                            // [splits, N]
-    unsigned long long* closest = nullptr;       // [N] bits of the smallest h of a negative
-    AttributeCodes codes = {};                   // of sketches and photos
+    T* sketch_norms;                        // [N]
+    T* photo_norms;                         // [M]
+    Key<T>* positive;                       // [splits, N] the winner of each split
+    Key<T>* negative;                       // [splits, N]
+    unsigned long long* closest = nullptr;  // [N] bits of the smallest h of a negative
+    AttributeCodes codes = {};              // of sketches and photos
     uint2* sketch_codes = nullptr;
     uint2* photo_codes = nullptr;
     double* shares = nullptr;

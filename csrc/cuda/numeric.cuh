@@ -31,30 +31,53 @@ struct ComputeTraits<double> {
 template <typename S>
 using Compute = typename ComputeTraits<S>::Type;
 
-__device__ inline float to_compute(float x) { return x; }
-__device__ inline double to_compute(double x) { return x; }
-__device__ inline float to_compute(__half x) { return __half2float(x); }
-__device__ inline float to_compute(__nv_bfloat16 x) { return __bfloat162float(x); }
+__device__ inline float to_compute(float x) {
+    return x;
+}
+__device__ inline double to_compute(double x) {
+    return x;
+}
+__device__ inline float to_compute(__half x) {
+    return __half2float(x);
+}
+__device__ inline float to_compute(__nv_bfloat16 x) {
+    return __bfloat162float(x);
+}
 
-__device__ inline void store(float* to, float x) { *to = x; }
-__device__ inline void store(double* to, double x) { *to = x; }
-__device__ inline void store(__half* to, float x) { *to = __float2half_rn(x); }
-__device__ inline void store(__nv_bfloat16* to, float x) { *to = __float2bfloat16_rn(x); }
+__device__ inline void store(float* to, float x) {
+    *to = x;
+}
+__device__ inline void store(double* to, double x) {
+    *to = x;
+}
+__device__ inline void store(__half* to, float x) {
+    *to = __float2half_rn(x);
+}
+__device__ inline void store(__nv_bfloat16* to, float x) {
+    *to = __float2bfloat16_rn(x);
+}
 
 // Element i of an array whose type is known at run time only.
 __device__ inline double load_scalar(const Array& array, int64_t i) {
     switch (array.type) {
-        case ScalarType::float32: return static_cast<const float*>(array.data)[i];
-        case ScalarType::float64: return static_cast<const double*>(array.data)[i];
-        case ScalarType::float16: return to_compute(static_cast<const __half*>(array.data)[i]);
+        case ScalarType::float32:
+            return static_cast<const float*>(array.data)[i];
+        case ScalarType::float64:
+            return static_cast<const double*>(array.data)[i];
+        case ScalarType::float16:
+            return to_compute(static_cast<const __half*>(array.data)[i]);
         case ScalarType::bfloat16:
             return to_compute(static_cast<const __nv_bfloat16*>(array.data)[i]);
-        case ScalarType::int8: return static_cast<const int8_t*>(array.data)[i];
-        case ScalarType::int16: return static_cast<const int16_t*>(array.data)[i];
-        case ScalarType::int32: return static_cast<const int32_t*>(array.data)[i];
+        case ScalarType::int8:
+            return static_cast<const int8_t*>(array.data)[i];
+        case ScalarType::int16:
+            return static_cast<const int16_t*>(array.data)[i];
+        case ScalarType::int32:
+            return static_cast<const int32_t*>(array.data)[i];
         case ScalarType::int64:
             return static_cast<double>(static_cast<const int64_t*>(array.data)[i]);
-        case ScalarType::uint8: return static_cast<const uint8_t*>(array.data)[i];
+        case ScalarType::uint8:
+            return static_cast<const uint8_t*>(array.data)[i];
     }
     return 0;
 }
@@ -139,9 +162,8 @@ __device__ inline T inverse_norm_of(T squared) {
 
 // The distance of two rows, by one thread alone: where an inner product overflowed.
 template <typename S>
-__device__ inline Compute<S> distance_of_rows(const S* x, const S* y, int64_t d,
-                                              Compute<S> scale_x, Compute<S> scale_y,
-                                              Metric metric) {
+__device__ inline Compute<S> distance_of_rows(const S* x, const S* y, int64_t d, Compute<S> scale_x,
+                                              Compute<S> scale_y, Metric metric) {
     Compute<S> squared = 0;
 #pragma unroll 1
     for (int64_t k = 0; k < d; ++k) {

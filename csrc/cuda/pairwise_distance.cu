@@ -24,12 +24,15 @@ struct TileGrid {
     unsigned columns;
 
     explicit TileGrid(int64_t width) : columns(grid_of(ceil_div(width, kSide))) {}
-    unsigned blocks(int64_t height) const { return grid_of(int64_t(columns) * ceil_div(height, kSide)); }
+    unsigned blocks(int64_t height) const {
+        return grid_of(int64_t(columns) * ceil_div(height, kSide));
+    }
     __device__ int64_t row() const { return int64_t(blockIdx.x / columns) * kSide; }
     __device__ int64_t column() const { return int64_t(blockIdx.x % columns) * kSide; }
 };
 
-// --- Forward --------------------------------------------------------------------------------------
+// --- Forward
+// --------------------------------------------------------------------------------------
 
 template <typename S>
 __global__ void __launch_bounds__(kTileThreads, 2)
@@ -56,7 +59,8 @@ __global__ void __launch_bounds__(kTileThreads, 2)
     }
 }
 
-// --- Backward -------------------------------------------------------------------------------------
+// --- Backward
+// -------------------------------------------------------------------------------------
 
 // The incoming gradient of pair (row, k) of one operand's row with row k of the other, times the
 // derivative of the distance by the difference of the rows.
@@ -119,7 +123,8 @@ __global__ void __launch_bounds__(kTileThreads, 2)
 #pragma unroll
         for (int c = 0; c < Square::kOwnColumns; ++c) {
             const int64_t k = first_column + Square::column(c);
-            if (i < own.rows && k < own.width) store(grad_own + i * own.width + k, tile.values[r][c]);
+            if (i < own.rows && k < own.width)
+                store(grad_own + i * own.width + k, tile.values[r][c]);
         }
     }
 }
@@ -146,15 +151,16 @@ __global__ void __launch_bounds__(kUnitWarps* kWarp)
     }
 }
 
-// --- Launches -------------------------------------------------------------------------------------
+// --- Launches
+// -------------------------------------------------------------------------------------
 
 // Both operands, with inverse norms for cosine.
 template <typename S>
 struct Operands {
     Rows<S> x, y;
 
-    Operands(const void* x_data, const void* y_data, int64_t n, int64_t m, int64_t d,
-             Metric metric, Workspace& workspace)
+    Operands(const void* x_data, const void* y_data, int64_t n, int64_t m, int64_t d, Metric metric,
+             Workspace& workspace)
         : x{static_cast<const S*>(x_data), nullptr, n, d},
           y{static_cast<const S*>(y_data), nullptr, m, d} {
         if (metric != Metric::cosine) return;

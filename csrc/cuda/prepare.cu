@@ -3,9 +3,8 @@
 // One warp a row, 32 weights-table entries a warp. Memory traffic: every embedding and attribute is
 // read once, a few bytes a row are written. Limits: none but the size of the grid.
 
-#include "prepare.h"
-
 #include "numeric.cuh"
+#include "prepare.h"
 
 namespace fgsbir::cuda {
 namespace {

@@ -25,7 +25,9 @@ struct Preparation {
     unsigned long long* closest;  // [a.n], set to all ones
 };
 
-__host__ __device__ constexpr int64_t attribute_code_words(int64_t k) { return (k + 31) / 32; }
+__host__ __device__ constexpr int64_t attribute_code_words(int64_t k) {
+    return (k + 31) / 32;
+}
 
 // For each byte of differing bits, in each of its 256 values, the sum of the weights of the bits
 // that are set: [bytes, 256]; then the sum of all weights.

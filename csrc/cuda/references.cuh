@@ -17,8 +17,8 @@ struct References {
     const int64_t* positive;  // [N] photos, -1 where not valid
     const int64_t* negative;  // [N]
     int64_t n, m;
-    int64_t* begin;           // [M + 1] result: the references of photo j are
-    int64_t* sorted;          // [2N]            sorted[begin[j]:begin[j + 1]]
+    int64_t* begin;   // [M + 1] result: the references of photo j are
+    int64_t* sorted;  // [2N]            sorted[begin[j]:begin[j + 1]]
 
     __device__ int64_t photo(int64_t r) const { return r < n ? positive[r] : negative[r - n]; }
 };
@@ -27,8 +27,8 @@ constexpr int kSortWarps = 8;
 constexpr int kPhotos = 512;
 
 struct SortMemory {
-    int64_t before[kSortWarps];        // references to photos of earlier blocks, by warp
-    int place[kSortWarps][kPhotos];    // counts, then next places, of each warp's references
+    int64_t before[kSortWarps];      // references to photos of earlier blocks, by warp
+    int place[kSortWarps][kPhotos];  // counts, then next places, of each warp's references
     int64_t totals[kSortWarps];
 };
 

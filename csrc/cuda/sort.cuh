@@ -9,9 +9,7 @@ namespace fgsbir::cuda {
 struct Team {
     int rank, size;
 
-    __device__ static Team block(int threads) {
-        return {static_cast<int>(threadIdx.x), threads};
-    }
+    __device__ static Team block(int threads) { return {static_cast<int>(threadIdx.x), threads}; }
     __device__ static Team warp() { return {static_cast<int>(threadIdx.x) % kWarp, kWarp}; }
     __device__ void sync() const {
         if (size == kWarp) {

@@ -3,8 +3,9 @@
 // 256 threads in a 16 x 16 grid, each with a rectangle of pairs in registers. Operands pass through
 // shared memory in slabs of kDepth, double-buffered: the next slab is fetched into registers while
 // the current one is worked on, so one barrier a slab is enough. Device memory is read once a tile:
-// kRows + kColumns rows for kRows * kColumns pairs. For each k a thread reads kOwnRows + kOwnColumns
-// values from shared memory, in vectors of 16 bytes, and does kOwnRows * kOwnColumns steps.
+// kRows + kColumns rows for kRows * kColumns pairs. For each k a thread reads kOwnRows +
+// kOwnColumns values from shared memory, in vectors of 16 bytes, and does kOwnRows * kOwnColumns
+// steps.
 //
 // This is the form for CUDA cores. An engine for tensor cores has the same face: zero(),
 // accumulate(), values, row(), column(), and how many neighbouring lanes share a row.
@@ -75,8 +76,8 @@ class Tile {
     __device__ static int row(int r) { return position<kOwnRows>(r, threadIdx.x / kGrid); }
     __device__ static int column(int c) { return position<kOwnColumns>(c, threadIdx.x % kGrid); }
 
-    // For each k < depth: step(values[r][c], left(row + row(r), k), right(column + column(c), k), r, c).
-    // Every thread of the block must call it; the memory is free when it returns.
+    // For each k < depth: step(values[r][c], left(row + row(r), k), right(column + column(c), k),
+    // r, c). Every thread of the block must call it; the memory is free when it returns.
     template <typename Left, typename Right, typename Step>
     __device__ void accumulate(Memory& memory, const Left& left, int64_t row, const Right& right,
                                int64_t column, int64_t depth, Step step) {
@@ -126,8 +127,8 @@ class Tile {
         __device__ void fetch(const Operand& operand, int64_t first_row, int64_t k) {
 #pragma unroll
             for (int i = 0; i < kLoads; ++i) {
-                values[i] = operand.load(first_row + row(), k + depth(), i * kRowStep,
-                                         i * kDepthStep);
+                values[i] =
+                    operand.load(first_row + row(), k + depth(), i * kRowStep, i * kDepthStep);
             }
         }
         __device__ void put(T (&slab)[kDepth][kSide + kPad]) const {

@@ -26,28 +26,30 @@ template <typename T>
 constexpr int kSide = sizeof(T) == 8 ? 32 : 64;
 constexpr int kMaxSide = 64;
 constexpr int kWarps = kTileThreads / kWarp;
-constexpr int kSortKeys = 2048;     // keys that fit the block's shared memory
+constexpr int kSortKeys = 2048;  // keys that fit the block's shared memory
 constexpr int kSmallPool = kSortKeys / kWarps;
 
 // A pool holds k keys and a tile's worth of new ones; twice that, so that cutting it is rare.
-constexpr int pool_size(int k) { return std::max(power_of_two(k + 2 * kMaxSide), kSmallPool); }
+constexpr int pool_size(int k) {
+    return std::max(power_of_two(k + 2 * kMaxSide), kSmallPool);
+}
 static_assert(pool_size(kMaxTopK) == kSortKeys, "a pool is sorted in shared memory");
 
 template <typename S>
 struct SearchArguments {
     using T = Compute<S>;
 
-    Rows<S> query;              // [N, D]
-    Rows<S> gallery;            // [M, D]
-    const T* query_norms;       // [N] inverse norms for cosine, else squared norms
-    const T* gallery_norms;     // [M]
-    const S* query_logits;      // [N, K]
-    const S* gallery_logits;    // [M, K]
+    Rows<S> query;                // [N, D]
+    Rows<S> gallery;              // [M, D]
+    const T* query_norms;         // [N] inverse norms for cosine, else squared norms
+    const T* gallery_norms;       // [M]
+    const S* query_logits;        // [N, K]
+    const S* gallery_logits;      // [M, K]
     Rows<T> query_predictions;    // [N, K or 2 K]
     Rows<T> gallery_predictions;  // [M, K or 2 K]
-    Key<T>* pools;              // [N, splits, pool]
-    T* values;                  // [N, k]
-    int64_t* indices;           // [N, k]
+    Key<T>* pools;                // [N, splits, pool]
+    T* values;                    // [N, k]
+    int64_t* indices;             // [N, k]
     T mu;
     bool with_attributes;
     Metric metric;
@@ -62,7 +64,8 @@ struct SearchArguments {
     }
 };
 
-// --- Operands of D --------------------------------------------------------------------------------
+// --- Operands of D
+// --------------------------------------------------------------------------------
 
 // One warp a row. A sketch's side of D is its probabilities; a photo's is what they meet.
 template <typename S>
@@ -82,7 +85,8 @@ __global__ void __launch_bounds__(kTileThreads)
     }
 }
 
-// --- Search ---------------------------------------------------------------------------------------
+// --- Search
+// ---------------------------------------------------------------------------------------
 
 template <typename T>
 struct SearchMemory {
@@ -211,7 +215,8 @@ __global__ void __launch_bounds__(kTileThreads, 2) search_tiles(const SearchArgu
     cut_pools(in, pools, stride, rows, -1, memory);
 }
 
-// --- Merge ----------------------------------------------------------------------------------------
+// --- Merge
+// ----------------------------------------------------------------------------------------
 
 template <typename T>
 struct MergeMemory {
@@ -279,7 +284,8 @@ __global__ void __launch_bounds__(kTileThreads) merge_splits(const SearchArgumen
     }
 }
 
-// --- Launches -------------------------------------------------------------------------------------
+// --- Launches
+// -------------------------------------------------------------------------------------
 
 struct SearchPlan {
     int pool;
@@ -329,9 +335,8 @@ struct SearchScratch {
 template <typename S>
 void launch_predictions(const void* logits, Compute<S>* out, int64_t rows, const Search& search,
                         bool of_gallery, cudaStream_t stream) {
-    FGSBIR_CHECK_CUDA(launch(write_predictions<S>,
-                             grid_of(ceil_div(rows, kWarps)), kTileThreads, 0, stream,
-                             static_cast<const S*>(logits), out, rows, search.attributes,
+    FGSBIR_CHECK_CUDA(launch(write_predictions<S>, grid_of(ceil_div(rows, kWarps)), kTileThreads, 0,
+                             stream, static_cast<const S*>(logits), out, rows, search.attributes,
                              search.attribute_metric, of_gallery));
 }
 

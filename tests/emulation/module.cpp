@@ -1,4 +1,5 @@
-// The Python module fgsbir_emulated_cuda: what fgsbir_ext._C.cuda has, and the emulator's own knobs.
+// The Python module fgsbir_emulated_cuda: what fgsbir_ext._C.cuda has, and the emulator's own
+// knobs.
 
 #include <pybind11/pybind11.h>
 

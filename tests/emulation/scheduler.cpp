@@ -79,9 +79,12 @@ int64_t launch_count = 0;
 std::string last_failure;
 Block block;
 
-unsigned random_below(size_t count) { return static_cast<unsigned>(random_bits() % count); }
+unsigned random_below(size_t count) {
+    return static_cast<unsigned>(random_bits() % count);
+}
 
-// --- Switching ------------------------------------------------------------------------------------
+// --- Switching
+// ------------------------------------------------------------------------------------
 
 void to_scheduler(bool ended) {
 #ifdef __SANITIZE_ADDRESS__
@@ -132,7 +135,8 @@ std::string place() {
            std::to_string(block_index.x) + ", " + std::to_string(block_index.y) + ")";
 }
 
-// --- Running a block ------------------------------------------------------------------------------
+// --- Running a block
+// ------------------------------------------------------------------------------
 
 void release_block_barrier() {
     block.barrier_result = block.any_predicate;
@@ -181,7 +185,8 @@ void run_block(unsigned threads, size_t shared) {
                 release_block_barrier();
                 continue;
             }
-            block.error = std::to_string(block.at_barrier) + " threads wait at a block barrier and " +
+            block.error = std::to_string(block.at_barrier) +
+                          " threads wait at a block barrier and " +
                           std::to_string(block.alive - block.at_barrier) +
                           " at a warp operation that others never reach";
             break;
@@ -195,14 +200,16 @@ void run_block(unsigned threads, size_t shared) {
     if (!block.error.empty()) block.error += " (" + place() + ")";
 }
 
-// --- Warp operations ------------------------------------------------------------------------------
+// --- Warp operations
+// ------------------------------------------------------------------------------
 
 uint64_t result_for(const Fiber* lanes, unsigned lane) {
     constexpr uint64_t kUndefined = 0xdeadbeefdeadbeefull;
     const Fiber& own = lanes[lane];
     uint64_t bits = 0;
     switch (own.operation) {
-        case WarpOperation::sync: return 0;
+        case WarpOperation::sync:
+            return 0;
         case WarpOperation::ballot:
         case WarpOperation::match_any:
             for (unsigned other = 0; other < kWarp; ++other) {
@@ -302,29 +309,43 @@ cudaError_t run_grid(const cudaLaunchConfig_t& config, const std::function<void(
     return cudaSuccess;
 }
 
-void set_seed(uint64_t seed) { random_bits.seed(seed); }
-int64_t launches() { return launch_count; }
+void set_seed(uint64_t seed) {
+    random_bits.seed(seed);
+}
+int64_t launches() {
+    return launch_count;
+}
 
 }  // namespace emulation
 
-cudaError_t cudaGetLastError() { return cudaSuccess; }
+cudaError_t cudaGetLastError() {
+    return cudaSuccess;
+}
 
 const char* cudaGetErrorName(cudaError_t error) {
     switch (error) {
-        case cudaSuccess: return "cudaSuccess";
-        case cudaErrorInvalidValue: return "cudaErrorInvalidValue";
-        case cudaErrorInvalidConfiguration: return "cudaErrorInvalidConfiguration";
-        case cudaErrorLaunchFailure: return "cudaErrorLaunchFailure";
+        case cudaSuccess:
+            return "cudaSuccess";
+        case cudaErrorInvalidValue:
+            return "cudaErrorInvalidValue";
+        case cudaErrorInvalidConfiguration:
+            return "cudaErrorInvalidConfiguration";
+        case cudaErrorLaunchFailure:
+            return "cudaErrorLaunchFailure";
     }
     return "unknown";
 }
 
 const char* cudaGetErrorString(cudaError_t error) {
     switch (error) {
-        case cudaSuccess: return "no error";
-        case cudaErrorInvalidValue: return "invalid argument";
-        case cudaErrorInvalidConfiguration: return "invalid configuration argument";
-        case cudaErrorLaunchFailure: return emulation::last_failure.c_str();
+        case cudaSuccess:
+            return "no error";
+        case cudaErrorInvalidValue:
+            return "invalid argument";
+        case cudaErrorInvalidConfiguration:
+            return "invalid configuration argument";
+        case cudaErrorLaunchFailure:
+            return emulation::last_failure.c_str();
     }
     return "unknown";
 }

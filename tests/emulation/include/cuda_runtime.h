@@ -16,7 +16,8 @@
 
 #include "scheduler.h"
 
-// --- Language -------------------------------------------------------------------------------------
+// --- Language
+// -------------------------------------------------------------------------------------
 
 #define __host__
 #define __device__
@@ -29,7 +30,9 @@
 struct uint2 {
     unsigned x, y;
 };
-inline uint2 make_uint2(unsigned x, unsigned y) { return {x, y}; }
+inline uint2 make_uint2(unsigned x, unsigned y) {
+    return {x, y};
+}
 
 struct dim3 {
     unsigned x, y, z;
@@ -42,18 +45,23 @@ struct dim3 {
 using std::max;
 using std::min;
 
-// --- Threads working together ---------------------------------------------------------------------
+// --- Threads working together
+// ---------------------------------------------------------------------
 
-inline void __syncthreads() { emulation::block_barrier(false); }
-inline int __syncthreads_or(int predicate) { return emulation::block_barrier(predicate != 0); }
+inline void __syncthreads() {
+    emulation::block_barrier(false);
+}
+inline int __syncthreads_or(int predicate) {
+    return emulation::block_barrier(predicate != 0);
+}
 
 inline void __syncwarp(unsigned mask = 0xffffffffu) {
     emulation::warp_exchange(emulation::WarpOperation::sync, mask, 0, 0);
 }
 
 inline unsigned __ballot_sync(unsigned mask, int predicate) {
-    return static_cast<unsigned>(emulation::warp_exchange(emulation::WarpOperation::ballot, mask,
-                                                          predicate != 0, 0));
+    return static_cast<unsigned>(
+        emulation::warp_exchange(emulation::WarpOperation::ballot, mask, predicate != 0, 0));
 }
 
 namespace emulation {
@@ -86,12 +94,15 @@ unsigned __match_any_sync(unsigned mask, T value) {
         emulation::warp_exchange(emulation::WarpOperation::match_any, mask, bits, 0));
 }
 
-inline int atomicAdd(int* to, int value) { return std::exchange(*to, *to + value); }
+inline int atomicAdd(int* to, int value) {
+    return std::exchange(*to, *to + value);
+}
 inline unsigned long long atomicMin(unsigned long long* to, unsigned long long value) {
     return std::exchange(*to, std::min(*to, value));
 }
 
-// --- Arithmetic -----------------------------------------------------------------------------------
+// --- Arithmetic
+// -----------------------------------------------------------------------------------
 
 namespace emulation {
 
@@ -105,17 +116,36 @@ To bit_cast(From from) {
 
 }  // namespace emulation
 
-inline unsigned __float_as_uint(float x) { return emulation::bit_cast<unsigned>(x); }
-inline float __uint_as_float(unsigned x) { return emulation::bit_cast<float>(x); }
-inline long long __double_as_longlong(double x) { return emulation::bit_cast<long long>(x); }
-inline double __longlong_as_double(long long x) { return emulation::bit_cast<double>(x); }
-inline int __popc(unsigned x) { return __builtin_popcount(x); }
-inline float __fadd_rn(float a, float b) { return a + b; }
-inline float __fmul_rn(float a, float b) { return a * b; }
-inline double __dadd_rn(double a, double b) { return a + b; }
-inline double __dmul_rn(double a, double b) { return a * b; }
+inline unsigned __float_as_uint(float x) {
+    return emulation::bit_cast<unsigned>(x);
+}
+inline float __uint_as_float(unsigned x) {
+    return emulation::bit_cast<float>(x);
+}
+inline long long __double_as_longlong(double x) {
+    return emulation::bit_cast<long long>(x);
+}
+inline double __longlong_as_double(long long x) {
+    return emulation::bit_cast<double>(x);
+}
+inline int __popc(unsigned x) {
+    return __builtin_popcount(x);
+}
+inline float __fadd_rn(float a, float b) {
+    return a + b;
+}
+inline float __fmul_rn(float a, float b) {
+    return a * b;
+}
+inline double __dadd_rn(double a, double b) {
+    return a + b;
+}
+inline double __dmul_rn(double a, double b) {
+    return a * b;
+}
 
-// --- Runtime --------------------------------------------------------------------------------------
+// --- Runtime
+// --------------------------------------------------------------------------------------
 
 enum cudaError_t {
     cudaSuccess = 0,

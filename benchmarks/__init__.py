@@ -1,0 +1,1 @@
+"""Speed and memory, measured: ``pytest benchmarks/`` and ``python -m benchmarks.<name>``."""
