@@ -189,6 +189,10 @@ void bind_cpu_attributes(py::module_& module) {
                 at<const uint32_t>(a), at<const uint32_t>(b), at<const double>(weights), n, m, k};
         }));
     module.def("attribute_words", &attribute_words);
+    module.def(
+        "pack_attributes_float64", [](Address attributes, Address codes, int64_t n, int64_t k) {
+            return cpu::pack_attributes(at<const double>(attributes), at<uint32_t>(codes), n, k);
+        });
     module.def("pack_attributes_int8", [](Address attributes, Address codes, int64_t n, int64_t k) {
         return cpu::pack_attributes(at<const int8_t>(attributes), at<uint32_t>(codes), n, k);
     });

@@ -12,6 +12,7 @@ import os
 from collections.abc import Sequence
 from typing import Any, get_args
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -40,12 +41,16 @@ def set_debug_checks(enabled: bool) -> None:
 def tensor(name: str, value: Any) -> Tensor:
     """A tensor as it is; any other array that speaks DLPack without a copy."""
     if isinstance(value, Tensor):
+        if value.layout != torch.strided:
+            raise TypeError(f"{name} must be a dense tensor, got {value.layout}")
         return value
     if not hasattr(value, "__dlpack__"):
         raise TypeError(
             f"{name} must be a torch.Tensor or an array with __dlpack__ (CuPy, NumPy, JAX), "
             f"got {type(value).__name__}"
         )
+    if any(stride < 0 for stride in getattr(value, "strides", None) or ()):
+        raise TypeError(f"{name} cannot be taken over through DLPack: it has negative strides")
     try:
         return torch.from_dlpack(value)
     except (BufferError, RuntimeError, TypeError) as error:
@@ -93,7 +98,9 @@ def labels(name: str, value: Any, count_name: str, count: int) -> Tensor:
     return x.long()
 
 
-def weights(name: str, value: Any, count: int, device: torch.device) -> Tensor | None:
+def weights(
+    name: str, value: Any, count: int | None = None, device: torch.device | None = None
+) -> Tensor | None:
     """One weight for each of K attributes, from a tensor, an array or numbers."""
     if value is None:
         return None
@@ -103,8 +110,9 @@ def weights(name: str, value: Any, count: int, device: torch.device) -> Tensor |
         x = tensor(name, value)
     if x.dtype not in (*_FLOATS, *_INTEGERS):
         raise TypeError(f"{name} must be floating, got {_type_name(x)}")
-    if x.ndim != 1 or x.shape[0] != count:
-        raise ValueError(f"{name} must have shape (K,) = ({count},), got {tuple(x.shape)}")
+    if x.ndim != 1 or (count is not None and x.shape[0] != count):
+        expected = "(K,)" if count is None else f"(K,) = ({count},)"
+        raise ValueError(f"{name} must have shape {expected}, got {tuple(x.shape)}")
     if _debug and x.device.type != "cpu" and not bool(((x >= 0) & x.isfinite()).all()):
         raise ValueError(f"{name} must be finite and not negative, got {x.tolist()}")
     return x
@@ -177,7 +185,7 @@ def choice(name: str, value: Any, options: Any) -> None:
 
 def number(name: str, value: Any, *, infinite: bool = False) -> float:
     """A number that is not negative, and finite unless ``infinite`` is allowed."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if isinstance(value, bool) or not isinstance(value, int | float | np.number):
         raise TypeError(f"{name} must be a number, got {type(value).__name__}")
     # Comparisons and not math.isnan: these trace where the number is symbolic (torch.compile).
     if not value >= 0 or (value == math.inf and not infinite):
@@ -195,12 +203,15 @@ def margin(name: str, value: Any) -> float | None:
     return number(name, value)
 
 
-def count(name: str, value: Any, limit: int, limit_name: str) -> None:
+def count(name: str, value: Any, limit: int, limit_name: str) -> int:
     """An integer in [0, limit]."""
+    if isinstance(value, np.integer):
+        value = int(value)
     if isinstance(value, bool) or not isinstance(value, int | torch.SymInt):
         raise TypeError(f"{name} must be an integer, got {type(value).__name__}")
     if value < 0 or value > limit:
         raise ValueError(f"{name} must be in [0, {limit_name}] = [0, {limit}], got {value}")
+    return value  # type: ignore[return-value]  # a SymInt is as good as an int
 
 
 def _type_name(x: Tensor) -> str:

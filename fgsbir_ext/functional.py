@@ -112,22 +112,12 @@ def mine_batch_hard(
     Source: the attribute-driven triplets of Song et al. (BMVC 2016), mined in the batch as in
     Hermans et al., "In Defense of the Triplet Loss" (2017).
     """
-    inputs = _mining_inputs(
-        sketch,
-        photo,
-        sketch_labels,
-        photo_labels,
-        sketch_attributes,
-        photo_attributes,
-        attribute_guidance,
-        attribute_weights,
-        metric,
+    return mine(
+        (sketch, photo, sketch_labels, photo_labels, sketch_attributes, photo_attributes),
+        attribute_guidance=attribute_guidance,
+        attribute_weights=attribute_weights,
+        metric=metric,
     )
-    sketch, photo = checks.same_type(sketch=inputs[0], photo=inputs[1])
-    positive, negative = _ops.mine_batch_hard(
-        sketch, photo, *inputs[2:], metric, float(attribute_guidance), False
-    )
-    return Triplets(positive, negative, positive >= 0)
 
 
 def attribute_triplet_loss(
@@ -206,12 +196,7 @@ def attribute_triplet_loss(
     Image Retrieval" (BMVC 2016), Eq. 1.
     """
     inputs = _mining_inputs(
-        sketch,
-        photo,
-        sketch_labels,
-        photo_labels,
-        sketch_attributes,
-        photo_attributes,
+        (sketch, photo, sketch_labels, photo_labels, sketch_attributes, photo_attributes),
         attribute_guidance,
         attribute_weights,
         metric,
@@ -325,7 +310,7 @@ def topk(
     checks.choice("attribute_metric", attribute_metric, AttributeMetric)
     checks.number("attribute_weight", attribute_weight)
     checks.same_size("D", 1, query=query, gallery=gallery)
-    checks.count("k", k, gallery.shape[0], "G")
+    k = checks.count("k", k, gallery.shape[0], "G")
     if checks.together(query_logits=query_logits, gallery_logits=gallery_logits):
         query_logits = checks.matrix("query_logits", query_logits, "(Q, K)")
         gallery_logits = checks.matrix("gallery_logits", gallery_logits, "(G, K)")
@@ -354,32 +339,6 @@ def topk(
     )
 
 
-def mine_within(
-    embeddings: Any,
-    labels: Any,
-    attributes: Any = None,
-    *,
-    attribute_guidance: float = 0.0,
-    attribute_weights: Tensor | Sequence[float] | None = None,
-    metric: Metric = "sqeuclidean",
-) -> Triplets:
-    """:func:`mine_batch_hard` within one set (N, D): an item is never its own positive."""
-    inputs = _mining_inputs(
-        embeddings,
-        embeddings,
-        labels,
-        labels,
-        attributes,
-        attributes,
-        attribute_guidance,
-        attribute_weights,
-        metric,
-        names=("embeddings", "embeddings", "labels", "labels", "attributes", "attributes"),
-    )
-    positive, negative = _ops.mine_batch_hard(*inputs, metric, float(attribute_guidance), True)
-    return Triplets(positive, negative, positive >= 0)
-
-
 _MINING_NAMES = (
     "sketch",
     "photo",
@@ -390,19 +349,41 @@ _MINING_NAMES = (
 )
 
 
+def mine(
+    inputs: tuple[Any, ...],
+    *,
+    attribute_guidance: float,
+    attribute_weights: Tensor | Sequence[float] | None,
+    metric: Metric,
+    names: tuple[str, ...] = _MINING_NAMES,
+    exclude_self: bool = False,
+) -> Triplets:
+    """:func:`mine_batch_hard` of inputs that the caller knows by other names.
+
+    With ``exclude_self`` both sides are one set, and an item is never its own positive.
+    """
+    checked = _mining_inputs(inputs, attribute_guidance, attribute_weights, metric, names)
+    embeddings = checks.same_type(**dict(zip(names[:2], checked[:2], strict=True)))
+    positive, negative = _ops.mine_batch_hard(
+        embeddings[0],
+        embeddings[-1],  # one name, one tensor within a set
+        *checked[2:],
+        metric,
+        float(attribute_guidance),
+        exclude_self,
+    )
+    return Triplets(positive, negative, positive >= 0)
+
+
 def _mining_inputs(
-    sketch: Any,
-    photo: Any,
-    sketch_labels: Any,
-    photo_labels: Any,
-    sketch_attributes: Any,
-    photo_attributes: Any,
+    inputs: tuple[Any, ...],
     attribute_guidance: float,
     attribute_weights: Any,
     metric: Metric,
     names: tuple[str, ...] = _MINING_NAMES,
 ) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None, Tensor | None, Tensor | None, Any]:
     """Checked tensors, in the order in which the operations take them; weights last."""
+    sketch, photo, sketch_labels, photo_labels, sketch_attributes, photo_attributes = inputs
     of_sketch, of_photo, of_s_labels, of_p_labels, of_s_attributes, of_p_attributes = names
     sketch = checks.matrix(of_sketch, sketch, "(N, D)")
     photo = checks.matrix(of_photo, photo, "(M, D)")

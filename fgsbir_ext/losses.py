@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from . import checks
@@ -57,10 +56,7 @@ class AttributeTripletLoss(nn.Module):
         for name, value in weights_of_terms.items():
             checks.number(name, value)
         if attribute_weights is not None:
-            count = len(attribute_weights)
-            attribute_weights = checks.weights(
-                "attribute_weights", attribute_weights, count, torch.device("cpu")
-            )
+            attribute_weights = checks.weights("attribute_weights", attribute_weights)
         self.register_buffer("attribute_weights", attribute_weights, persistent=False)
         self.options: dict[str, Any] = {
             "margin": margin,

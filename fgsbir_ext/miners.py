@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from . import checks
-from .functional import mine_batch_hard, mine_within
+from .functional import mine
 from .types import Metric
+
+# What messages call the inputs: anchors, what is chosen from, labels and attributes of both.
+_BETWEEN = ("embeddings", "ref_emb", "labels", "ref_labels", "attributes", "ref_attributes")
+_WITHIN = ("embeddings", "embeddings", "labels", "labels", "attributes", "attributes")
 
 
 class BatchHardMiner(nn.Module):
@@ -41,9 +44,7 @@ class BatchHardMiner(nn.Module):
         checks.choice("metric", metric, Metric)
         checks.number("attribute_guidance", attribute_guidance, infinite=True)
         if attribute_weights is not None:
-            attribute_weights = checks.weights(
-                "attribute_weights", attribute_weights, len(attribute_weights), torch.device("cpu")
-            )
+            attribute_weights = checks.weights("attribute_weights", attribute_weights)
         self.metric = metric
         self.attribute_guidance = attribute_guidance
         self.register_buffer("attribute_weights", attribute_weights, persistent=False)
@@ -63,17 +64,27 @@ class BatchHardMiner(nn.Module):
         Returns:
             Three int64 tensors of one length, the number of valid anchors.
         """
-        options: dict[str, Any] = {
-            "metric": self.metric,
-            "attribute_guidance": self.attribute_guidance,
-            "attribute_weights": self.attribute_weights,
-        }
-        if ref_emb is None and ref_labels is None:
-            triplets = mine_within(embeddings, labels, attributes, **options)
+        within = ref_emb is None and ref_labels is None and ref_attributes is None
+        if within:
+            if labels is None:
+                checks.together(embeddings=embeddings, labels=labels)
+            ref_emb, ref_labels, ref_attributes = embeddings, labels, attributes
         else:
-            checks.together(ref_emb=ref_emb, ref_labels=ref_labels)
-            triplets = mine_batch_hard(
-                embeddings, ref_emb, labels, ref_labels, attributes, ref_attributes, **options
+            if ref_attributes is not None:
+                checks.together(ref_attributes=ref_attributes, ref_emb=ref_emb)
+            checks.together(labels=labels, ref_emb=ref_emb, ref_labels=ref_labels)
+        names = _WITHIN if within else _BETWEEN
+        try:
+            triplets = mine(
+                (embeddings, ref_emb, labels, ref_labels, attributes, ref_attributes),
+                names=names,
+                metric=self.metric,
+                attribute_guidance=self.attribute_guidance,
+                attribute_weights=self.attribute_weights,
+                exclude_self=within,
             )
+        except ValueError as error:  # kernels name values by the arguments of the operation
+            message = str(error).replace("sketch_attributes", names[4])
+            raise ValueError(message.replace("photo_attributes", names[5])) from error
         anchor = triplets.valid.nonzero().squeeze(1)
         return anchor, triplets.positive[anchor], triplets.negative[anchor]

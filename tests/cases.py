@@ -9,8 +9,9 @@ from typing import Any, get_args
 
 import pytest
 import torch
-from fgsbir_ext.types import AttributeMetric, Metric, Reduction
 from torch import Tensor
+
+from fgsbir_ext.types import AttributeMetric, Metric, Reduction
 
 FLOATS = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 METRICS = get_args(Metric)
@@ -18,8 +19,9 @@ ATTRIBUTE_METRICS = get_args(AttributeMetric)
 REDUCTIONS = get_args(Reduction)
 GUIDANCES = (0.0, 0.5, float("inf"))
 
-# Shapes are (N, M, D, K): empty and single in every place, odd, and on both sides of a vector (16), a word of
-# attributes (32), a block of columns (256) and a tile of products (256 rows, 4096 columns).
+# Shapes are (N, M, D, K): empty and single in every place, odd, and on both sides of a vector (16),
+# a word of attributes (32), a block of columns (256) and a tile of products (256 rows, 4096
+# columns).
 SMALL_SHAPES = (
     (0, 5, 3, 2),
     (4, 0, 3, 2),

@@ -6,11 +6,12 @@ from collections.abc import Callable, Mapping
 from typing import Any
 from unittest import mock
 
-import fgsbir_ext as fx
 import torch
 from cases import LOSS_INPUTS
-from fgsbir_ext.types import Triplets
 from torch import Tensor
+
+import fgsbir_ext as fx
+from fgsbir_ext.types import Triplets
 
 
 def exact(arguments: Mapping[str, Any]) -> dict[str, Any]:
@@ -137,7 +138,9 @@ def loss_and_gradients(
     )
     gradients = torch.autograd.grad(mixture, list(leaves.values()), materialize_grads=True)
     named = {f"gradient of {x}": g for x, g in zip(leaves, gradients, strict=True)}
-    return dict(zip(result._fields[:-1], (x.detach() for x in parts), strict=True)) | named, triplets
+    return dict(
+        zip(result._fields[:-1], (x.detach() for x in parts), strict=True)
+    ) | named, triplets
 
 
 def reference_over(triplets: Triplets) -> Callable[..., Any]:

@@ -5,15 +5,25 @@ from __future__ import annotations
 from typing import Any
 
 import brute_force
-import fgsbir_ext as fx
 import pytest
 import torch
-from cases import LAYOUTS, SHAPES, SMALL_SHAPES, all_pairs, make_batch, make_weights, plain, relayout
+from cases import (
+    LAYOUTS,
+    SHAPES,
+    SMALL_SHAPES,
+    all_pairs,
+    make_batch,
+    make_weights,
+    plain,
+    relayout,
+)
 from compare import assert_same_bits
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 from torch._dynamo.testing import CompileCounterWithBackend
+
+import fgsbir_ext as fx
 
 OP = torch.ops.fgsbir.attribute_distance.default
 TYPES = (torch.int8, torch.bool, torch.float32, torch.float64, torch.float16, torch.int64)

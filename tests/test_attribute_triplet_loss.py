@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import fgsbir_ext as fx
 import pytest
 import torch
 from cases import (
@@ -33,6 +32,8 @@ from compare import (
 )
 from torch import Tensor
 from torch._dynamo.testing import CompileCounterWithBackend
+
+import fgsbir_ext as fx
 
 OP = torch.ops.fgsbir.attribute_triplet_loss.default
 BACKWARD = torch.ops.fgsbir.attribute_triplet_loss_backward.default
@@ -86,9 +87,7 @@ def mining_options(options: dict[str, Any]) -> dict[str, Any]:
 def test_values_and_gradients(device: str, case: dict[str, Any]) -> None:
     """The picks are judged by themselves, then the loss over them is that of the reference."""
     batch, options = arrange(case, device)
-    actual, picks = loss_and_gradients(
-        fx.attribute_triplet_loss, batch, case["of"], **options
-    )
+    actual, picks = loss_and_gradients(fx.attribute_triplet_loss, batch, case["of"], **options)
     without_logits = {name: x for name, x in batch.items() if "logits" not in name}
     assert_good_picks(picks, without_logits, case["dtype"], **mining_options(options))
 
@@ -139,7 +138,7 @@ def test_gradient_of_each_part_alone(device: str, of: int) -> None:
         assert any(x.any() for x in gradients[0])
 
 
-# --- What torch does with it ----------------------------------------------------------------------
+# --- What torch does with it --------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)

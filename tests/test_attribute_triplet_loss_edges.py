@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import fgsbir_ext as fx
 import pytest
 import torch
 from cases import (
@@ -25,6 +24,8 @@ from compare import (
 )
 from torch import Tensor
 
+import fgsbir_ext as fx
+
 NAN, INF = float("nan"), float("inf")
 LOSSES = (fx.attribute_triplet_loss, fx.reference.attribute_triplet_loss)
 
@@ -37,7 +38,7 @@ def with_gradients(batch: dict[str, Tensor], **options: Any) -> tuple[fx.LossPar
     return parts, [leaf.grad for leaf in leaves]
 
 
-# --- Nothing to learn from -----------------------------------------------------------------------
+# --- Nothing to learn from ----------------------------------------------------------------------
 
 
 @pytest.mark.usefixtures("poisoned_memory")
@@ -63,7 +64,7 @@ def test_no_valid_anchor_is_a_loss_of_0_with_gradients_0(
 @pytest.mark.usefixtures("poisoned_memory")
 @pytest.mark.parametrize("reduction", REDUCTIONS)
 def test_anchors_that_are_not_valid_do_not_count(device: str, reduction: str) -> None:
-    """Sketches of unknown ids, and photos that no sketch chooses, change nothing and get nothing."""
+    """Sketches of unknown ids change nothing, and get gradient 0."""
     batch = make_batch((5, 8, 4, 3), device=device)
     batch["sketch_labels"][:] = torch.tensor([0, 1, 0, 1, 1])
     batch["photo_labels"][:] = torch.tensor([0, 1, 0, 1, 0, 1, 0, 1])
@@ -100,9 +101,9 @@ def test_attributes_without_logits_only_guide(device: str) -> None:
     plain = {name: x for name, x in batch.items() if "attributes" not in name}
     parts, _ = with_gradients(batch, attribute_guidance=INF)
     assert not any(part.any() for part in parts[2:6])
-    assert not torch.equal(
-        parts.triplets.negative, fx.mine_batch_hard(**plain).negative
-    ), "the case must be one where guidance matters"
+    assert not torch.equal(parts.triplets.negative, fx.mine_batch_hard(**plain).negative), (
+        "the case must be one where guidance matters"
+    )
 
 
 def test_all_attributes_unknown(device: str) -> None:
@@ -118,7 +119,7 @@ def test_all_attributes_unknown(device: str) -> None:
         torch.testing.assert_close(actual[name], expected[name], rtol=1e-10, atol=1e-12)
 
 
-# --- Kinks ------------------------------------------------------------------------------------------
+# --- Kinks --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("dtype", FLOATS)
@@ -192,7 +193,7 @@ def test_large_logits_and_distances_do_not_overflow(device: str, reduction: str)
         torch.testing.assert_close(actual[name], expected[name], rtol=1e-5, atol=1e-5)
 
 
-# --- NaN and infinity ---------------------------------------------------------------------------------
+# --- NaN and infinity ---------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("attribute_metric", ATTRIBUTE_METRICS)
@@ -203,7 +204,13 @@ def test_a_nan_reaches_the_loss(
     device: str, where: str, metric: str, attribute_metric: str, reduction: str
 ) -> None:
     batch = make_batch((6, 9, 5, 3), device=device)
-    picks = fx.mine_batch_hard(batch["sketch"], batch["photo"], batch["sketch_labels"], batch["photo_labels"], metric=metric)
+    picks = fx.mine_batch_hard(
+        batch["sketch"],
+        batch["photo"],
+        batch["sketch_labels"],
+        batch["photo_labels"],
+        metric=metric,
+    )
     anchor = picks.valid.nonzero()[0, 0]
     row = anchor if "sketch" in where else picks.negative[anchor]
     batch[where][row, 1] = NAN

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import fgsbir_ext as fx
 import pytest
 import torch
 from cases import make_batch
 from compare import assert_same_bits, loss_and_gradients
 from torch import Tensor
+
+import fgsbir_ext as fx
 
 NARROW = ("photo", "photo_logits")  # say, from a linear layer; the others from a normalisation
 

@@ -12,12 +12,13 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-import fgsbir_ext as fx
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
+
+import fgsbir_ext as fx
 
 N, M, D, K = 3, 4, 5, 2
 
@@ -84,7 +85,7 @@ GOOD: dict[Callable[..., Any], dict[str, Any]] = {
     },
 }
 
-# --- What may be wrong with each kind of argument: (argument, value, error, message) ----------------
+# --- What may be wrong with each kind of argument: (argument, value, error, message) ------------
 
 
 def embeddings(name: str, shape: tuple[int, int], axes: str) -> list[tuple]:
@@ -92,7 +93,11 @@ def embeddings(name: str, shape: tuple[int, int], axes: str) -> list[tuple]:
     good = torch.zeros(shape)
     expected = rf"must have shape {re.escape(axes)}, got"
     rows = [
-        ([[0.0] * shape[1]] * shape[0], TypeError, "must be a torch.Tensor or an array .* got list"),
+        (
+            [[0.0] * shape[1]] * shape[0],
+            TypeError,
+            "must be a torch.Tensor or an array .* got list",
+        ),
         ("zeros", TypeError, "must be a torch.Tensor or an array .* got str"),
         (good[0], ValueError, rf"{expected} \({shape[1]},\)"),
         (good[None], ValueError, rf"{expected} \(1, {shape[0]}, {shape[1]}\)"),
@@ -137,26 +142,11 @@ def alone(*names: str) -> list[tuple]:
 def annotation(name: str, shape: tuple[int, int], axes: str, like: str = "") -> list[tuple]:
     """Rows for annotated attributes, which have K in common with ``like``."""
     good = torch.zeros(shape, dtype=torch.int8)
-    values = "must hold only 1 .*, 0 .* and -1 .*, got"
-
-    def holding(value: float, dtype: torch.dtype = torch.float32) -> Tensor:
-        wrong = good.to(dtype, copy=True)
-        wrong[-1, -1] = value
-        return wrong
-
     rows = [
-        ([[0] * shape[1]] * shape[0], TypeError, "must be a torch.Tensor or an array .* got list"),
+        (good.tolist(), TypeError, "must be a torch.Tensor or an array .* got list"),
         (good[0], ValueError, rf"must have shape {re.escape(axes)}, got \({shape[1]},\)"),
         (good.to(torch.complex64), TypeError, "must be int8, bool or floating, got complex64"),
         (good.to_sparse(), (TypeError, ValueError), "got .*sparse"),
-        (holding(2, torch.int8), ValueError, f"{values} 2"),
-        (holding(-2, torch.int8), ValueError, f"{values} -2"),
-        (holding(255, torch.uint8), ValueError, f"{values} 255"),
-        (holding(256, torch.int64), ValueError, f"{values} 256"),
-        (holding(0.5), ValueError, f"{values} 0.5"),
-        (holding(math.nan), ValueError, f"{values} nan"),
-        (holding(math.inf, torch.float64), ValueError, f"{values} inf"),
-        (holding(1 + 1e-12, torch.float64), ValueError, values),
     ]
     if like:
         wide, got = torch.zeros(shape[0], K + 1), rf"\({shape[0]}, {K + 1}\)"
@@ -192,7 +182,7 @@ def attribute_weights(name: str, *, called: bool) -> list[tuple]:
         ([True, 1.0], TypeError, "must be a number, got bool"),
         ([-1.0, 1.0], ValueError, "must be finite and not negative, got -1"),
         ([math.nan, 1.0], ValueError, "must be finite and not negative, got nan"),
-        (torch.ones(K, 1), ValueError, rf"must have shape \(K,\) = \({K},\), got \({K}, 1\)"),
+        (torch.ones(K, 1), ValueError, rf"must have shape \(K,\).*, got \({K}, 1\)"),
         (torch.tensor(1.0), (TypeError, ValueError), r"must .* got"),
         (ONES.to(torch.complex64), TypeError, "must be floating, got complex64"),
         (ONES.bool(), TypeError, "must be floating, got bool"),
@@ -200,9 +190,6 @@ def attribute_weights(name: str, *, called: bool) -> list[tuple]:
     if called:
         rows += [
             ([1.0] * (K + 1), ValueError, rf"must have shape \(K,\) = \({K},\), got \({K + 1},\)"),
-            (torch.tensor([1.0, -1.0]), ValueError, "must be finite and not negative, got"),
-            (torch.tensor([1.0, math.inf]), ValueError, "must be finite and not negative, got"),
-            (torch.zeros(K), ValueError, "must not all be 0"),
             (ONES.to("meta"), ValueError, "must be on the device of .*, cpu, got meta"),
         ]
     return [(name, *row) for row in rows]
@@ -264,7 +251,8 @@ TENSORS_OF_LOSS = [
 ]
 WITHIN = [
     *embeddings("embeddings", (N, D), "(N, D)"),
-    *none("embeddings"),
+    ("embeddings", None, (TypeError, ValueError), "embeddings .*must be given"),
+    ("labels", None, (TypeError, ValueError), "labels must be given"),
     *labels("labels", N, "N"),
     *annotation("attributes", (N, K), "(N, K)"),
     *longer("attributes", (N, K), "N", "embeddings"),
@@ -343,7 +331,9 @@ TABLE: dict[Callable[..., Any], list[tuple]] = {
         *labels("ref_labels", M, "M"),
         *annotation("ref_attributes", (M, K), "(M, K)", "attributes"),
         *longer("ref_attributes", (M, K), "M", "ref_emb"),
-        *alone("labels", "ref_labels", "ref_emb", "attributes", "ref_attributes"),
+        *alone("ref_labels", "attributes", "ref_attributes"),
+        ("labels", None, ValueError, "embeddings and labels must be given"),
+        ("ref_emb", None, ValueError, "must be given, and ref_emb with ref_labels"),
     ],
 }
 
@@ -368,6 +358,76 @@ def test_error(
         call(**arguments)
     assert re.search(rf"\b{argument}\b", str(caught.value))
 
+
+# --- Values, which are checked on the CPU, and elsewhere with set_debug_checks ------------------
+
+OUTSIDE = {
+    "2": torch.tensor(2, dtype=torch.int8),
+    "-2": torch.tensor(-2, dtype=torch.int8),
+    "255": torch.tensor(255, dtype=torch.uint8),
+    "256": torch.tensor(256),
+    "0.5": torch.tensor(0.5),
+    "nan": torch.tensor(math.nan),
+    "inf": torch.tensor(math.inf, dtype=torch.float64),
+    "1": torch.tensor(1 + 1e-12, dtype=torch.float64),
+}
+
+
+def on(device: str, arguments: dict[str, Any]) -> dict[str, Any]:
+    return {k: x.to(device) if isinstance(x, Tensor) else x for k, x in arguments.items()}
+
+
+@pytest.mark.usefixtures("value_checks")
+@pytest.mark.parametrize("got", OUTSIDE)
+@pytest.mark.parametrize(
+    ("call", "argument"),
+    [
+        (fx.attribute_distance, "a"),
+        (fx.attribute_distance, "b"),
+        *(
+            (call, name)
+            for call in (fx.mine_batch_hard, fx.attribute_triplet_loss, loss_module)
+            for name in ATTRIBUTES
+        ),
+        (mine_within, "attributes"),
+        (mine_between, "attributes"),
+        (mine_between, "ref_attributes"),
+    ],
+)
+def test_attributes_of_other_values(
+    device: str, call: Callable[..., Any], argument: str, got: str
+) -> None:
+    good = GOOD[call][argument]
+    wrong = good.to(OUTSIDE[got].dtype, copy=True)
+    wrong[-1, -1] = OUTSIDE[got]
+    # The miner's attributes are refused where they are read, under the operation's name for them.
+    name = r"\w*attributes" if call in (mine_within, mine_between) else rf"^{argument}"
+    with pytest.raises(ValueError, match=rf"{name} must hold only 1 .*, 0 .* and -1 .*, got {got}"):
+        call(**on(device, GOOD[call] | {argument: wrong}))
+
+
+@pytest.mark.usefixtures("value_checks")
+@pytest.mark.parametrize("value", [-1.0, math.nan, math.inf])
+@pytest.mark.parametrize(
+    ("call", "argument"),
+    [
+        (fx.attribute_distance, "weights"),
+        (fx.mine_batch_hard, "attribute_weights"),
+        (fx.attribute_triplet_loss, "attribute_weights"),
+    ],
+)
+def test_weights_of_other_values(
+    device: str, call: Callable[..., Any], argument: str, value: float
+) -> None:
+    for wrong, message in (
+        (torch.tensor([1.0, value]), f"{argument} must be finite and not negative, got"),
+        (torch.zeros(K), f"{argument} must not all be 0"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            call(**on(device, GOOD[call] | {argument: wrong}))
+
+
+# --- The table is whole -------------------------------------------------------------------------
 
 # The signatures behind the calls above; a flag takes whatever has a truth value.
 SIGNATURES = {call: inspect.signature(call) for call in GOOD} | {
@@ -398,7 +458,7 @@ def test_every_public_callable_is_in_the_table() -> None:
     }
 
 
-# --- Combinations -----------------------------------------------------------------------------------
+# --- Combinations -------------------------------------------------------------------------------
 
 
 def test_photos_must_be_as_many_as_sketches_without_labels() -> None:
@@ -420,10 +480,16 @@ def test_guidance_and_weights_need_attributes() -> None:
 
 
 def test_logits_need_attributes_and_attributes_a_use() -> None:
-    with pytest.raises(ValueError, match="sketch_logits and photo_logits must come with .*attrib"):
+    with pytest.raises(ValueError, match=r"sketch_logits and photo_logits must come with .*attrib"):
         fx.attribute_triplet_loss(SKETCH, PHOTO, **LOGITS, **LABELS)
-    with pytest.raises(ValueError, match="sketch_attributes .* must come with .*logits"):
+    with pytest.raises(ValueError, match=r"sketch_attributes .* must come with .*logits"):
         fx.attribute_triplet_loss(SKETCH, PHOTO, **ATTRIBUTES, **LABELS)
+
+
+def test_reference_attributes_need_reference_embeddings() -> None:
+    inputs = {"ref_attributes": ATTRIBUTES["photo_attributes"], **GOOD[mine_within]}
+    with pytest.raises(ValueError, match=r"ref_emb with ref_labels or ref_attributes"):
+        fx.BatchHardMiner()(**inputs)
 
 
 @pytest.mark.parametrize("device", ["cuda", "mps", "xpu"])

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from importlib import metadata
 
-import fgsbir_ext as fx
 import pytest
+
+import fgsbir_ext as fx
 
 
 def test_fields() -> None:

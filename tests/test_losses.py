@@ -6,11 +6,12 @@ import copy
 import inspect
 import io
 
-import fgsbir_ext as fx
 import pytest
 import torch
 from cases import make_batch
 from compare import assert_same_bits
+
+import fgsbir_ext as fx
 
 OPTIONS = {
     "margin": "soft",

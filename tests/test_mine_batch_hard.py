@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import brute_force
-import fgsbir_ext as fx
 import pytest
 import torch
 from cases import (
@@ -28,6 +27,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 from torch._dynamo.testing import CompileCounterWithBackend
+
+import fgsbir_ext as fx
 
 OP = torch.ops.fgsbir.mine_batch_hard.default
 NAN, INF = float("nan"), float("inf")
@@ -232,7 +233,7 @@ def test_guidance_prefers_negatives_that_share_attributes(device: str) -> None:
     assert fx.mine_batch_hard(*inputs, **ignore_the_second).negative.item() == 2
 
 
-# --- NaN, infinity --------------------------------------------------------------------------------
+# --- NaN, infinity ------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("guidance", GUIDANCES)
@@ -273,7 +274,7 @@ def test_picks_among_extreme_values_are_those_of_the_reference(
     assert_good_picks(fx.mine_batch_hard(**batch, **options), batch, torch.float64, **options)
 
 
-# --- Layouts, repeatability, torch.library --------------------------------------------------------
+# --- Layouts, repeatability, torch.library ------------------------------------------------------
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -304,7 +305,12 @@ def test_same_picks_twice(device: str) -> None:
 def test_opcheck(device: str, case: dict[str, Any]) -> None:
     batch, options = arrange(case, device)
     inputs = [batch.get(name) for name in MINING_INPUTS]
-    inputs += [options.get("attribute_weights"), case["metric"], case["guidance"], not case["labels"]]
+    inputs += [
+        options.get("attribute_weights"),
+        case["metric"],
+        case["guidance"],
+        not case["labels"],
+    ]
     torch.library.opcheck(OP, tuple(inputs))
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import brute_force
-import fgsbir_ext as fx
 import pytest
 import torch
 from cases import METRICS, make_batch
@@ -11,6 +10,8 @@ from compare import assert_same_bits
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
+
+import fgsbir_ext as fx
 
 INF = float("inf")
 
@@ -100,9 +101,7 @@ def test_indices_serve_a_tuple_loss(device: str) -> None:
     sketch, photo = batch["sketch"], batch["photo"]
     labels = batch["sketch_labels"], batch["photo_labels"]
     a, p, n = fx.BatchHardMiner(metric="euclidean")(sketch, labels[0], photo, labels[1])
-    loss = torch.nn.functional.triplet_margin_loss(
-        sketch[a], photo[p], photo[n], margin=0.3, eps=0
-    )
+    loss = torch.nn.functional.triplet_margin_loss(sketch[a], photo[p], photo[n], margin=0.3, eps=0)
     expected = fx.attribute_triplet_loss(
         sketch, photo, sketch_labels=labels[0], photo_labels=labels[1], metric="euclidean"
     )

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-import fgsbir_ext as fx
 import pytest
 import torch
 from cases import FLOATS, LAYOUTS, METRICS, SMALL_SHAPES, all_pairs, make_batch, plain, relayout
 from compare import assert_accurate, assert_same_bits, exact
 from torch import Tensor
 from torch._dynamo.testing import CompileCounterWithBackend
+
+import fgsbir_ext as fx
 
 OP = torch.ops.fgsbir.pairwise_distance.default
 SHAPES = (*SMALL_SHAPES, (257, 40, 33, 0), (3, 1025, 2, 0))
@@ -35,7 +36,9 @@ def test_values_and_gradients(device: str, case: dict[str, Any]) -> None:
     x, y = rows(case["shape"], dtype=case["dtype"], device=device)
     metric = case["metric"]
     actual = with_gradients(fx.pairwise_distance, x, y, metric)
-    truth = with_gradients(fx.reference.pairwise_distance, *exact({"x": x, "y": y}).values(), metric)
+    truth = with_gradients(
+        fx.reference.pairwise_distance, *exact({"x": x, "y": y}).values(), metric
+    )
     baseline = with_gradients(fx.reference.pairwise_distance, x, y, metric)
     for name, *results in zip(("d", "x", "y"), actual, truth, baseline, strict=True):
         assert_accurate(*results, name, terms=1.0)
@@ -111,7 +114,9 @@ def test_squares_that_overflow_are_infinite(device: str, metric: str) -> None:
     x = torch.tensor([[1e30, 0.0], [1.0, 0.0]], device=device)
     infinity = torch.full((), torch.inf, device=device)
     d = fx.pairwise_distance(x, x, metric=metric)
-    assert torch.equal(d, torch.stack([infinity, infinity, infinity, infinity]).view(2, 2).fill_diagonal_(0))
+    assert torch.equal(
+        d, torch.stack([infinity, infinity, infinity, infinity]).view(2, 2).fill_diagonal_(0)
+    )
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -182,9 +187,7 @@ def test_opcheck(device: str, case: dict[str, Any]) -> None:
 def test_compiled_by_the_first_shape_for_all(device: str) -> None:
     torch._dynamo.reset()
     counter, counts = CompileCounterWithBackend("aot_eager"), set()
-    compiled = torch.compile(
-        fx.pairwise_distance, fullgraph=True, dynamic=True, backend=counter
-    )
+    compiled = torch.compile(fx.pairwise_distance, fullgraph=True, dynamic=True, backend=counter)
     for shape in ((6, 9, 5, 0), (7, 11, 4, 0), (30, 20, 8, 0)):
         x, y = rows(shape, device=device)
         expected = with_gradients(fx.pairwise_distance, x, y, "cosine")

@@ -1,4 +1,4 @@
-"""The reference itself: against loops over the formulas, other libraries, and finite differences."""
+"""The reference itself: against loops, torch's own functions and finite differences."""
 
 from __future__ import annotations
 
@@ -6,17 +6,18 @@ import inspect
 import math
 from typing import Any
 
-import fgsbir_ext as fx
 import pytest
 import torch
 from cases import ATTRIBUTE_METRICS, LOSS_INPUTS, METRICS, REDUCTIONS, all_pairs, make_batch
-from fgsbir_ext import reference
 from torch import Tensor
 from torch.nn import functional
 
+import fgsbir_ext as fx
+from fgsbir_ext import reference
+
 Row = list[float]
 
-# --- Eq. 1, in Python numbers ---------------------------------------------------------------------
+# --- Eq. 1, in Python numbers -------------------------------------------------------------------
 
 
 def sigmoid(x: float) -> float:
@@ -102,14 +103,18 @@ def test_loss_is_equation_1(case: dict[str, Any]) -> None:
         torch.testing.assert_close(reduced, expected_total)
 
 
-# --- Other libraries' words for the same ------------------------------------------------------------
+# --- Other libraries' words for the same --------------------------------------------------------
 
 
 def test_distances_of_torch() -> None:
     batch = make_batch((7, 11, 5, 4))
     x, y = batch["sketch"], batch["photo"]
     cosine = 1 - functional.cosine_similarity(x[:, None], y[None], dim=-1)
-    expected = {"euclidean": torch.cdist(x, y), "sqeuclidean": torch.cdist(x, y) ** 2, "cosine": cosine}
+    expected = {
+        "euclidean": torch.cdist(x, y),
+        "sqeuclidean": torch.cdist(x, y) ** 2,
+        "cosine": cosine,
+    }
     for metric, d in expected.items():
         torch.testing.assert_close(reference.pairwise_distance(x, y, metric=metric), d)
         of_pairs = reference.rowwise_distance(x, y[:7], metric=metric)
@@ -127,7 +132,7 @@ def test_triplet_margin_loss_of_torch() -> None:
     torch.testing.assert_close(actual, expected)
 
 
-# --- Derivatives ----------------------------------------------------------------------------------
+# --- Derivatives --------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("metric", METRICS)
@@ -159,7 +164,7 @@ def test_gradcheck_of_the_loss(case: dict[str, Any]) -> None:
     assert torch.autograd.gradcheck(loss, leaves)
 
 
-# --- The same interface -----------------------------------------------------------------------------
+# --- The same interface -------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import brute_force
-import fgsbir_ext as fx
 import pytest
 import torch
 from cases import (
@@ -25,6 +24,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 from torch._dynamo.testing import CompileCounterWithBackend
+
+import fgsbir_ext as fx
 
 OP = torch.ops.fgsbir.topk.default
 FACTORS = {

@@ -389,9 +389,8 @@ def _codes(name: str, attributes: Tensor) -> Tensor:
     n, k = attributes.shape
     codes = torch.empty(2, _C.cpu.attribute_words(k), n, dtype=torch.int32)
     dense = _annotation(attributes)
-    invalid = (
-        _C.cpu.pack_attributes_int8 if dense.dtype == torch.int8 else _C.cpu.pack_attributes_float32
-    )(dense.data_ptr(), codes.data_ptr(), n, k)
+    pack = getattr(_C.cpu, f"pack_attributes_{str(dense.dtype).removeprefix('torch.')}")
+    invalid = pack(dense.data_ptr(), codes.data_ptr(), n, k)
     if invalid >= 0:
         row, column = divmod(invalid, k)
         raise ValueError(
@@ -402,12 +401,13 @@ def _codes(name: str, attributes: Tensor) -> Tensor:
 
 
 def _annotation(attributes: Tensor) -> Tensor:
-    """Dense int8 or float32, whatever type attributes came in."""
+    """Dense int8, float32 or float64, without a change of value, whatever type they came in."""
     if attributes.dtype == torch.bool:
         return attributes.contiguous().view(torch.int8)
-    if attributes.dtype == torch.int8:
+    if attributes.dtype in (torch.int8, torch.float32, torch.float64):
         return attributes.contiguous()
-    return attributes.float().contiguous()
+    exact = torch.float32 if attributes.dtype.itemsize < 4 else torch.float64
+    return attributes.to(exact).contiguous()
 
 
 def _dense_weights(name: str, weights: Tensor | None) -> Tensor | None:

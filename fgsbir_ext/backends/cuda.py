@@ -77,9 +77,7 @@ def attribute_distance(a: Tensor, b: Tensor, weights: Tensor | None) -> Tensor:
     attributes, _keep = _attributes(a, b, weights)
     n, m = len(a), len(b)
     distance = a.new_empty(n, m, dtype=torch.float32)
-    _launch(
-        "attribute_distance", a, (attributes, n, m), attributes, distance.data_ptr(), n, m
-    )
+    _launch("attribute_distance", a, (attributes, n, m), attributes, distance.data_ptr(), n, m)
     return distance
 
 
@@ -108,9 +106,7 @@ def mine_batch_hard(
         exclude_self,
     )
     positive, negative = (sketch.new_empty(len(sketch), dtype=torch.int64) for _ in range(2))
-    _launch(
-        "mine_batch_hard", sketch, (mining,), mining, positive.data_ptr(), negative.data_ptr()
-    )
+    _launch("mine_batch_hard", sketch, (mining,), mining, positive.data_ptr(), negative.data_ptr())
     return positive, negative
 
 

@@ -1,46 +1,83 @@
-"""Builds the emulated kernels with CMake, and imports them."""
+"""Builds the emulated kernels with CMake, or a variant in which one source file is changed."""
 
 from __future__ import annotations
 
-import importlib.util
+import json
+import shlex
+import shutil
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
-from types import ModuleType
 
 NAME = "fgsbir_emulated_cuda"
 _HERE = Path(__file__).resolve().parent
+_CSRC = _HERE.parents[1] / "csrc"
 
 
-def build(folder: Path | None = None, *, csrc: Path | None = None, sanitize: bool = False) -> Path:
+def build(folder: Path | None = None, *, sanitize: bool = False) -> Path:
     """The path of the built module.
 
     Args:
-        folder: Build folder, kept from call to call; one in the temporary folder unless given.
-        csrc: Kernel sources in place of the repository's.
-        sanitize: With AddressSanitizer and UndefinedBehaviorSanitizer.
+        folder: Build folder, kept from call to call; in the repository's ``build/`` unless given.
+        sanitize: With AddressSanitizer and UndefinedBehaviorSanitizer. Python must then run under
+            :func:`sanitizer_environment`.
     """
     if folder is None:
         variant = "sanitize" if sanitize else "plain"
-        folder = Path(tempfile.gettempdir()) / f"fgsbir-emulation-{variant}"
-    options = [f"-DPython_EXECUTABLE={sys.executable}"]
-    options += [f"-DFGSBIR_SANITIZE={'ON' if sanitize else 'OFF'}"]
-    options += [f"-DFGSBIR_CSRC={csrc}"] if csrc is not None else []
-    configure = ["cmake", "-S", str(_HERE), "-B", str(folder), "-G", "Ninja", *options]
-    for command in (configure, ["cmake", "--build", str(folder)]):
-        result = subprocess.run(command, capture_output=True, text=True)
-        if result.returncode != 0:
-            raise RuntimeError(f"{' '.join(command)}:\n{result.stdout}{result.stderr}")
+        folder = _HERE.parents[1] / "build" / f"emulation-{variant}"
+    options = [
+        f"-DPython_EXECUTABLE={sys.executable}",
+        f"-DFGSBIR_SANITIZE={'ON' if sanitize else 'OFF'}",
+    ]
+    _run(["cmake", "-S", str(_HERE), "-B", str(folder), "-G", "Ninja", *options])
+    _run(["cmake", "--build", str(folder)])
     (module,) = folder.glob(f"{NAME}.*.so")
     return module
 
 
-def load(path: Path) -> ModuleType:
-    """The module at a path."""
-    spec = importlib.util.spec_from_file_location(NAME, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+def build_changed(built: Path, changed: str, old: str, new: str, unit: str, folder: Path) -> Path:
+    """A module like ``built`` in which ``old`` reads ``new`` in one file of csrc/cuda.
+
+    Only ``unit``, the source that is or includes the changed file, is compiled anew. Its object comes
+    first when linking, so that its inline functions are the ones that all others use too.
+    """
+    copy = folder / "csrc"
+    shutil.copytree(_CSRC, copy)
+    text = (copy / "cuda" / changed).read_text()
+    assert text.count(old) == 1, f"{old!r} occurs {text.count(old)} times in {changed}"
+    (copy / "cuda" / changed).write_text(text.replace(old, new))
+
+    commands = json.loads((built.parent / "compile_commands.json").read_text())
+    (command,) = (c for c in commands if Path(c["file"]).name == unit)
+    changed_object, module = folder / "changed.o", folder / built.name
+    compile_command = shlex.split(command["command"])
+    compile_command[_output_at(compile_command)] = str(changed_object)
+    compile_command[-1] = str(copy / "cuda" / unit)
+    _run([*compile_command, "-O1"], command["directory"])
+
+    others = [shlex.split(c["command"]) for c in commands if c is not command]
+    objects = [other[_output_at(other)] for other in others]
+    options = [option for option in compile_command if option.startswith("-fsanitize")]
+    link = [compile_command[0], "-shared", *options, "-o", str(module), str(changed_object)]
+    _run([*link, *objects, "-lboost_context"], command["directory"])
     return module
+
+
+def sanitizer_environment() -> dict[str, str]:
+    """What a process must be started with to load a module built with ``sanitize``."""
+    names = ("libasan.so", "libubsan.so")
+    runtimes = [_run(["g++", f"-print-file-name={name}"]).strip() for name in names]
+    # Python keeps what it has allocated; and frames of fibers stay where they are.
+    options = "detect_leaks=0:detect_stack_use_after_return=0"
+    return {"LD_PRELOAD": " ".join(runtimes), "ASAN_OPTIONS": options}
+
+
+def _output_at(command: list[str]) -> int:
+    return command.index("-o") + 1
+
+
+def _run(command: list[str], folder: str | None = None) -> str:
+    result = subprocess.run(command, capture_output=True, text=True, cwd=folder)
+    if result.returncode != 0:
+        raise RuntimeError(f"{shlex.join(command)}:\n{result.stdout}{result.stderr}")
+    return result.stdout

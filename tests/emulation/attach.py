@@ -1,0 +1,44 @@
+"""Joins the emulated kernels to the product's own CUDA backend, which then takes CPU tensors."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+from unittest import mock
+
+import torch
+
+from emulation.build import NAME
+
+
+def attach(path: Path) -> tuple[ModuleType, Any]:
+    """A copy of fgsbir_ext.backends.cuda over the kernels built at ``path``, and their module.
+
+    The module has besides: ``set_seed(seed)`` and ``launches()``.
+    """
+    from fgsbir_ext import _C, backends
+
+    emulated = _load(NAME, path)
+    source = Path(backends.__file__).with_name("cuda.py")
+    with mock.patch.object(_C, "cuda", emulated, create=True):
+        backend: Any = _load("fgsbir_ext.backends.emulated_cuda", source)
+    backend._current_stream = _no_stream
+    return backend, emulated
+
+
+@contextmanager
+def _no_stream(device: torch.device) -> Iterator[int]:
+    yield 0
+
+
+def _load(name: str, path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
