@@ -188,6 +188,7 @@ void bind_search(py::module_& module) {
 }  // namespace
 
 void bind_cuda(py::module_& module) {
+    module.def("driver_version", &cuda::driver_version);
     bind_types(module);
     bind_distances(module);
     bind_triplets(module);

@@ -37,6 +37,9 @@ struct Array {
     ScalarType type;
 };
 
+// The highest CUDA version of this machine's driver, as 1000 major + 10 minor; 0 without a driver.
+int driver_version();
+
 // --- Distances --------------------------------------------------------------------------------
 
 int64_t pairwise_distance_workspace(ScalarType type, int64_t n, int64_t m, Metric metric);

@@ -7,16 +7,14 @@ come in float32 for 16-bit inputs, else in the type of the inputs. A second deri
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from . import (
-    checks,
-    ops,  # noqa: F401  registers torch.ops.fgsbir
-)
+from . import checks, ops
 from .types import AttributeMetric, LossParts, Margin, Metric, Reduction, Triplets
 
 _ops = torch.ops.fgsbir
@@ -244,7 +242,7 @@ def attribute_triplet_loss(
         sketch_labels,
         photo_labels,
         attribute_weights,
-        float(attribute_guidance),
+        _beta(attribute_guidance, sketch),
         metric,
         attribute_metric,
         checks.margin("margin", margin),
@@ -369,10 +367,16 @@ def mine(
         embeddings[-1],  # one name, one tensor within a set
         *checked[2:],
         metric,
-        float(attribute_guidance),
+        _beta(attribute_guidance, embeddings[0]),
         exclude_self,
     )
     return Triplets(positive, negative, positive >= 0)
+
+
+def _beta(attribute_guidance: float, embeddings: Tensor) -> float:
+    """Guidance that the scores can hold: beyond their largest number it is infinite."""
+    largest = torch.finfo(ops.computed_in(embeddings)).max
+    return math.inf if attribute_guidance > largest else float(attribute_guidance)
 
 
 def _mining_inputs(

@@ -100,7 +100,7 @@ def mine_batch_hard(
         score, candidates = d, different
     else:
         h = _attribute_distance(sketch_attributes, photo_attributes, attribute_weights).to(d.dtype)
-        if math.isinf(attribute_guidance):  # attributes first, embedding distance second
+        if attribute_guidance > torch.finfo(d.dtype).max:  # attributes first, distance second
             closest = different & (_first_smallest(h, different, mark=True) | d.isnan())
             score, candidates = d, closest
         else:

@@ -15,15 +15,14 @@ from fgsbir_ext.types import Triplets
 
 
 def exact(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Arguments on the CPU with embeddings and logits in float64 (16-bit values as rounded)."""
-    return {
-        name: x.detach().cpu().double()
-        if isinstance(x, Tensor) and x.is_floating_point()
-        else x.cpu()
-        if isinstance(x, Tensor)
-        else x
-        for name, x in arguments.items()
-    }
+    """Arguments on the CPU with floating tensors in float64 (16-bit values as rounded)."""
+
+    def convert(x: Any) -> Any:
+        if not isinstance(x, Tensor):
+            return x
+        return x.detach().cpu().double() if x.is_floating_point() else x.cpu()
+
+    return {name: convert(x) for name, x in arguments.items()}
 
 
 def assert_accurate(

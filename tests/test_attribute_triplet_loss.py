@@ -269,7 +269,6 @@ def test_compiled_by_the_first_shape_for_all(device: str) -> None:
     assert len(counts) == 1
 
 
-@pytest.mark.slow
 def test_compiled_by_inductor_within_a_network(device: str) -> None:
     torch._dynamo.reset()
     batch = make_batch(dtype=torch.float32, device=device)

@@ -152,7 +152,7 @@ FAULTS = {
 def run_tests(module: Path, selected: str, environment: dict[str, str]) -> tuple[int, str]:
     """Runs tests on an emulated module in a process of their own."""
     command = [sys.executable, "-m", "pytest", "-p", "emulation.plugin", "-p", "no:cacheprovider"]
-    command += ["-q", "-x", "--show-capture=no", str(HERE / selected), "-k", "not compiled"]
+    command += ["-q", "-x", "-s", str(HERE / selected), "-k", "not compiled"]
     paths = [str(HERE), *sys.path]
     environment = os.environ | environment | {"PYTHONPATH": os.pathsep.join(paths)}
     environment |= {"FGSBIR_EMULATION_MODULE": str(module)}

@@ -183,6 +183,25 @@ def test_the_best_is_found_wherever_it_is(device: str, best: int) -> None:
     assert picks.positive.tolist() == [int(best == 0), best]
 
 
+@pytest.mark.parametrize("metric", METRICS)
+def test_duplicates_are_at_distance_0_whatever_products_say(device: str, metric: str) -> None:
+    """|x|^2 + |y|^2 - 2 x.y of equal rows may come out below 0, whose root would be a NaN."""
+    n = 200
+    batch = make_batch((n, n, 64, 0), dtype=torch.float32, device=device, attributes=False)
+    sketch, far = 100 * batch["sketch"], 100 * batch["photo"]
+    # Of each label a duplicate and a far photo; then duplicates again, of other labels.
+    photo, labels = torch.cat([sketch, far, sketch]), torch.arange(n, device=device)
+    photo_labels = torch.cat([labels, labels, labels + n])
+    attributes = torch.ones(3 * n, 2, device=device)
+    attributes[2 * n :] = 0
+    picks = fx.mine_batch_hard(
+        sketch, photo, labels, photo_labels, attributes[:n], attributes,
+        attribute_guidance=1e6, metric=metric,
+    )  # fmt: skip
+    assert torch.equal(picks.positive, labels + n)
+    assert (picks.negative < 2 * n).all()
+
+
 def test_anchors_without_positive_or_negative(device: str) -> None:
     x = torch.eye(4, device=device)
     labels = torch.tensor([7, 7, 9, 9], device=device)

@@ -197,11 +197,12 @@ __global__ void __launch_bounds__(kSortWarps* kWarp)
 
 constexpr int kPhotoWarps = 4;
 constexpr int kPhotoThreads = kPhotoWarps * kWarp;
-constexpr int kSpan = 8;  // dimensions of a lane at a time
+constexpr int kEmbeddingSpan = 8;  // dimensions of a lane at a time,
+constexpr int kLogitSpan = 2;      // and attributes, of which there are fewer
 
 template <typename T>
 struct PhotoMemory {
-    T partial[kPhotoWarps][kSpan * kWarp];
+    T partial[kPhotoWarps][kEmbeddingSpan * kWarp];
     T scalar[kPhotoWarps];
 };
 
@@ -231,7 +232,7 @@ __device__ T sum_of_references(const Chosen& chosen, PhotoMemory<T>& memory, Val
 }
 
 // write(k, sum over references r of weights[r] * (own(k) - other(anchor of r, k))) for k < width.
-template <typename T, typename Own, typename Other, typename Write>
+template <int kSpan, typename T, typename Own, typename Other, typename Write>
 __device__ void sum_differences(const Chosen& chosen, const T* weights, int64_t width,
                                 PhotoMemory<T>& memory, Own own, Other other, Write write) {
     const int warp = threadIdx.x / kWarp, lane = threadIdx.x % kWarp;
@@ -279,7 +280,7 @@ __device__ void photo_gradient(const BackwardArguments<S>& in, int64_t j, const 
         });
     }
     const auto own = [&](int64_t k) { return to_compute(p[k]) * scale; };
-    sum_differences(
+    sum_differences<kEmbeddingSpan>(
         chosen, in.embedding_weights, in.d, memory, own,
         [&](int64_t i, int64_t k) {
             const T value = to_compute(in.sketch[i * in.d + k]);
@@ -304,7 +305,7 @@ __device__ void photo_logits_gradient(const BackwardArguments<S>& in, int64_t j,
         sum_of_references(chosen, memory, [&](int64_t r) { return in.prediction_weights[r]; }) /
         static_cast<T>(max(known, 1));
     const bool linear = in.options.attribute_metric == AttributeMetric::cross_entropy;
-    sum_differences(
+    sum_differences<kLogitSpan>(
         chosen, in.attribute_weights, rows.k, memory,
         [&](int64_t k) { return probability(rows.photo(j, k)).yes; },
         [&](int64_t i, int64_t k) { return probability(rows.sketch(i, k)).yes; },

@@ -18,6 +18,9 @@ namespace fgsbir::cuda {
 namespace {
 
 constexpr int kSide = 64;
+// Blocks to fit on a multiprocessor: two have 128 registers a thread each, too few for float64.
+template <typename S>
+constexpr int kBlocks = sizeof(S) == 8 ? 1 : 2;
 
 // The tiles of a matrix, along one axis of the grid.
 struct TileGrid {
@@ -35,7 +38,7 @@ struct TileGrid {
 // --------------------------------------------------------------------------------------
 
 template <typename S>
-__global__ void __launch_bounds__(kTileThreads, 2)
+__global__ void __launch_bounds__(kTileThreads, kBlocks<S>)
     distances(const Rows<S> x /* [n, d] */, const Rows<S> y /* [m, d] */,
               Compute<S>* distance /* [n, m] */, const Metric metric, const TileGrid grid) {
     using T = Compute<S>;
@@ -98,7 +101,7 @@ struct Columns {
 
 // grad_own[i] = sum over k of slopes(i, k) * (own[i] - other[k]), in the type that `Out` is.
 template <typename S, typename Out, bool kTransposed>
-__global__ void __launch_bounds__(kTileThreads, 2)
+__global__ void __launch_bounds__(kTileThreads, kBlocks<S>)
     gradients(const Slopes<Compute<S>, kTransposed> slopes, const Rows<S> own /* [n, d] */,
               const Rows<S> other /* [m, d] */, Out* grad_own /* [n, d] */, const TileGrid grid) {
     using T = Compute<S>;

@@ -246,7 +246,7 @@ __device__ Compute<S> direct_distance(const SearchArguments<S>& in, int64_t i, i
 }
 
 template <typename S>
-__global__ void __launch_bounds__(kTileThreads) merge_splits(const SearchArguments<S> in) {
+__global__ void __launch_bounds__(kTileThreads, 2) merge_splits(const SearchArguments<S> in) {
     using T = Compute<S>;
     Key<T>* keys = shared_memory<MergeMemory<T>>().keys;
     const int64_t i = blockIdx.x;

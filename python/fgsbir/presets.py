@@ -18,14 +18,14 @@ from .config import AugmentConfig, LossConfig, ModelConfig, OptimConfig, TrainCo
 RESNET = TrainConfig(
     model=ModelConfig("resnet", dropout=0.1),
     loss=LossConfig(contrastive_weight=10.0),
-    optim=OptimConfig(epochs=150, batch_size=32, lr=1e-3),
+    optim=OptimConfig(epochs=120, batch_size=32, lr=1e-3),
     augment=AugmentConfig(rotate=6, scale=0.07, shear=0.07, shift=0.04, elastic=0.015, cutout=0.4),
 )
 
 SKETCHANET = TrainConfig(
     model=ModelConfig("sketchanet", dropout=0.3),
     loss=LossConfig(contrastive_weight=10.0),
-    optim=OptimConfig(epochs=120, batch_size=32, lr=3e-4),
+    optim=OptimConfig(epochs=80, batch_size=32, lr=3e-4),
     augment=AugmentConfig(rotate=4, scale=0.05, shear=0.05, shift=0.03, elastic=0.01, cutout=0.3),
 )
 

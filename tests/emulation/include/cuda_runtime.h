@@ -165,6 +165,7 @@ struct cudaLaunchConfig_t {
 };
 
 cudaError_t cudaGetLastError();
+cudaError_t cudaDriverGetVersion(int* version);  // 0: there is no driver
 const char* cudaGetErrorName(cudaError_t error);
 const char* cudaGetErrorString(cudaError_t error);
 
