@@ -367,7 +367,7 @@ def mine(
         embeddings[-1],  # one name, one tensor within a set
         *checked[2:],
         metric,
-        _beta(attribute_guidance, embeddings[0]),
+        _beta(attribute_guidance, checked[0]),
         exclude_self,
     )
     return Triplets(positive, negative, positive >= 0)

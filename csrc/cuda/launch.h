@@ -21,8 +21,10 @@ namespace fgsbir::cuda {
 inline void check(cudaError_t error, const char* expression, const char* file, int line) {
     if (error == cudaSuccess) return;
     cudaGetLastError();  // it is reported here; the next call of anyone must not find it again
-    throw std::runtime_error(std::string(file) + ":" + std::to_string(line) + ": " + expression +
-                             ": " + cudaGetErrorName(error) + ": " + cudaGetErrorString(error));
+    std::string place = file;
+    place.erase(0, std::min(place.rfind("csrc"), place.size()));
+    throw std::runtime_error(place + ":" + std::to_string(line) + ": " + expression + ": " +
+                             cudaGetErrorName(error) + ": " + cudaGetErrorString(error));
 }
 
 // An empty grid is an empty batch: nothing to do. `shared` is bytes of dynamic shared memory.

@@ -11,7 +11,6 @@ from typing import Any
 from unittest import mock
 
 import torch
-
 from emulation.build import NAME
 
 

@@ -38,8 +38,8 @@ def build(folder: Path | None = None, *, sanitize: bool = False) -> Path:
 def build_changed(built: Path, changed: str, old: str, new: str, unit: str, folder: Path) -> Path:
     """A module like ``built`` in which ``old`` reads ``new`` in one file of csrc/cuda.
 
-    Only ``unit``, the source that is or includes the changed file, is compiled anew. Its object comes
-    first when linking, so that its inline functions are the ones that all others use too.
+    Only ``unit``, the source that is or includes the changed file, is compiled anew. Its object
+    comes first when linking, so that its inline functions are the ones that all others use too.
     """
     copy = folder / "csrc"
     shutil.copytree(_CSRC, copy)
@@ -81,3 +81,7 @@ def _run(command: list[str], folder: str | None = None) -> str:
     if result.returncode != 0:
         raise RuntimeError(f"{shlex.join(command)}:\n{result.stdout}{result.stderr}")
     return result.stdout
+
+
+if __name__ == "__main__":
+    print(build())

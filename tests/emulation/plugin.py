@@ -13,14 +13,14 @@ from pathlib import Path
 
 import pytest
 import torch
-
 from emulation.attach import attach
 from emulation.build import build
 
 _keep: list[torch.library.Library] = []
 
 
-def pytest_configure(config: pytest.Config) -> None:
+def register() -> None:
+    """Makes the emulated kernels those of the CPU, for the life of the process."""
     from fgsbir_ext import ops
 
     given = os.environ.get("FGSBIR_EMULATION_MODULE")
@@ -30,6 +30,10 @@ def pytest_configure(config: pytest.Config) -> None:
     for name in ops.OPERATIONS:
         library.impl(name, getattr(backend, name), "CPU", allow_override=True)
     _keep.append(library)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    register()
 
 
 def pytest_report_header() -> str:
