@@ -80,7 +80,6 @@ def test_wheel_works_from_a_clean_folder(wheel: Path, tmp_path: Path) -> None:
     pip = (sys.executable, "-m", "pip", "install", "--no-deps", "--target", tmp_path / "site")
     run(*pip, wheel, cwd=tmp_path)
     site = str(tmp_path / "site")
-    # -S -s would lose torch; the wheel's folder comes first instead, and USE checks that it is used.
     run(sys.executable, "-c", USE, cwd=tmp_path, PYTHONPATH=site)
     usage = run(sys.executable, "-m", "fgsbir", "--help", cwd=tmp_path, PYTHONPATH=site)
     assert "quickstart" in usage
