@@ -5,7 +5,7 @@
 
 Builds the extension for this GPU, runs the operations' tests on CUDA, the checks of
 benchmarks/gpu_properties.py and the four tools of compute-sanitizer, and writes one JSON to
-benchmarks/results/. Needs no network: torch, pybind11, scikit-build-core, CMake, ninja, pytest and
+benchmarks/results/ (a rehearsal to build/). Needs no network: torch, pybind11, scikit-build-core, CMake, ninja, pytest and
 hypothesis must be installed. Exits with status 1 unless everything is green.
 """
 
@@ -128,7 +128,8 @@ def suite(report: Report, rehearse: bool) -> dict[str, Any]:
 
 def properties(report: Report, rehearse: bool) -> dict[str, Any]:
     """Every check of benchmarks/gpu_properties.py, with its figures."""
-    where = RESULTS / ".properties.json"
+    where = report.path.with_name("gpu_properties.json")
+    where.parent.mkdir(exist_ok=True)
     where.unlink(missing_ok=True)
     command = [*PROPERTIES, "--out", str(where), *(["--rehearse"] if rehearse else [])]
     outcome = run_command(command, report.left(CHECKS))
@@ -171,7 +172,8 @@ def main() -> int:
     if not rehearse and environment["device"] is None:
         parser.error("there is no CUDA device; --rehearse runs on the CPU")
     device = "rehearsal" if rehearse else environment["device"].replace(" ", "-").lower()
-    report = Report(RESULTS / f"gpu_check-{device}.json", environment)
+    folder = ROOT / "build" if rehearse else RESULTS
+    report = Report(folder / f"gpu_check-{device}.json", environment)
     if not arguments.no_build:
         report.run("build", lambda: build(report, rehearse))
     report.run("properties", lambda: properties(report, rehearse))

@@ -120,15 +120,19 @@ def launches(device: str) -> Figures:
 def no_synchronisation(device: str) -> Figures:
     """Nothing in Python waits for the device; and calls return while it is kept busy."""
     inputs = make_inputs(Workload(2000, device=device))
-    results_of(inputs)
+
+    def work() -> None:
+        results_of(inputs, attribute_guidance=0.5)
+        fx.topk(inputs.sketch.detach(), inputs.photo.detach(), 5)
+
+    work()  # memory is handed out anew without asking the device
     torch.cuda.synchronize()
     torch.cuda.set_sync_debug_mode("error")
     try:
         torch.cuda._sleep(2_000_000_000)  # about a second
         done = torch.cuda.Event()
         done.record()
-        results_of(inputs, attribute_guidance=0.5)
-        fx.topk(inputs.sketch.detach(), inputs.photo.detach(), 5)
+        work()
         assert not done.query(), "a call waited for work launched before it"
     finally:
         torch.cuda.set_sync_debug_mode("default")
