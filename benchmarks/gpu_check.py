@@ -5,8 +5,8 @@
 
 Builds the extension for this GPU, runs the operations' tests on CUDA, the checks of
 benchmarks/gpu_properties.py and the four tools of compute-sanitizer, and writes one JSON to
-benchmarks/results/ (a rehearsal to build/). Needs no network: torch, pybind11, scikit-build-core, CMake, ninja, pytest and
-hypothesis must be installed. Exits with status 1 unless everything is green.
+benchmarks/results/ (a rehearsal to build/). Needs no network: torch, pybind11, scikit-build-core,
+CMake, ninja, pytest and hypothesis must be installed. Exits with status 1 unless all is green.
 """
 
 from __future__ import annotations
