@@ -41,8 +41,9 @@ def set_debug_checks(enabled: bool) -> None:
 def tensor(name: str, value: Any) -> Tensor:
     """A tensor as it is; any other array that speaks DLPack without a copy."""
     if isinstance(value, Tensor):
-        if value.layout != torch.strided:
-            raise TypeError(f"{name} must be a dense tensor, got {value.layout}")
+        if value.is_nested or value.layout != torch.strided:
+            kind = "a nested tensor" if value.is_nested else value.layout
+            raise TypeError(f"{name} must be a dense tensor, got {kind}")
         return value
     if not hasattr(value, "__dlpack__"):
         raise TypeError(
@@ -114,6 +115,14 @@ def weights(
         expected = "(K,)" if count is None else f"(K,) = ({count},)"
         raise ValueError(f"{name} must have shape {expected}, got {tuple(x.shape)}")
     if _debug and x.device.type != "cpu" and not bool(((x >= 0) & x.isfinite()).all()):
+        raise ValueError(f"{name} must be finite and not negative, got {x.tolist()}")
+    return x
+
+
+def fixed_weights(name: str, value: Any) -> Tensor | None:
+    """Weights that are set before K is known, values included."""
+    x = weights(name, value)
+    if x is not None and not bool(((x >= 0) & x.isfinite()).all()):
         raise ValueError(f"{name} must be finite and not negative, got {x.tolist()}")
     return x
 

@@ -395,6 +395,8 @@ def _mining_inputs(
     checks.number("attribute_guidance", attribute_guidance, infinite=True)
     checks.same_size("D", 1, **{of_sketch: sketch, of_photo: photo})
 
+    both = " and ".join(dict.fromkeys((of_s_attributes, of_p_attributes)))
+
     if checks.together(**{of_s_labels: sketch_labels, of_p_labels: photo_labels}):
         sketch_labels = checks.labels(of_s_labels, sketch_labels, "N", sketch.shape[0])
         photo_labels = checks.labels(of_p_labels, photo_labels, "M", photo.shape[0])
@@ -411,13 +413,9 @@ def _mining_inputs(
         )
         attribute_weights = checks.weights("attribute_weights", attribute_weights, k, sketch.device)
     elif attribute_guidance > 0:
-        raise ValueError(
-            f"attribute_guidance > 0 must come with {of_s_attributes} and {of_p_attributes}"
-        )
+        raise ValueError(f"attribute_guidance > 0 must come with {both}")
     elif attribute_weights is not None:
-        raise ValueError(
-            f"attribute_weights must come with {of_s_attributes} and {of_p_attributes}"
-        )
+        raise ValueError(f"attribute_weights must come with {both}")
     inputs = (sketch, photo, sketch_labels, photo_labels, sketch_attributes, photo_attributes)
     checks.same_device(**dict(zip(names, inputs, strict=True)), attribute_weights=attribute_weights)
     return *inputs, attribute_weights

@@ -55,8 +55,7 @@ class AttributeTripletLoss(nn.Module):
         }
         for name, value in weights_of_terms.items():
             checks.number(name, value)
-        if attribute_weights is not None:
-            attribute_weights = checks.weights("attribute_weights", attribute_weights)
+        attribute_weights = checks.fixed_weights("attribute_weights", attribute_weights)
         self.register_buffer("attribute_weights", attribute_weights, persistent=False)
         self.options: dict[str, Any] = {
             "margin": margin,

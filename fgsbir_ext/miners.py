@@ -43,8 +43,7 @@ class BatchHardMiner(nn.Module):
         super().__init__()
         checks.choice("metric", metric, Metric)
         checks.number("attribute_guidance", attribute_guidance, infinite=True)
-        if attribute_weights is not None:
-            attribute_weights = checks.weights("attribute_weights", attribute_weights)
+        attribute_weights = checks.fixed_weights("attribute_weights", attribute_weights)
         self.metric = metric
         self.attribute_guidance = attribute_guidance
         self.register_buffer("attribute_weights", attribute_weights, persistent=False)

@@ -106,3 +106,20 @@ def test_help_shows_the_defaults_of_the_backbone(capsys):
 def test_importing_the_package_is_light():
     code = "import fgsbir, sys; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_module_entry_point_gives_the_exit_code() -> None:
+    command = [sys.executable, "-m", "fgsbir", "evaluate", "no-such-run", "--data", "synthetic"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr.startswith("fgsbir: error: no-such-run")
+    assert "Traceback" not in done.stderr
+
+
+def test_a_model_of_a_category_scores_own_pairs(run, capsys, tmp_path):
+    for name in "abcdefghij":
+        for kind in ("photos", "sketches"):
+            (tmp_path / kind).mkdir(exist_ok=True)
+            Image.new("RGB", (40, 40), "white").save(tmp_path / kind / f"{name}.png")
+    assert main(["evaluate", str(run), "--data", str(tmp_path), "--split", "train"]) == 0
+    assert "acc@1 " in capsys.readouterr().out

@@ -171,13 +171,16 @@ def test_a_split_without_rows_is_refused(folder: Path) -> None:
         load_csv(path, "val")
 
 
-def test_a_truncated_image_is_named_when_it_is_decoded(folder: Path) -> None:
+def test_a_truncated_image_is_refused_with_its_line(folder: Path) -> None:
     photo = folder / "photos" / "a.jpg"
     rng = np.random.default_rng(0)
     Image.fromarray(rng.integers(0, 255, (64, 64, 3), dtype=np.uint8)).save(photo)
-    photo.write_bytes(photo.read_bytes()[:-800])
+    whole = photo.read_bytes()
     data = load_csv(write(folder, HEAD, ROW))
-    with pytest.raises(ValueError, match=r"cannot decode image: .*a\.jpg"):
+    photo.write_bytes(whole[:-800])
+    with pytest.raises(ValueError, match=r"pairs\.csv:2: photo: not a readable image: .*a\.jpg"):
+        load_csv(folder / "pairs.csv")
+    with pytest.raises(ValueError, match=r"cannot decode image: .*a\.jpg"):  # damaged since
         data.photos[0]
 
 

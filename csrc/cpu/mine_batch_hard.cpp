@@ -94,7 +94,7 @@ FGSBIR_INLINE inline void mine_row(const Mining<T>& mining, const AttributeRows<
                            mining.photo_norms + first, scores);
 
         for (int64_t j = 0; !finite && j < size; ++j) {
-            if (!std::isnan(scores[j])) continue;
+            if (std::isfinite(scores[j])) continue;
             scores[j] =
                 embedding_distance(mining.sketch + i * mining.d,
                                    mining.photo + (first + j) * mining.d, mining.d, mining.metric);

@@ -117,7 +117,7 @@ void pairwise_distance(T* products, const T* x, const T* y, const T* x_norms, co
         for (int64_t j = 0; j < m; ++j) {
             const T scale = cosine ? T(1) : own + y_norms[j];
             const T value = cosine ? 1 - row[j] * own * y_norms[j] : scale - 2 * row[j];
-            if (value >= static_cast<T>(kCancelling) * scale) {
+            if (value >= static_cast<T>(kCancelling) * scale && std::isfinite(value)) {
                 row[j] = metric == Metric::euclidean ? std::sqrt(value) : value;
             } else {
                 row[j] = embedding_distance(x + i * d, y + j * d, d, metric);

@@ -29,12 +29,12 @@ FGSBIR_INLINE inline void distances_of_block(const T* products, int64_t size, Me
     }
 }
 
-// Whether products of a row with these columns are distances without a NaN of their own making:
-// inf - inf, where the squares of finite or infinite embeddings overflow.
+// Whether no sum of two of these norms overflows. Where one does, distances from products are
+// infinite, or inf - inf, of their own making.
 template <typename T>
 FGSBIR_INLINE inline bool all_finite(const T* norms, int64_t n) {
     bool finite = true;
-    for (int64_t j = 0; j < n; ++j) finite &= norms[j] - norms[j] == 0;
+    for (int64_t j = 0; j < n; ++j) finite &= norms[j] * 4 - norms[j] * 4 == 0;
     return finite;
 }
 

@@ -109,10 +109,16 @@ def load_run(path: str | Path, device: str = "cpu") -> Run:
         found = metadata.get("format", "none")
         raise ValueError(f"{file}: expected a checkpoint of format {FORMAT}, got {found}")
     facts: dict[str, Any] = json.loads(metadata["run"])
-    config = TrainConfig.from_dict(facts["config"])
+    try:
+        config = TrainConfig.from_dict(facts["config"])
+    except TypeError as error:
+        raise ValueError(f"{file}: written by another version of fgsbir ({error})") from error
     data = DataFacts(
         **{**facts["data"], "attribute_names": tuple(facts["data"]["attribute_names"])}
     )
     model = create_model(config, data).to(device)
-    model.load_state_dict(weights)
+    try:
+        model.load_state_dict(weights)
+    except RuntimeError as error:
+        raise ValueError(f"{file}: its weights do not fit its configuration ({error})") from error
     return Run(model.eval(), config, data, facts["epoch"])

@@ -93,6 +93,8 @@ class Evaluate:
     """Print JSON instead of a table."""
     picture: Path | None = None
     """Also draw some queries with their ranked photos into this file."""
+    device: str = "cpu"
+    """Where to embed: cpu, cuda, cuda:1 ..."""
     config: OmitArgPrefixes[EvalConfig] = field(default_factory=EvalConfig)
 
     def run(self) -> None:
@@ -101,8 +103,10 @@ class Evaluate:
         from .evaluate import rank, score
         from .table import format_scores
 
-        run = load_run(self.run_folder)
-        data = open_dataset(self.data, self.category or run.data.category, self.split)
+        run = load_run(self.run_folder, self.device)
+        data = open_dataset(
+            self.data, self.category, self.split, default_category=run.data.category
+        )
         if data.attribute_names and run.data.attribute_names not in ((), data.attribute_names):
             raise ValueError(
                 f"{data.name}: its attributes are not those that the model was trained on: "
@@ -110,14 +114,14 @@ class Evaluate:
             )
         ranking = rank(run.model, data, self.config)
         scores = score(ranking, data)
-        if self.picture is not None:
-            from .report import draw_retrievals
-
-            draw_retrievals(data, ranking.order, self.picture)
         if self.as_json:
             print(json.dumps(scores.to_dict(), indent=2))
         else:
             print(format_scores(data.name, scores))
+        if self.picture is not None:
+            from .report import draw_retrievals
+
+            draw_retrievals(data, ranking.order, self.picture)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -15,7 +15,11 @@ SYNTHETIC = re.compile(r"synthetic($|[:?])")
 
 
 def open_dataset(
-    path: str | Path, category: str | None = None, split: str = "train"
+    path: str | Path,
+    category: str | None = None,
+    split: str = "train",
+    *,
+    default_category: str | None = None,
 ) -> SketchPhotoSet:
     """Open one split of a set of sketches and photos.
 
@@ -30,13 +34,15 @@ def open_dataset(
               (`fgsbir.data.load_synthetic`); a folder of that name is ``"./synthetic"``.
         category: ``"shoes"`` or ``"chairs"``; own pairs have no categories.
         split: ``"train"`` or ``"test"``.
+        default_category: The category where the data has some and none was chosen.
 
     Raises:
         FileNotFoundError: The path, or a file that the set needs, does not exist.
         ValueError: Nothing known is there, or it is wrong; says what was looked for.
     """
     if isinstance(path, str) and SYNTHETIC.match(path):
-        return load_synthetic(path, category, split)
+        named = path.startswith("synthetic:")
+        return load_synthetic(path, category or (None if named else default_category), split)
     path = Path(path)
     if not path.exists():
         raise FileNotFoundError(f"no such file or folder: {path}")
@@ -51,9 +57,10 @@ def open_dataset(
     for root in (path, path / QMUL):
         held = [name for name in NUMBERS if _is_qmul_category(root / name)]
         if held:
-            if category not in held:
-                raise ValueError(f"{root} holds {held}: choose a category, got {category!r}")
-            return load_sbir(root, category, split)
+            chosen = category or default_category
+            if chosen not in held:
+                raise ValueError(f"{root} holds {held}: choose a category, got {chosen!r}")
+            return load_sbir(root, chosen, split)
     if path.name in NUMBERS and _is_qmul_category(path):
         if category not in (None, path.name):
             raise ValueError(f"{path} holds {path.name}, but category is {category!r}")
