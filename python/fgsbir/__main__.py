@@ -10,6 +10,8 @@ def main() -> int:
     try:
         from .cli import main as run
     except ModuleNotFoundError as error:
+        if error.name is None or error.name.startswith("fgsbir"):
+            raise
         print(
             f"fgsbir: error: {error.name} is missing; training needs more than the loss does: "
             "pip install 'fgsbir-ext[train]'",
