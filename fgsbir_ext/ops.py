@@ -9,11 +9,11 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, library
 
 from . import backends
 
-_library = torch.library.Library("fgsbir", "DEF")
+_library = library.Library("fgsbir", "DEF")
 
 _library.define("pairwise_distance(Tensor x, Tensor y, str metric) -> Tensor")
 _library.define(
@@ -77,28 +77,28 @@ def computed_in(x: Tensor) -> torch.dtype:
     return torch.float32 if x.dtype in (torch.float16, torch.bfloat16) else x.dtype
 
 
-@torch.library.register_fake("fgsbir::pairwise_distance", lib=_library)
+@library.register_fake("fgsbir::pairwise_distance", lib=_library)
 def _(x: Tensor, y: Tensor, metric: str) -> Tensor:
     return x.new_empty((x.shape[0], y.shape[0]), dtype=computed_in(x))
 
 
-@torch.library.register_fake("fgsbir::pairwise_distance_backward", lib=_library)
+@library.register_fake("fgsbir::pairwise_distance_backward", lib=_library)
 def _(grad: Tensor, distance: Tensor, x: Tensor, y: Tensor, metric: str) -> tuple[Tensor, Tensor]:
     return x.new_empty(x.shape), y.new_empty(y.shape)
 
 
-@torch.library.register_fake("fgsbir::attribute_distance", lib=_library)
+@library.register_fake("fgsbir::attribute_distance", lib=_library)
 def _(a: Tensor, b: Tensor, weights: Tensor | None) -> Tensor:
     return a.new_empty((a.shape[0], b.shape[0]), dtype=torch.float32)
 
 
-@torch.library.register_fake("fgsbir::mine_batch_hard", lib=_library)
+@library.register_fake("fgsbir::mine_batch_hard", lib=_library)
 def _(sketch: Tensor, *_: Any) -> tuple[Tensor, Tensor]:
     n = sketch.shape[0]
     return sketch.new_empty(n, dtype=torch.int64), sketch.new_empty(n, dtype=torch.int64)
 
 
-@torch.library.register_fake("fgsbir::attribute_triplet_loss", lib=_library)
+@library.register_fake("fgsbir::attribute_triplet_loss", lib=_library)
 def _(sketch: Tensor, *args: Any) -> tuple[Tensor, ...]:
     reduction = args[-1]
     n, dtype = sketch.shape[0], computed_in(sketch)
@@ -113,7 +113,7 @@ def _(sketch: Tensor, *args: Any) -> tuple[Tensor, ...]:
     )
 
 
-@torch.library.register_fake("fgsbir::attribute_triplet_loss_backward", lib=_library)
+@library.register_fake("fgsbir::attribute_triplet_loss_backward", lib=_library)
 def _(
     grad_total: Tensor | None,
     grad_parts: Tensor | None,
@@ -136,7 +136,7 @@ def _(
     )
 
 
-@torch.library.register_fake("fgsbir::topk", lib=_library)
+@library.register_fake("fgsbir::topk", lib=_library)
 def _(query: Tensor, gallery: Tensor, k: int, *_: Any) -> tuple[Tensor, Tensor]:
     shape = (query.shape[0], k)
     return (
@@ -187,7 +187,7 @@ def _refuse_second_derivative(name: str) -> None:
     def backward(ctx: Any, *grads: Tensor) -> None:
         raise NotImplementedError(f"fgsbir_ext.{name} has no second derivative")
 
-    torch.library.register_autograd(
+    library.register_autograd(
         f"fgsbir::{name}_backward", backward, setup_context=_save_nothing, lib=_library
     )
 
@@ -201,13 +201,13 @@ def _mark_constant(name: str) -> None:
     def backward(ctx: Any, *grads: Tensor) -> None:
         raise NotImplementedError(f"fgsbir_ext.{name} is not differentiable")
 
-    torch.library.register_autograd(f"fgsbir::{name}", backward, setup_context=setup, lib=_library)
+    library.register_autograd(f"fgsbir::{name}", backward, setup_context=setup, lib=_library)
 
 
-torch.library.register_autograd(
+library.register_autograd(
     "fgsbir::pairwise_distance", _pairwise_backward, setup_context=_save_pairwise, lib=_library
 )
-torch.library.register_autograd(
+library.register_autograd(
     "fgsbir::attribute_triplet_loss", _loss_backward, setup_context=_save_loss, lib=_library
 )
 _refuse_second_derivative("pairwise_distance")
