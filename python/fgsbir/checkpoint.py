@@ -7,20 +7,22 @@ file's metadata. Nothing is pickled, so a file from a stranger cannot run code.
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
+from torch import Tensor, nn
 
 from . import models
-from .config import TrainConfig
+from .config import ModelConfig, PretrainConfig, TrainConfig
+from .state import write_atomically
 
 FILE_NAME = "model.safetensors"
 FORMAT = "fgsbir-1"
+TRUNK_NAME = "trunk.safetensors"
+TRUNK_FORMAT = "fgsbir-trunk-1"
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,23 @@ class DataFacts:
     name: str
     category: str | None = None
     attribute_names: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Pretrained:
+    """A trunk as it came from pretraining.
+
+    Attributes:
+        trunk: the network below the heads.
+        config: what it was trained with.
+        data: name of what it was trained on.
+        epoch: how many epochs it has seen.
+    """
+
+    trunk: nn.Module
+    config: PretrainConfig
+    data: str
+    epoch: int
 
 
 @dataclass(frozen=True)
@@ -61,6 +80,7 @@ def create_model(config: TrainConfig, data: DataFacts) -> models.RetrievalModel:
         config.model.backbone,
         size=config.model.size,
         width=config.model.width,
+        batch_norm=config.model.batch_norm,
         embedding_dim=config.model.embedding_dim,
         attributes=len(data.attribute_names),
         dropout=config.model.dropout,
@@ -73,17 +93,7 @@ def save_run(folder: Path, run: Run) -> Path:
     weights = {name: value.contiguous() for name, value in run.model.state_dict().items()}
     content = save(weights, {"format": FORMAT, "run": json.dumps(facts)})
     path = folder / FILE_NAME
-    # In the same folder, since a rename is atomic only within one file system.
-    descriptor, temporary = tempfile.mkstemp(dir=folder, prefix=f".{FILE_NAME}.")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+    write_atomically(path, content)
     return path
 
 
@@ -94,20 +104,8 @@ def load_run(path: str | Path, device: str = "cpu") -> Run:
         FileNotFoundError: when there is no such file.
         ValueError: when the file is not one of ours, or is damaged.
     """
-    file = Path(path)
-    if file.is_dir():
-        file = file / FILE_NAME
-    if not file.is_file():
-        raise FileNotFoundError(f"{file}: no such checkpoint; `fgsbir train` writes one")
-    try:
-        with safe_open(file, framework="pt", device=device) as stored:
-            metadata: dict[str, str] = stored.metadata() or {}
-            weights = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
-    except SafetensorError as error:
-        raise ValueError(f"{file}: not a safetensors file, or damaged ({error})") from error
-    if metadata.get("format") != FORMAT:
-        found = metadata.get("format", "none")
-        raise ValueError(f"{file}: expected a checkpoint of format {FORMAT}, got {found}")
+    file = _find(path, FILE_NAME, "fgsbir train")
+    metadata, weights = _read(file, FORMAT, device)
     facts: dict[str, Any] = json.loads(metadata["run"])
     try:
         config = TrainConfig.from_dict(facts["config"])
@@ -122,3 +120,63 @@ def load_run(path: str | Path, device: str = "cpu") -> Run:
     except RuntimeError as error:
         raise ValueError(f"{file}: its weights do not fit its configuration ({error})") from error
     return Run(model.eval(), config, data, facts["epoch"])
+
+
+def save_pretrained(folder: Path, pretrained: Pretrained) -> Path:
+    """Writes ``trunk.safetensors`` into the folder; a reader sees the old file or the new one."""
+    facts = {
+        "config": pretrained.config.to_dict(),
+        "data": pretrained.data,
+        "epoch": pretrained.epoch,
+    }
+    weights = {name: value.contiguous() for name, value in pretrained.trunk.state_dict().items()}
+    path = folder / TRUNK_NAME
+    write_atomically(path, save(weights, {"format": TRUNK_FORMAT, "run": json.dumps(facts)}))
+    return path
+
+
+def init_trunk(model: models.RetrievalModel, config: ModelConfig, path: str | Path) -> None:
+    """Starts the trunk of a model from what `fgsbir pretrain` or `fgsbir train` left.
+
+    Raises:
+        FileNotFoundError: when there is no such file.
+        ValueError: when the file is not one of ours, is damaged, or is of another network.
+    """
+    folder = Path(path)
+    if (folder / FILE_NAME).is_file() or folder.name == FILE_NAME:
+        run = load_run(folder)
+        theirs, weights = run.config.model, run.model.trunk.state_dict()
+    else:
+        file = _find(folder, TRUNK_NAME, "fgsbir pretrain")
+        metadata, weights = _read(file, TRUNK_FORMAT, "cpu")
+        theirs = PretrainConfig.from_dict(json.loads(metadata["run"])["config"]).model
+    try:
+        model.trunk.load_state_dict(weights)
+    except RuntimeError as error:
+        raise ValueError(
+            f"{path}: its trunk is of {theirs}, which does not fit {config}"
+        ) from error
+
+
+def _find(path: str | Path, name: str, writer: str) -> Path:
+    """The file of a name in a folder, or the file itself."""
+    file = Path(path)
+    if file.is_dir():
+        file = file / name
+    if not file.is_file():
+        raise FileNotFoundError(f"{file}: no such checkpoint; `{writer}` writes one")
+    return file
+
+
+def _read(file: Path, expected: str, device: str) -> tuple[dict[str, str], dict[str, Tensor]]:
+    """Metadata and tensors of a file of the expected format."""
+    try:
+        with safe_open(file, framework="pt", device=device) as stored:
+            metadata: dict[str, str] = stored.metadata() or {}
+            weights = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
+    except SafetensorError as error:
+        raise ValueError(f"{file}: not a safetensors file, or damaged ({error})") from error
+    if metadata.get("format") != expected:
+        found = metadata.get("format", "none")
+        raise ValueError(f"{file}: expected a checkpoint of format {expected}, got {found}")
+    return metadata, weights

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from fgsbir_ext.types import AttributeMetric, Margin, Metric
 
 Backbone = Literal["resnet", "sketchanet"]
+Precision = Literal["auto", "float32", "bfloat16"]
 Views = Literal["single", "flip", "ten"]
 
 
@@ -22,6 +23,9 @@ class ModelConfig:
     """Side of the input in pixels; sketchanet is fixed to 225, resnet takes 96 unless told."""
     width: int = 32
     """Channels of the first stage of resnet."""
+    batch_norm: bool = False
+    """Normalise after every convolution of sketchanet, as the paper's does not; resnet always
+    does."""
     embedding_dim: int = 256
     """D, the length of an embedding."""
     dropout: float = 0.5
@@ -144,9 +148,11 @@ class TrainConfig:
     settings without looking at the test split."""
     eval_every: int = 10
     """Epochs between two scorings of what is held out."""
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    precision: Precision = "auto"
     """Type of the convolutions; bfloat16 halves the time where the processor has instructions for
     it and multiplies it where it has not, so auto asks the processor. The loss is in float32."""
+    init: str | None = None
+    """Folder of `fgsbir pretrain`, or of an earlier `fgsbir train`, whose trunk to start from."""
     device: str = "cpu"
     """Where to train: cpu, cuda, cuda:1 ..."""
 
@@ -164,13 +170,44 @@ class TrainConfig:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> TrainConfig:
         """The inverse of :meth:`to_dict`; a field that does not exist raises a TypeError."""
-        parts = {
-            "model": ModelConfig,
-            "loss": LossConfig,
-            "optim": OptimConfig,
-            "augment": AugmentConfig,
-        }
-        return cls(**{k: parts[k](**v) if k in parts else v for k, v in values.items()})
+        return cls(**_with_parts(values))
+
+
+@dataclass(frozen=True)
+class PretrainConfig:
+    """Pretraining of a trunk as a classifier of sketches."""
+
+    model: ModelConfig = field(default_factory=ModelConfig)
+    optim: OptimConfig = field(default_factory=OptimConfig)
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    label_smoothing: float = 0.1
+    """Share of the target that is spread over all classes."""
+    holdout: int = 0
+    """Images to leave out of training and to score after every epoch."""
+    seed: int = 0
+    """Same seed, same machine, same number of threads: same weights, bit for bit (on CPU)."""
+    precision: Precision = "auto"
+    """Type of the convolutions; auto takes bfloat16 where the processor multiplies it natively."""
+    device: str = "cpu"
+    """Where to train: cpu, cuda, cuda:1 ..."""
+
+    def check(self) -> None:
+        """Raises a ValueError for a value out of range."""
+        for part in (self.model, self.optim, self.augment):
+            part.check()
+        _require(
+            0 <= self.label_smoothing < 1, "label_smoothing", "in [0, 1)", self.label_smoothing
+        )
+        _require(self.holdout >= 0, "holdout", "0 or more", self.holdout)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As nested dictionaries of plain values, for JSON."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> PretrainConfig:
+        """The inverse of :meth:`to_dict`; a field that does not exist raises a TypeError."""
+        return cls(**_with_parts(values))
 
 
 @dataclass(frozen=True)
@@ -186,6 +223,17 @@ class EvalConfig:
     views: Views = "single"
     """What is embedded of an image: itself, it and its mirror image, or ten crops (the corners
     and the middle at 225/256 of the side, each also mirrored), as in the CVPR 2016 paper."""
+
+
+def _with_parts(values: dict[str, Any]) -> dict[str, Any]:
+    """The same fields, those that are configurations of their own as such."""
+    parts = {
+        "model": ModelConfig,
+        "loss": LossConfig,
+        "optim": OptimConfig,
+        "augment": AugmentConfig,
+    }
+    return {k: parts[k](**v) if k in parts else v for k, v in values.items()}
 
 
 def _require(holds: bool, name: str, expected: str, got: object) -> None:

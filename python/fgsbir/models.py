@@ -70,34 +70,49 @@ class RetrievalModel(nn.Module):
 
     def forward(self, ink: Tensor) -> Output:
         """Embeds (B, 1, size, size) images in [0, 1], ink 1 on background 0."""
-        if ink.shape[1:] != (1, self.size, self.size):
-            raise ValueError(
-                f"ink: expected (B, 1, {self.size}, {self.size}), got {tuple(ink.shape)}"
-            )
-        features = self.dropout(self.trunk((ink - INK_MEAN) / INK_STD))
+        features = self.features(ink)
         # float32 even under autocast: the loss subtracts distances that differ little
         embedding = F.normalize(self.embedding(features).float(), dim=1)
         logits = self.attribute_head(features).float() if self.attribute_head else None
         return Output(embedding, logits)
 
+    def features(self, ink: Tensor) -> Tensor:
+        """What the heads read: (B, feature_dim) of (B, 1, size, size) images in [0, 1]."""
+        if ink.shape[1:] != (1, self.size, self.size):
+            raise ValueError(
+                f"ink: expected (B, 1, {self.size}, {self.size}), got {tuple(ink.shape)}"
+            )
+        features: Tensor = self.dropout(self.trunk((ink - INK_MEAN) / INK_STD))
+        return features
 
-def sketch_a_net_trunk(feature_dim: int = 512) -> nn.Sequential:
+
+def sketch_a_net_trunk(feature_dim: int = 512, *, batch_norm: bool = False) -> nn.Sequential:
     """conv1 to fc6 of Sketch-a-Net as in "Sketch Me That Shoe" (CVPR 2016), for 225x225 input.
 
     fc6 is the 7x7 convolution that turns the last (256, 7, 7) map into a feature vector. The
     original draws its weights as Caffe does; ours are scaled for ReLU (He et al., 2015), so that
-    it trains without pretraining.
+    it trains without pretraining. `batch_norm` normalises what every convolution gives, which the
+    original does not: it reaches in minutes what takes hours without.
     """
+
+    def conv(
+        inputs: int, outputs: int, kernel: int, *, stride: int = 1, padding: int = 0
+    ) -> list[nn.Module]:
+        layers: list[nn.Module] = [nn.Conv2d(inputs, outputs, kernel, stride, padding)]
+        if batch_norm:
+            layers.append(nn.BatchNorm2d(outputs))
+        return [*layers, nn.ReLU(inplace=True)]
+
     trunk = nn.Sequential(
-        *_conv_relu(1, 64, 15, stride=3),  # 225 -> 71
+        *conv(1, 64, 15, stride=3),  # 225 -> 71
         nn.MaxPool2d(3, stride=2),  # 35
-        *_conv_relu(64, 128, 5),  # 31
+        *conv(64, 128, 5),  # 31
         nn.MaxPool2d(3, stride=2),  # 15
-        *_conv_relu(128, 256, 3, padding=1),
-        *_conv_relu(256, 256, 3, padding=1),
-        *_conv_relu(256, 256, 3, padding=1),
+        *conv(128, 256, 3, padding=1),
+        *conv(256, 256, 3, padding=1),
+        *conv(256, 256, 3, padding=1),
         nn.MaxPool2d(3, stride=2),  # 7
-        *_conv_relu(256, feature_dim, 7),  # fc6
+        *conv(256, feature_dim, 7),  # fc6
         nn.Flatten(),
     )
     _scale_for_relu(trunk)
@@ -150,6 +165,7 @@ def build_model(
     *,
     size: int | None = None,
     width: int = 32,
+    batch_norm: bool = False,
     embedding_dim: int = 256,
     attributes: int = 0,
     dropout: float = 0.0,
@@ -160,6 +176,8 @@ def build_model(
         name: ``"sketchanet"``, the paper's, or ``"resnet"``, a small residual network.
         size: side of the input in pixels; None for the backbone's own: 225 or 96.
         width: channels of the first stage of ``resnet``; ``sketchanet`` has the paper's.
+        batch_norm: whether ``sketchanet`` normalises after every convolution; ``resnet`` always
+            does.
         embedding_dim: D.
         attributes: K; 0 leaves the attribute head out.
         dropout: share of the features before both heads that training drops.
@@ -170,7 +188,7 @@ def build_model(
     if name == "sketchanet":
         if size not in (None, 225):
             raise ValueError(f"size: sketchanet has a fixed input of 225 pixels, got {size}")
-        trunk, features, size = sketch_a_net_trunk(), 512, 225
+        trunk, features, size = sketch_a_net_trunk(batch_norm=batch_norm), 512, 225
     elif name == "resnet":
         size = 96 if size is None else size
         if size < 32:
@@ -186,12 +204,6 @@ def build_model(
         attributes=attributes,
         dropout=dropout,
     )
-
-
-def _conv_relu(
-    inputs: int, outputs: int, kernel: int, *, stride: int = 1, padding: int = 0
-) -> tuple[nn.Module, nn.Module]:
-    return nn.Conv2d(inputs, outputs, kernel, stride, padding), nn.ReLU(inplace=True)
 
 
 def _scale_for_relu(trunk: nn.Module) -> None:

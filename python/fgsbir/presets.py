@@ -13,7 +13,14 @@ the weights of the attribute terms, dropout, the learning rates, the number of e
 
 from __future__ import annotations
 
-from .config import AugmentConfig, LossConfig, ModelConfig, OptimConfig, TrainConfig
+from .config import (
+    AugmentConfig,
+    LossConfig,
+    ModelConfig,
+    OptimConfig,
+    PretrainConfig,
+    TrainConfig,
+)
 
 RESNET = TrainConfig(
     model=ModelConfig("resnet", dropout=0.1),
@@ -23,7 +30,7 @@ RESNET = TrainConfig(
 )
 
 SKETCHANET = TrainConfig(
-    model=ModelConfig("sketchanet", dropout=0.3),
+    model=ModelConfig("sketchanet", batch_norm=True, dropout=0.3),
     loss=LossConfig(contrastive_weight=10.0),
     optim=OptimConfig(epochs=80, batch_size=32, lr=3e-4),
     augment=AugmentConfig(rotate=4, scale=0.05, shear=0.05, shift=0.03, elastic=0.01, cutout=0.3),
@@ -31,6 +38,23 @@ SKETCHANET = TrainConfig(
 
 PRESETS: dict[str, TrainConfig] = {"resnet": RESNET, "sketchanet": SKETCHANET}
 """By backbone: the defaults of ``fgsbir train``."""
+
+_PRETRAINING_AUGMENT = AugmentConfig(
+    rotate=6, scale=0.08, shear=0.06, shift=0.04, elastic=0.012, cutout=0.3, thicken=0.3, flip=0.5
+)
+PRETRAINING: dict[str, PretrainConfig] = {
+    "resnet": PretrainConfig(
+        model=ModelConfig("resnet", dropout=0.1),
+        optim=OptimConfig(epochs=8, batch_size=64, lr=2e-3, warmup_epochs=0.5),
+        augment=_PRETRAINING_AUGMENT,
+    ),
+    "sketchanet": PretrainConfig(
+        model=ModelConfig("sketchanet", batch_norm=True, dropout=0.3),
+        optim=OptimConfig(epochs=8, batch_size=64, lr=1e-3, warmup_epochs=0.5),
+        augment=_PRETRAINING_AUGMENT,
+    ),
+}
+"""By backbone: the defaults of ``fgsbir pretrain``."""
 
 QUICKSTART = TrainConfig(
     model=ModelConfig("resnet", size=64, width=24, dropout=0.1),

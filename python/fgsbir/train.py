@@ -20,7 +20,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from tqdm import tqdm
 
 from .batches import Batch, PairBatches, hold_out
-from .checkpoint import DataFacts, Run, create_model, save_run
+from .checkpoint import DataFacts, Run, create_model, init_trunk, save_run
 from .config import EvalConfig, OptimConfig, TrainConfig
 from .data.dataset import SketchPhotoSet
 from .evaluate import evaluate
@@ -57,8 +57,11 @@ def train(
     generator = Generator().manual_seed(config.seed)  # batches and augmentation
     annotated = data.sketch_attributes is not None or data.photo_attributes is not None
     facts = DataFacts(data.name, category, data.attribute_names if annotated else ())
-    device = _device(config.device)
-    model = create_model(config, facts).to(device)
+    device = choose_device(config.device)
+    model = create_model(config, facts)
+    if config.init is not None:
+        init_trunk(model, config.model, config.init)
+    model.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     reduced = config.precision == "bfloat16" or (
         config.precision == "auto" and has_fast_bfloat16(device)
     )
@@ -137,7 +140,7 @@ def has_fast_bfloat16(device: torch.device) -> bool:
 
 def embed_pairs(model: RetrievalModel, batch: Batch, reduced: bool) -> tuple[Output, Output]:
     """Both branches in one call, so that batch normalisation sees sketches and photos alike."""
-    images = torch.cat([batch.sketch, batch.photo])
+    images = torch.cat([batch.sketch, batch.photo]).contiguous(memory_format=torch.channels_last)
     with torch.autocast(images.device.type, torch.bfloat16, enabled=reduced):
         embedding, logits = model(images)
     n = len(batch.sketch)
@@ -167,7 +170,8 @@ def lr_factor(epoch: float, config: OptimConfig) -> float:
     return 0.5 * (1 + math.cos(math.pi * min((epoch - config.warmup_epochs) / rest, 1)))
 
 
-def _device(name: str) -> torch.device:
+def choose_device(name: str) -> torch.device:
+    """The device of a name; a ValueError where torch does not know it or sees no GPU."""
     try:
         device = torch.device(name)
     except RuntimeError as error:

@@ -1,0 +1,70 @@
+"""The command line, ``fgsbir COMMAND``: one module a command.
+
+Every command is a dataclass whose fields are its options and whose ``run`` does it; heavy imports
+wait until one runs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from inspect import cleandoc
+from typing import Protocol, cast
+
+import tyro
+
+from ..presets import PRESETS, PRETRAINING
+from .evaluate import Evaluate
+from .pretrain import Pretrain
+from .quickstart import Quickstart
+from .train import Train
+
+
+class Command(Protocol):
+    """What a parsed command line is."""
+
+    def run(self) -> None:
+        """Does it."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command; returns the exit code: 0, or 2 for input that it cannot work with."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        _parse(arguments).run()
+    except (OSError, ValueError, FloatingPointError) as error:
+        if os.environ.get("FGSBIR_TRACEBACK"):
+            raise
+        print(f"fgsbir: error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _parse(arguments: list[str]) -> Command:
+    backbone = _backbone(arguments)
+    commands = {
+        "quickstart": Quickstart(),
+        "pretrain": Pretrain(tyro.MISSING, tyro.MISSING, config=PRETRAINING[backbone]),
+        "train": Train(tyro.MISSING, tyro.MISSING, config=PRESETS[backbone]),
+        "evaluate": Evaluate(tyro.MISSING, tyro.MISSING),
+    }
+    parsed = tyro.cli(
+        tyro.extras.subcommand_type_from_defaults(
+            commands,
+            descriptions={name: cleandoc(type(c).__doc__ or "") for name, c in commands.items()},
+        ),
+        prog="fgsbir",
+        description="Find the one photo that a sketch shows.",
+        args=arguments,
+    )
+    return cast(Command, parsed)
+
+
+def _backbone(arguments: list[str]) -> str:
+    """The backbone asked for, read ahead of the rest, since the other defaults depend on it."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--backbone", default="resnet")
+    name: str = parser.parse_known_args(arguments)[0].backbone
+    return name if name in PRESETS else "resnet"  # the full parser says what is wrong with it

@@ -1,0 +1,64 @@
+"""``fgsbir evaluate``."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Literal
+
+from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, Positional, arg
+
+from ..config import EvalConfig
+
+Split = Literal["train", "test"]
+
+
+@dataclass(frozen=True)
+class Evaluate:
+    """Score a trained model: acc@1, acc@10, agreement with people's verdicts, attributes.
+
+    Example: fgsbir evaluate runs/shoes --data data/sbir_cvpr2016 --json
+    """
+
+    run_folder: Annotated[Positional[Path], arg(metavar="RUN")]
+    """Folder that fgsbir train wrote, or the checkpoint in it."""
+    data: str
+    """What to score on: anything that fgsbir train takes."""
+    category: str | None = None
+    """shoes or chairs; left out, the one that the model was trained on."""
+    split: Split = "test"
+    """Which part of the data."""
+    as_json: Annotated[FlagCreatePairsOff[bool], arg(name="json")] = False
+    """Print JSON instead of a table."""
+    picture: Path | None = None
+    """Also draw some queries with their ranked photos into this file."""
+    device: str = "cpu"
+    """Where to embed: cpu, cuda, cuda:1 ..."""
+    config: OmitArgPrefixes[EvalConfig] = field(default_factory=EvalConfig)
+
+    def run(self) -> None:
+        from ..checkpoint import load_run
+        from ..data import open_dataset
+        from ..evaluate import rank, score
+        from ..table import format_scores
+
+        run = load_run(self.run_folder, self.device)
+        data = open_dataset(
+            self.data, self.category, self.split, default_category=run.data.category
+        )
+        if data.attribute_names and run.data.attribute_names not in ((), data.attribute_names):
+            raise ValueError(
+                f"{data.name}: its attributes are not those that the model was trained on: "
+                f"{', '.join(data.attribute_names)}; {', '.join(run.data.attribute_names)}"
+            )
+        ranking = rank(run.model, data, self.config)
+        scores = score(ranking, data)
+        if self.as_json:
+            print(json.dumps(scores.to_dict(), indent=2))
+        else:
+            print(format_scores(data.name, scores))
+        if self.picture is not None:
+            from ..report import draw_retrievals
+
+            draw_retrievals(data, ranking.order, self.picture)

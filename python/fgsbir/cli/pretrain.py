@@ -1,0 +1,33 @@
+"""``fgsbir pretrain``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tyro.conf import OmitArgPrefixes
+
+from ..config import PretrainConfig
+
+
+@dataclass(frozen=True)
+class Pretrain:
+    """Train the trunk of a model to name what sketches show, for `fgsbir train --init`.
+
+    The defaults shown are those of the --backbone given.
+
+    Example: fgsbir pretrain --data tu_berlin.npz --backbone sketchanet --out runs/tu-berlin
+    """
+
+    data: str
+    """Folder with one folder of images a class, or an .npz file of packed bits (docs/data.md)."""
+    out: Path
+    """Folder for the trunk (trunk.safetensors) and the log (log.jsonl)."""
+    config: OmitArgPrefixes[PretrainConfig] = field(default_factory=PretrainConfig)
+
+    def run(self) -> None:
+        from ..data.classes import open_classes
+        from ..pretrain import pretrain
+
+        pretrain(open_classes(self.data), self.config, self.out)
+        print(f"Done. To go on from here: fgsbir train --init {self.out} ...")
