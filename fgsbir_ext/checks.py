@@ -77,8 +77,10 @@ def attributes(name: str, value: Any, shape: str) -> Tensor:
         raise ValueError(f"{name} must have shape {shape}, got {tuple(x.shape)}")
     if x.dtype not in (*_FLOATS, *_INTEGERS, torch.bool):
         raise TypeError(f"{name} must be int8, bool or floating, got {_type_name(x)}")
-    if _debug and x.device.type != "cpu":
-        valid = (x == 1) | (x == 0) | (x == -1)
+    if _debug:
+        valid = (x == 1) | (x == 0)
+        if x.dtype != torch.uint8:  # which compares 255 equal to -1
+            valid |= x == -1
         if not bool(valid.all()):
             raise ValueError(
                 f"{name} must hold only 1 (yes), 0 (no) and -1 (unknown), "
@@ -114,17 +116,24 @@ def weights(
     if x.ndim != 1 or (count is not None and x.shape[0] != count):
         expected = "(K,)" if count is None else f"(K,) = ({count},)"
         raise ValueError(f"{name} must have shape {expected}, got {tuple(x.shape)}")
-    if _debug and x.device.type != "cpu" and not bool(((x >= 0) & x.isfinite()).all()):
-        raise ValueError(f"{name} must be finite and not negative, got {x.tolist()}")
+    if _debug:
+        _weights_values(name, x)
+        if len(x) and not bool(x.any()):
+            raise ValueError(f"{name} must not all be 0")
     return x
 
 
 def fixed_weights(name: str, value: Any) -> Tensor | None:
     """Weights that are set before K is known, values included."""
     x = weights(name, value)
-    if x is not None and not bool(((x >= 0) & x.isfinite()).all()):
-        raise ValueError(f"{name} must be finite and not negative, got {x.tolist()}")
+    if x is not None:
+        _weights_values(name, x)
     return x
+
+
+def _weights_values(name: str, x: Tensor) -> None:
+    if not bool(((x >= 0) & x.isfinite()).all()):
+        raise ValueError(f"{name} must be finite and not negative, got {x.tolist()}")
 
 
 def same_device(**tensors: Tensor | None) -> None:

@@ -33,9 +33,15 @@ def device(request: pytest.FixtureRequest) -> str:
     return request.param
 
 
+@pytest.fixture(scope="session")
+def cuda_kernels(device: str, request: pytest.FixtureRequest) -> bool:
+    """Whether operations on the device run the CUDA kernels, on a GPU or emulated."""
+    return device == "cuda" or request.config.pluginmanager.hasplugin("emulation.plugin")
+
+
 @pytest.fixture
 def value_checks() -> Iterator[None]:
-    """Values are checked on every device, as they always are on the CPU."""
+    """Values are checked on every device, as they always are by the kernels of the CPU."""
     fx.set_debug_checks(True)
     yield
     fx.set_debug_checks(False)

@@ -16,7 +16,7 @@ import torch
 from cases import make_batch, make_weights
 from compare import assert_same_bits
 from emulation.attach import attach
-from emulation.build import build, build_changed, sanitizer_environment
+from emulation.build import MODULE_VARIABLE, build, build_changed, sanitizer_environment
 
 pytestmark = pytest.mark.slow
 HERE = Path(__file__).parent
@@ -158,7 +158,7 @@ def run_tests(module: Path, selected: str, environment: dict[str, str]) -> tuple
     command += ["-q", "-x", "-s", str(HERE / selected), "-k", "not compiled"]
     paths = [str(HERE), *sys.path]
     environment = os.environ | environment | {"PYTHONPATH": os.pathsep.join(paths)}
-    environment |= {"FGSBIR_EMULATION_MODULE": str(module)}
+    environment |= {MODULE_VARIABLE: str(module)}
     result = subprocess.run(command, capture_output=True, text=True, env=environment)
     return result.returncode, result.stdout + result.stderr
 

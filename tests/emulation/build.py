@@ -1,7 +1,13 @@
-"""Builds the emulated kernels with CMake, or a variant in which one source file is changed."""
+"""Builds the emulated kernels with CMake, or a variant in which one source file is changed.
+
+    env $(python -m emulation.build --sanitize) pytest -p emulation.plugin tests/test_topk.py
+
+prints, as assignments for ``env``, what the plugin needs to run on the variant built.
+"""
 
 from __future__ import annotations
 
+import argparse
 import json
 import shlex
 import shutil
@@ -10,6 +16,7 @@ import sys
 from pathlib import Path
 
 NAME = "fgsbir_emulated_cuda"
+MODULE_VARIABLE = "FGSBIR_EMULATION_MODULE"
 _HERE = Path(__file__).resolve().parent
 _CSRC = _HERE.parents[1] / "csrc"
 
@@ -69,7 +76,7 @@ def sanitizer_environment() -> dict[str, str]:
     runtimes = [_run(["g++", f"-print-file-name={name}"]).strip() for name in names]
     # Python keeps what it has allocated; and frames of fibers stay where they are.
     options = "detect_leaks=0:detect_stack_use_after_return=0"
-    return {"LD_PRELOAD": " ".join(runtimes), "ASAN_OPTIONS": options}
+    return {"LD_PRELOAD": ":".join(runtimes), "ASAN_OPTIONS": options}
 
 
 def _output_at(command: list[str]) -> int:
@@ -83,5 +90,15 @@ def _run(command: list[str], folder: str | None = None) -> str:
     return result.stdout
 
 
+def main() -> None:
+    """The command of the module's docstring."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--sanitize", action="store_true")
+    sanitize = parser.parse_args().sanitize
+    environment = {MODULE_VARIABLE: str(build(sanitize=sanitize))}
+    environment |= sanitizer_environment() if sanitize else {}
+    print(*(f"{name}={value}" for name, value in environment.items()))
+
+
 if __name__ == "__main__":
-    print(build())
+    main()

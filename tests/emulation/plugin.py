@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 from emulation.attach import attach
-from emulation.build import build
+from emulation.build import MODULE_VARIABLE, build
 
 _keep: list[torch.library.Library] = []
 
@@ -23,7 +23,7 @@ def register() -> None:
     """Makes the emulated kernels those of the CPU, for the life of the process."""
     from fgsbir_ext import ops
 
-    given = os.environ.get("FGSBIR_EMULATION_MODULE")
+    given = os.environ.get(MODULE_VARIABLE)
     backend, emulated = attach(Path(given) if given else build())
     emulated.set_seed(int(os.environ.get("FGSBIR_EMULATION_SEED", "0")))
     library = torch.library.Library("fgsbir", "IMPL")
