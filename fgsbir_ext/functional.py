@@ -15,9 +15,8 @@ import torch
 from torch import Tensor
 
 from . import checks, ops
+from .dispatch import call
 from .types import AttributeMetric, LossParts, Margin, Metric, Reduction, Triplets
-
-_ops = torch.ops.fgsbir
 
 
 def pairwise_distance(x: Any, y: Any, *, metric: Metric = "sqeuclidean") -> Tensor:
@@ -42,7 +41,7 @@ def pairwise_distance(x: Any, y: Any, *, metric: Metric = "sqeuclidean") -> Tens
     checks.same_device(x=x, y=y)
     checks.same_size("D", 1, x=x, y=y)
     x, y = checks.same_type(x=x, y=y)
-    return _ops.pairwise_distance(x, y, metric)
+    return call("pairwise_distance", x, y, metric)
 
 
 def attribute_distance(
@@ -67,7 +66,7 @@ def attribute_distance(
     k = checks.same_size("K", 1, a=a, b=b)
     weights = checks.weights("weights", weights, k, a.device)
     checks.same_device(a=a, b=b, weights=weights)
-    return _ops.attribute_distance(a, b, weights)
+    return call("attribute_distance", a, b, weights)
 
 
 def mine_batch_hard(
@@ -232,7 +231,8 @@ def attribute_triplet_loss(
     checks.choice("reduction", reduction, Reduction)
     checks.choice("attribute_metric", attribute_metric, AttributeMetric)
 
-    total, parts, positive, negative, _, _ = _ops.attribute_triplet_loss(
+    total, parts, positive, negative, _, _ = call(
+        "attribute_triplet_loss",
         sketch,
         photo,
         sketch_logits,
@@ -325,7 +325,8 @@ def topk(
     }
     checks.same_device(**tensors)
     query, gallery, query_logits, gallery_logits = checks.same_type(**tensors)
-    return _ops.topk(
+    return call(
+        "topk",
         query,
         gallery,
         k,
@@ -362,7 +363,8 @@ def mine(
     """
     checked = _mining_inputs(inputs, attribute_guidance, attribute_weights, metric, names)
     embeddings = checks.same_type(**dict(zip(names[:2], checked[:2], strict=True)))
-    positive, negative = _ops.mine_batch_hard(
+    positive, negative = call(
+        "mine_batch_hard",
         embeddings[0],
         embeddings[-1],  # one name, one tensor within a set
         *checked[2:],

@@ -6,12 +6,14 @@ are in :mod:`fgsbir_ext.backends`, one module per device type.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, library
+from torch.autograd import Function
 
-from . import backends
+from . import dispatch
 
 _library = library.Library("fgsbir", "DEF")
 
@@ -64,7 +66,7 @@ OPERATIONS = (
     "topk",
 )
 
-for _device_type, _backend in backends.available().items():
+for _device_type, _backend in dispatch.BACKENDS.items():
     for _name in OPERATIONS:
         _library.impl(_name, getattr(_backend, _name), _device_type.upper())
 
@@ -155,7 +157,7 @@ def _save_pairwise(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
 
 def _pairwise_backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
     distance, x, y = ctx.saved_tensors
-    grads = torch.ops.fgsbir.pairwise_distance_backward(grad, distance, x, y, ctx.metric)
+    grads = dispatch.call("pairwise_distance_backward", grad, distance, x, y, ctx.metric)
     return *grads, None
 
 
@@ -172,8 +174,8 @@ def _loss_backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]
     has_logits = saved[2] is not None
     if grads[0] is None and grads[1] is None:
         return (None,) * 16
-    of_embeddings_and_logits = torch.ops.fgsbir.attribute_triplet_loss_backward(
-        *grads[:2], *saved, *ctx.options
+    of_embeddings_and_logits = dispatch.call(
+        "attribute_triplet_loss_backward", *grads[:2], *saved, *ctx.options
     )
     needed = of_embeddings_and_logits[: 4 if has_logits else 2]
     return *needed, *(None,) * (16 - len(needed))
@@ -204,14 +206,23 @@ def _mark_constant(name: str) -> None:
     library.register_autograd(f"fgsbir::{name}", backward, setup_context=setup, lib=_library)
 
 
-library.register_autograd(
-    "fgsbir::pairwise_distance", _pairwise_backward, setup_context=_save_pairwise, lib=_library
-)
-library.register_autograd(
-    "fgsbir::attribute_triplet_loss", _loss_backward, setup_context=_save_loss, lib=_library
-)
-_refuse_second_derivative("pairwise_distance")
-_refuse_second_derivative("attribute_triplet_loss")
+def _differentiate(name: str, setup: Callable[..., None], backward: Callable[..., Any]) -> None:
+    """Makes an operation differentiable once, on both roads to the kernels."""
+    library.register_autograd(f"fgsbir::{name}", backward, setup_context=setup, lib=_library)
+
+    def forward(ctx: Any, *inputs: Any) -> Any:
+        backend = dispatch.BACKENDS[inputs[0].device.type]
+        output = getattr(backend, name)(*inputs)
+        setup(ctx, inputs, output)
+        return output
+
+    members = {"forward": staticmethod(forward), "backward": staticmethod(backward)}
+    dispatch.FUNCTIONS[name] = type(name, (Function,), members)
+    _refuse_second_derivative(name)
+
+
+_differentiate("pairwise_distance", _save_pairwise, _pairwise_backward)
+_differentiate("attribute_triplet_loss", _save_loss, _loss_backward)
 _mark_constant("attribute_distance")
 _mark_constant("mine_batch_hard")
 _mark_constant("topk")

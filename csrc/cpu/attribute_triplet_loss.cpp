@@ -28,32 +28,6 @@ T hinge_slope(T x, double margin, bool soft) {
     return static_cast<T>(margin) + x <= 0 ? T(0) : T(1);
 }
 
-// L_p: binary cross-entropy, mean over the known attributes.
-template <typename T>
-T prediction_loss(const T* logits, const int8_t* attributes, int64_t k) {
-    T total = 0;
-    int64_t known = 0;
-    for (int64_t i = 0; i < k; ++i) {
-        if (attributes[i] < 0) continue;
-        total += softplus(attributes[i] == 0 ? logits[i] : -logits[i]);
-        ++known;
-    }
-    return known == 0 ? T(0) : total / static_cast<T>(known);
-}
-
-template <typename T>
-void add_prediction_gradient(const T* logits, const int8_t* attributes, int64_t k, T factor,
-                             T* grad) {
-    int64_t known = 0;
-    for (int64_t i = 0; i < k; ++i) known += attributes[i] >= 0;
-    if (known == 0) return;
-    factor /= static_cast<T>(known);
-    for (int64_t i = 0; i < k; ++i) {
-        if (attributes[i] < 0) continue;
-        grad[i] += factor * (sigmoid(logits[i]) - (attributes[i] == 0 ? T(0) : T(1)));
-    }
-}
-
 // What the gradients of the terms of one anchor are multiplied with.
 template <typename T>
 struct Factors {

@@ -1,9 +1,9 @@
 // Batch-hard mining over one tile of inner products after another.
 //
-// A row of a tile is swept in blocks that stay in the first-level cache: products become distances,
-// the positives of the anchor (a short sorted list) are compared and struck out, what is left gets
-// beta h added, and the smallest score of the block meets the best so far. No (N, M) matrix exists.
-// A score is only located when it improves on the best, so the sweep is a plain minimum.
+// A row of a tile is swept in blocks. One whose smallest distance is not below the best score so
+// far is passed over: beta h only adds to it. In the others products become distances, the
+// positives of the anchor (a short sorted list) are compared and struck out, what is left gets beta
+// h added, and the smallest score meets the best. No (N, M) matrix exists.
 
 #include <algorithm>
 #include <cmath>
@@ -46,16 +46,23 @@ FGSBIR_INLINE inline void offer_positive(const Mining<T>& mining, int64_t i, int
     mining.positive[i] = j;
 }
 
-// The smallest of the scores meets the best so far. Struck-out scores are infinite.
+// The smallest of the scores meets the best so far; among equals the lowest index wins, in whatever
+// order blocks come. Struck-out scores are infinite.
 template <typename T>
 FGSBIR_INLINE inline void offer_negatives(const Mining<T>& mining, int64_t i, int64_t first,
                                           const T* scores) {
     T& best = mining.negative_score[i];
+    int64_t& negative = mining.negative[i];
     const Smallest<T> smallest = smallest_of(scores);
-    if (std::isnan(best) || !(smallest.has_nan || smallest.value < best)) return;
-    const int64_t at = smallest.has_nan ? first_nan(scores) : first_equal(scores, smallest.value);
-    best = scores[at];
-    mining.negative[i] = first + at;
+    if (std::isnan(best)) return;
+    if (smallest.has_nan) {
+        best = std::numeric_limits<T>::quiet_NaN();
+        negative = first + first_nan(scores);
+    } else if (smallest.value < best ||
+               (smallest.value == best && best < kInfinity<T> && first < negative)) {
+        best = smallest.value;
+        negative = first + first_equal(scores, best);
+    }
 }
 
 // The same where attributes come first: `scores` are distances, `h` attribute distances, infinite
@@ -78,50 +85,108 @@ FGSBIR_INLINE inline void offer_negatives_by_attributes(const Mining<T>& mining,
     offer_negatives(mining, i, first, scores);
 }
 
+// One anchor against the columns of a tile.
+template <typename T>
+struct Sweep {
+    const Mining<T>& mining;
+    const AttributeRows<T>* attributes;  // null without guidance
+    const T* products;                   // [columns]
+    int64_t i, column, columns;
+    bool finite;  // neither a norm nor a distance overflows
+    Positives<T> positives;
+
+    // Writes d(i, j) for j in [first, first + size).
+    FGSBIR_INLINE void distances(int64_t first, int64_t size, T* out) const {
+        distances_of_block(products + (first - column), size, mining.metric, mining.sketch_norms[i],
+                           mining.photo_norms + first, out);
+        if (finite) return;
+        for (int64_t j = 0; j < size; ++j) {
+            if (std::isfinite(out[j])) continue;
+            out[j] =
+                embedding_distance(mining.sketch + i * mining.d,
+                                   mining.photo + (first + j) * mining.d, mining.d, mining.metric);
+        }
+    }
+
+    FGSBIR_INLINE void offer_positives() const {
+        for (const int64_t* p = positives.next; p != positives.end && *p < column + columns; ++p) {
+            if (mining.exclude_self && i == *p) continue;
+            T distance;
+            distances(*p, 1, &distance);
+            offer_positive(mining, i, *p, distance);
+        }
+    }
+
+    // Of at most kBlock columns; loops over a constant size are the faster ones.
+    FGSBIR_INLINE void offer_block(int64_t first, int64_t size) const {
+        alignas(64) T scores[kBlock], h[kBlock];
+        distances(first, size, scores);
+        for (int64_t j = size; j < kBlock; ++j) scores[j] = kInfinity<T>;
+        const bool attributes_first = std::isinf(mining.guidance);
+        if (attributes != nullptr) {
+            attributes->distances(i, first, first + size, h);
+            const T guidance = static_cast<T>(mining.guidance);
+            for (int64_t j = 0; !attributes_first && j < size; ++j) scores[j] += guidance * h[j];
+            for (int64_t j = size; j < kBlock; ++j) h[j] = kInfinity<T>;
+        }
+        for (const int64_t* p = std::lower_bound(positives.next, positives.end, first);
+             p != positives.end && *p < first + size; ++p) {
+            scores[*p - first] = h[*p - first] = kInfinity<T>;
+        }
+        if (attributes != nullptr && attributes_first) {
+            offer_negatives_by_attributes(mining, i, first, scores, h);
+        } else {
+            offer_negatives(mining, i, first, scores);
+        }
+    }
+
+    FGSBIR_INLINE void offer_all_blocks() const {
+        for (int64_t at = 0; at < columns; at += kBlock) {
+            offer_block(column + at, std::min(kBlock, columns - at));
+        }
+    }
+
+    // Passes over the blocks that hold nothing as near as the best score: what guidance adds to a
+    // distance is not negative. The block with the nearest photo of all comes first, since it
+    // decides how many others are looked into.
+    FGSBIR_INLINE void offer_near_blocks() const {
+        constexpr int64_t kBlocks = 64;
+        T nearest[kBlocks];
+        int64_t at = 0;
+        while (columns - at >= kBlock) {
+            const int64_t blocks = std::min(kBlocks, (columns - at) / kBlock);
+            int64_t first = 0;
+            for (int64_t b = 0; b < blocks; ++b) {
+                nearest[b] = nearest_in_block(products + at + b * kBlock, mining.metric,
+                                              mining.sketch_norms[i],
+                                              mining.photo_norms + column + at + b * kBlock);
+                if (nearest[b] < nearest[first]) first = b;
+            }
+            if (nearest[first] <= mining.negative_score[i]) {
+                offer_block(column + at + first * kBlock, kBlock);
+                for (int64_t b = 0; b < blocks; ++b) {
+                    if (nearest[b] > mining.negative_score[i] || b == first) continue;
+                    offer_block(column + at + b * kBlock, kBlock);
+                }
+            }
+            at += blocks * kBlock;
+        }
+        if (at < columns) offer_block(column + at, columns - at);
+    }
+};
+
 template <typename T>
 FGSBIR_INLINE inline void mine_row(const Mining<T>& mining, const AttributeRows<T>* attributes,
                                    const T* products, int64_t i, int64_t column, int64_t columns,
                                    bool finite_columns) {
     const bool finite = finite_columns && all_finite(mining.sketch_norms + i, 1);
-    const bool attributes_first = std::isinf(mining.guidance);
-    const T guidance = static_cast<T>(mining.guidance);
-    alignas(64) T scores[kBlock], h[kBlock];
-    Positives<T> positives(mining, i, column);
-
-    for (int64_t at = 0; at < columns; at += kBlock) {
-        const int64_t size = std::min(kBlock, columns - at), first = column + at;
-        distances_of_block(products + at, size, mining.metric, mining.sketch_norms[i],
-                           mining.photo_norms + first, scores);
-
-        for (int64_t j = 0; !finite && j < size; ++j) {
-            if (std::isfinite(scores[j])) continue;
-            scores[j] =
-                embedding_distance(mining.sketch + i * mining.d,
-                                   mining.photo + (first + j) * mining.d, mining.d, mining.metric);
-        }
-
-        int64_t struck[kBlock], struck_count = 0;
-        for (; positives.next != positives.end && *positives.next < first + size;
-             ++positives.next) {
-            const int64_t j = *positives.next;
-            if (!(mining.exclude_self && i == j)) offer_positive(mining, i, j, scores[j - first]);
-            struck[struck_count++] = j - first;
-        }
-
-        if (attributes != nullptr) attributes->distances(i, first, first + size, h);
-        if (attributes != nullptr && !attributes_first) {
-            for (int64_t j = 0; j < size; ++j) scores[j] += guidance * h[j];
-        }
-        for (int64_t s = 0; s < struck_count; ++s) scores[struck[s]] = kInfinity<T>;
-        for (int64_t j = size; j < kBlock; ++j) scores[j] = kInfinity<T>;
-
-        if (attributes != nullptr && attributes_first) {
-            for (int64_t s = 0; s < struck_count; ++s) h[struck[s]] = kInfinity<T>;
-            for (int64_t j = size; j < kBlock; ++j) h[j] = kInfinity<T>;
-            offer_negatives_by_attributes(mining, i, first, scores, h);
-        } else {
-            offer_negatives(mining, i, first, scores);
-        }
+    const Sweep<T> sweep{mining, attributes, products, i,
+                         column, columns,    finite,   Positives<T>(mining, i, column)};
+    sweep.offer_positives();
+    if (finite && !std::isinf(mining.guidance)) {
+        sweep.offer_near_blocks();
+    } else {
+        sweep.offer_all_blocks();
     }
 }
 
@@ -168,7 +233,7 @@ void mine_tile(const Mining<T>& mining, const T* products, int64_t row, int64_t 
     const bool guided = mining.guidance > 0;
     const AttributeRows<T> attributes(guided ? mining.attributes : Attributes{});
     const bool finite = all_finite(mining.photo_norms + column, columns);
-    parallel_rows(rows, grain_of(4 * columns), threads, [&](int64_t r) FGSBIR_INLINE {
+    parallel_rows(rows, grain_of(columns), threads, [&](int64_t r) FGSBIR_INLINE {
         mine_row(mining, guided ? &attributes : nullptr, products + r * columns, row + r, column,
                  columns, finite);
     });

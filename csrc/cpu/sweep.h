@@ -10,9 +10,9 @@
 
 namespace fgsbir::cpu {
 
-// The columns that are swept at once: small enough to stay in the first-level cache with what is
-// computed from them.
-constexpr int64_t kBlock = 256;
+// The columns that are swept at once: few enough that a block which cannot hold a better score is
+// often found, and passed over.
+constexpr int64_t kBlock = 64;
 
 // Distances from inner products: |x|^2 + |y|^2 - 2 x.y, or 1 - x.y / (|x| |y|), not below 0.
 template <typename T>
@@ -27,6 +27,28 @@ FGSBIR_INLINE inline void distances_of_block(const T* products, int64_t size, Me
     if (metric == Metric::euclidean) {
         for (int64_t j = 0; j < size; ++j) out[j] = std::sqrt(out[j]);
     }
+}
+
+// The smallest that distances_of_block computes for a whole block, without writing any. The norms
+// must be finite (all_finite), so that nothing is NaN.
+template <typename T>
+FGSBIR_INLINE inline T nearest_in_block(const T* products /* [kBlock] */, Metric metric, T row_norm,
+                                        const T* column_norms) {
+    const Vec<T> own = Vec<T>{} + row_norm;
+    const auto distance = [&](int64_t j) FGSBIR_INLINE {
+        const Vec<T> product = load(products + j), norms = load(column_norms + j);
+        return metric == Metric::cosine ? 1 - product * own * norms : own + norms - 2 * product;
+    };
+    Vec<T> even = distance(0), odd = distance(kLanes<T>);
+    for (int64_t j = 2 * kLanes<T>; j < kBlock; j += 2 * kLanes<T>) {
+        const Vec<T> a = distance(j), b = distance(j + kLanes<T>);
+        even = a < even ? a : even;
+        odd = b < odd ? b : odd;
+    }
+    // Rounding keeps order, so what is left to do may be done to the smallest alone.
+    const T smallest = lowest<T>(odd < even ? odd : even);
+    const T clamped = smallest < 0 ? T(0) : smallest;
+    return metric == Metric::euclidean ? std::sqrt(clamped) : clamped;
 }
 
 // Whether no sum of two of these norms overflows. Where one does, distances from products are
@@ -46,19 +68,13 @@ struct Smallest {
 
 template <typename T>
 FGSBIR_INLINE inline Smallest<T> smallest_of(const T* values /* [kBlock] */) {
-    Vec<T> smallest = load(values);
-    auto ordered = smallest == smallest;
-    for (int64_t j = kLanes<T>; j < kBlock; j += kLanes<T>) {
+    Vec<T> smallest = load(values), zeros = {};
+    for (int64_t j = 0; j < kBlock; j += kLanes<T>) {
         const Vec<T> v = load(values + j);
         smallest = v < smallest ? v : smallest;
-        ordered &= v == v;
+        zeros += v == v ? Vec<T>{} : v;
     }
-    Smallest<T> result{smallest[0], false};
-    for (int64_t l = 0; l < kLanes<T>; ++l) {
-        if (smallest[l] < result.value) result.value = smallest[l];
-        if (!ordered[l]) result.has_nan = true;
-    }
-    return result;
+    return {lowest<T>(smallest), std::isnan(sum<T>(zeros))};
 }
 
 template <typename T>

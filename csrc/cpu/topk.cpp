@@ -1,7 +1,7 @@
 // The k nearest by d + mu D over one tile of inner products after another.
 //
-// Each query keeps its k best as a heap whose top is the worst of them; a block of scores is only
-// looked into where its minimum beats that. At the end the distances of what was found are computed
+// Each query keeps its k best as a heap whose top is the worst of them; a block is only looked into
+// where its smallest distance beats that. At the end the distances of what was found are computed
 // anew from the rows, free of the cancellation in the products, and sorted.
 
 #include <algorithm>
@@ -80,7 +80,9 @@ FGSBIR_INLINE inline void add_predicted(const Search<T>& search, const T* produc
 template <typename T>
 FGSBIR_INLINE inline void search_row(const Search<T>& search, const T* products,
                                      const T* logit_products, int64_t i, int64_t column,
-                                     int64_t columns) {
+                                     int64_t columns, bool ordered_columns) {
+    const bool ordered = ordered_columns && all_finite(search.query_norms + i, 1) &&
+                         (logit_products == nullptr || all_finite(search.query_bias + i, 1));
     T* values = search.values + i * search.k;
     int64_t* indices = search.indices + i * search.k;
     alignas(64) T scores[kBlock];
@@ -90,6 +92,11 @@ FGSBIR_INLINE inline void search_row(const Search<T>& search, const T* products,
     }
     for (int64_t at = 0; at < columns; at += kBlock) {
         const int64_t size = std::min(kBlock, columns - at), first = column + at;
+        if (ordered && size == kBlock) {
+            const T nearest = nearest_in_block(products + at, search.metric, search.query_norms[i],
+                                               search.gallery_norms + first);
+            if (!(nearest < values[0])) continue;
+        }
         distances_of_block(products + at, size, search.metric, search.query_norms[i],
                            search.gallery_norms + first, scores);
         if (logit_products != nullptr) {
@@ -117,10 +124,17 @@ FGSBIR_INLINE inline void search_row(const Search<T>& search, const T* products,
 template <typename T>
 void topk_tile(const Search<T>& search, const T* products, const T* logit_products, int64_t row,
                int64_t rows, int64_t column, int64_t columns, int threads) {
-    parallel_rows(rows, grain_of(4 * columns), threads, [&](int64_t r) FGSBIR_INLINE {
+    // Whether no score is below its distance: none is NaN, and what attributes add is not negative.
+    // A cross-entropy that is nearly 0 may be, by rounding.
+    bool ordered = all_finite(search.gallery_norms + column, columns);
+    if (logit_products != nullptr) {
+        ordered &= search.attribute_metric != AttributeMetric::cross_entropy &&
+                   all_finite(search.gallery_bias + column, columns);
+    }
+    parallel_rows(rows, grain_of(columns), threads, [&](int64_t r) FGSBIR_INLINE {
         search_row(search, products + r * columns,
                    logit_products == nullptr ? nullptr : logit_products + r * columns, row + r,
-                   column, columns);
+                   column, columns, ordered);
     });
 }
 

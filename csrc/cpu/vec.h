@@ -30,14 +30,57 @@ FGSBIR_INLINE inline void store(T* to, Vec<T> v) {
     std::memcpy(to, &v, sizeof v);
 }
 
+template <typename V, typename Index>
+FGSBIR_INLINE inline V shuffled(V v, Index from) {
+#if defined(__clang__)
+    V result;
+    for (int64_t l = 0; l < static_cast<int64_t>(sizeof v / sizeof v[0]); ++l) {
+        result[l] = v[from[l]];
+    }
+    return result;
+#else
+    return __builtin_shuffle(v, from);
+#endif
+}
+
+// Every lane l in the place of lane l ^ kDistance.
+template <int kDistance>
+FGSBIR_INLINE inline Vec<float> swapped(Vec<float> v) {
+    typedef int32_t Index __attribute__((vector_size(64)));
+    constexpr int d = kDistance;
+    const Index from = {0 ^ d, 1 ^ d, 2 ^ d,  3 ^ d,  4 ^ d,  5 ^ d,  6 ^ d,  7 ^ d,
+                        8 ^ d, 9 ^ d, 10 ^ d, 11 ^ d, 12 ^ d, 13 ^ d, 14 ^ d, 15 ^ d};
+    return shuffled(v, from);
+}
+
+template <int kDistance>
+FGSBIR_INLINE inline Vec<double> swapped(Vec<double> v) {
+    typedef int64_t Index __attribute__((vector_size(64)));
+    constexpr int d = kDistance;
+    const Index from = {0 ^ d, 1 ^ d, 2 ^ d, 3 ^ d, 4 ^ d, 5 ^ d, 6 ^ d, 7 ^ d};
+    return shuffled(v, from);
+}
+
+// combine() of all lanes, by halves, in one fixed order.
+template <typename T, int kWidth = kLanes<T> / 2, typename Combine>
+FGSBIR_INLINE inline T fold(Vec<T> v, const Combine& combine) {
+    v = combine(v, swapped<kWidth>(v));
+    if constexpr (kWidth == 1) {
+        return v[0];
+    } else {
+        return fold<T, kWidth / 2>(v, combine);
+    }
+}
+
 template <typename T>
 FGSBIR_INLINE inline T sum(Vec<T> v) {
-    T parts[kLanes<T>];
-    std::memcpy(parts, &v, sizeof v);
-    for (int64_t width = kLanes<T> / 2; width > 0; width /= 2) {
-        for (int64_t l = 0; l < width; ++l) parts[l] += parts[l + width];
-    }
-    return parts[0];
+    return fold<T>(v, [](Vec<T> a, Vec<T> b) FGSBIR_INLINE { return a + b; });
+}
+
+// The smallest of all lanes; without NaN.
+template <typename T>
+FGSBIR_INLINE inline T lowest(Vec<T> v) {
+    return fold<T>(v, [](Vec<T> a, Vec<T> b) FGSBIR_INLINE { return b < a ? b : a; });
 }
 
 // sum_k f(k), where f gives a vector of kLanes terms at k, and tail(k) the single term at k.

@@ -21,7 +21,7 @@ _keep: list[torch.library.Library] = []
 
 def register() -> None:
     """Makes the emulated kernels those of the CPU, for the life of the process."""
-    from fgsbir_ext import ops
+    from fgsbir_ext import dispatch, ops
 
     given = os.environ.get(MODULE_VARIABLE)
     backend, emulated = attach(Path(given) if given else build())
@@ -30,6 +30,7 @@ def register() -> None:
     for name in ops.OPERATIONS:
         library.impl(name, getattr(backend, name), "CPU", allow_override=True)
     _keep.append(library)
+    dispatch.BACKENDS["cpu"] = backend
 
 
 def pytest_configure(config: pytest.Config) -> None:

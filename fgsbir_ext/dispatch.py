@@ -1,0 +1,85 @@
+"""Two roads from checked arguments to the kernels.
+
+Through torch's dispatcher (``torch.ops.fgsbir``) wherever something else has to see the call: a
+compiler, a tracer, a function transform, a mode, a tensor subclass. Straight to the backend where
+nothing would: the dispatcher's Python layers take longer than the kernels of a small batch.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd import Function, forward_ad
+
+from . import backends
+
+BACKENDS = backends.available()
+"""By device type."""
+
+FUNCTIONS: dict[str, type[Function]] = {}
+"""The differentiable operations as autograd functions; :mod:`fgsbir_ext.ops` defines them."""
+
+_CONSTANT = frozenset({"attribute_distance", "mine_batch_hard", "topk"})
+_PLAIN = (Tensor, torch.nn.Parameter)
+
+
+def call(name: str, *args: Any) -> Any:
+    """The operation of a name, with the arguments of its schema.
+
+    Raises:
+        NotImplementedError: under a transform of ``torch.func`` or in forward-mode autograd, where
+            the operations have no rules.
+    """
+    if torch.compiler.is_compiling():
+        return getattr(torch.ops.fgsbir, name)(*args)
+    tensors = [x for x in args if isinstance(x, Tensor)]
+    _refuse_transforms(name, tensors)
+    if _unobserved(tensors):
+        differentiated = torch.is_grad_enabled() and any(x.requires_grad for x in tensors)
+        if not differentiated or name in _CONSTANT:
+            with torch.no_grad():
+                return getattr(BACKENDS[tensors[0].device.type], name)(*args)
+        if name in FUNCTIONS:
+            return FUNCTIONS[name].apply(*args)
+    return getattr(torch.ops.fgsbir, name)(*args)
+
+
+def _refuse_transforms(name: str, tensors: list[Tensor]) -> None:
+    forward_mode = forward_ad._current_level >= 0 and any(
+        forward_ad.unpack_dual(x).tangent is not None for x in tensors
+    )
+    if forward_mode or torch._C._functorch.peek_interpreter_stack() is not None:
+        raise NotImplementedError(
+            f"fgsbir_ext.{name} has a reverse-mode derivative only, and no rules for torch.func; "
+            "the functions of fgsbir_ext.reference are made of torch's own operations"
+        )
+
+
+def _unobserved(tensors: list[Tensor]) -> bool:
+    """Whether plain tensors of a device with kernels are all that a call concerns."""
+    return (
+        torch._C._len_torch_dispatch_stack() == 0
+        and torch._C._get_tracing_state() is None
+        and all(_plain(x) for x in tensors)
+    )
+
+
+def _plain(x: Tensor) -> bool:
+    """Whether the dispatcher would do no more with a tensor than find its device.
+
+    A subclass would see the call; a lazy negation, for one, would be carried out.
+    """
+    kind = x.device.type
+    return (
+        type(x) in _PLAIN
+        and kind in BACKENDS
+        and torch._C._dispatch_keys(x).raw_repr() & ~_plain_keys(kind) == 0
+    )
+
+
+@functools.cache
+def _plain_keys(kind: str) -> int:
+    return torch._C._dispatch_keys(torch.empty(0, device=kind)).raw_repr()
