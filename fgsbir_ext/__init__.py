@@ -8,6 +8,7 @@ from . import reference
 from ._C import version as __version__
 from .build_info import BuildInfo, build_info
 from .checks import set_debug_checks
+from .distributed import DistributedAttributeTripletLoss
 from .functional import (
     attribute_distance,
     attribute_triplet_loss,
@@ -23,6 +24,7 @@ __all__ = [
     "AttributeTripletLoss",
     "BatchHardMiner",
     "BuildInfo",
+    "DistributedAttributeTripletLoss",
     "LossParts",
     "Triplets",
     "__version__",

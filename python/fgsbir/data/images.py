@@ -62,11 +62,18 @@ def read_image(path: Path, *, mode: str = "RGB", size: int | None = None) -> NDA
     """
     try:
         with Image.open(path) as image:
-            upright = ImageOps.exif_transpose(image)
-            upright.load()
-            flat = _on_white(_to_8_bit(upright)).convert(mode)
+            return to_array(image, mode=mode, size=size)
     except Exception as error:
         raise ValueError(f"cannot decode image: {path} ({error})") from error
+
+
+def to_array(
+    image: Image.Image, *, mode: str = "RGB", size: int | None = None
+) -> NDArray[np.uint8]:
+    """What `read_image` gives of an image that is already open; damage raises Pillow's errors."""
+    upright = ImageOps.exif_transpose(image)
+    upright.load()
+    flat = _on_white(_to_8_bit(upright)).convert(mode)
     if size is not None and flat.size != (size, size):
         flat = ImageOps.pad(flat, (size, size), Image.Resampling.LANCZOS, color="white")
     return np.array(flat, dtype=np.uint8)

@@ -1,0 +1,130 @@
+"""The loss over the batches of all processes, equal to one process on the concatenated batch.
+
+Anchors stay where they are. Photos go to every rank, which mines its own anchors among all of them,
+and the gradients of photos come back to the rank that embedded them. A step costs one all-gather
+forward, one reduce-scatter backward and one all-reduce of a few numbers, and the exchange of the
+batch sizes unless they are known to be equal. docs/distributed.md works out the bytes.
+
+Gradients follow DistributedDataParallel and FSDP, which average over ranks: the average over ranks
+of the gradients that the returned losses give is the gradient of the loss of the whole batch.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.distributed as dist
+
+from . import checks
+from .collectives import count_ranks, gather_rows, reduce_over_ranks
+from .functional import attribute_triplet_loss
+from .losses import AttributeTripletLoss
+
+
+class DistributedAttributeTripletLoss(AttributeTripletLoss):
+    """:class:`fgsbir_ext.AttributeTripletLoss` with negatives and positives from every rank.
+
+    Every rank passes what its own batch holds, n sketches and m photos, which may differ between
+    ranks and may be none. Its anchors meet the photos of all ranks, in the order of the ranks.
+    Without labels sketch i matches photo i of its own rank alone. With labels a positive may live
+    on another rank, so that ids must mean the same everywhere.
+
+    ``reduction="mean"`` and ``"sum"`` are over the valid anchors of all ranks, and give the same
+    value on every rank; to sum gradients over ranks instead of averaging them, divide the loss by
+    the number of ranks first. ``"none"`` gives (n,) values of the rank's own anchors, unscaled:
+    averaged over ranks, gradients are those of the mean over ranks of whatever each makes of them.
+    Photos in ``LossParts.triplets`` are numbered over all ranks.
+
+    Every rank must call it, and its backward if any does. In a single process it is its base class.
+
+    Args:
+        group: the ranks; all processes unless given.
+        equal_sizes: every rank promises to pass as many photos as every other, with the same
+            optional arguments. It saves one small all-gather and, on CUDA, the wait for it.
+            A broken promise is undefined behaviour of the communication library.
+        options: those of :class:`fgsbir_ext.AttributeTripletLoss`.
+
+    Raises:
+        TypeError, ValueError: as its base class; on every rank, when ranks pass different
+            arguments and sizes are not promised to be equal.
+    """
+
+    def __init__(
+        self,
+        *,
+        group: dist.ProcessGroup | None = None,
+        equal_sizes: bool = False,
+        **options: Any,
+    ) -> None:
+        super().__init__(**options)
+        self.group = group
+        self.equal_sizes = equal_sizes
+
+    def forward(
+        self,
+        sketch: Any,
+        photo: Any,
+        sketch_logits: Any = None,
+        photo_logits: Any = None,
+        sketch_attributes: Any = None,
+        photo_attributes: Any = None,
+        sketch_labels: Any = None,
+        photo_labels: Any = None,
+    ) -> Any:
+        if count_ranks(self.group) == 1:
+            return super().forward(
+                sketch,
+                photo,
+                sketch_logits,
+                photo_logits,
+                sketch_attributes,
+                photo_attributes,
+                sketch_labels,
+                photo_labels,
+            )
+        sketch = checks.matrix("sketch", sketch, "(N, D)")
+        photo = checks.matrix("photo", photo, "(M, D)")
+        labelled = checks.together(sketch_labels=sketch_labels, photo_labels=photo_labels)
+        if labelled:
+            photo_labels = checks.labels("photo_labels", photo_labels, "M", photo.shape[0])
+        else:
+            checks.same_size("N", 0, sketch=sketch, photo=photo)
+        if photo_logits is not None:
+            photo_logits = checks.matrix("photo_logits", photo_logits, "(M, K)")
+        if photo_attributes is not None:
+            photo_attributes = checks.attributes("photo_attributes", photo_attributes, "(M, K)")
+        (photo, photo_logits, photo_attributes, photo_labels), first = gather_rows(
+            photo=photo,
+            photo_logits=photo_logits,
+            photo_attributes=photo_attributes,
+            photo_labels=photo_labels,
+            group=self.group,
+            equal_sizes=self.equal_sizes,
+        )
+        if not labelled:
+            photo_labels = torch.arange(photo.shape[0], device=photo.device)
+            sketch_labels = photo_labels[first : first + sketch.shape[0]]
+
+        options = dict(self.options)
+        reduction, return_parts = options.pop("reduction"), options.pop("return_parts")
+        parts = attribute_triplet_loss(
+            sketch,
+            photo,
+            sketch_logits,
+            photo_logits,
+            sketch_attributes,
+            photo_attributes,
+            sketch_labels,
+            photo_labels,
+            attribute_weights=self.attribute_weights,
+            reduction="none" if reduction == "none" else "sum",
+            return_parts=True,
+            **options,
+        )
+        if reduction != "none":
+            count = parts.triplets.valid.sum() if reduction == "mean" else None
+            names = parts._fields[:-1] if return_parts else ("total",)
+            terms = reduce_over_ranks([getattr(parts, x) for x in names], count, group=self.group)
+            parts = parts._replace(**dict(zip(names, terms, strict=True)))
+        return parts if return_parts else parts.total

@@ -1,0 +1,67 @@
+"""``fgsbir search``."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated
+
+from tyro.conf import FlagCreatePairsOff, Positional, UseAppendAction, arg
+
+
+@dataclass(frozen=True)
+class Search:
+    """Print the photos of a gallery that are nearest to a sketch.
+
+    Example: fgsbir search shoes.gallery sketch.png -k 5 --attribute "high heel" --picture found.png
+    """
+
+    gallery: Annotated[Positional[Path], arg(metavar="GALLERY")]
+    """Folder that fgsbir index wrote."""
+    sketch: Annotated[Positional[Path], arg(metavar="SKETCH")]
+    """Image file: dark lines on white, or on nothing."""
+    k: Annotated[int, arg(aliases=["-k"])] = 10
+    """How many photos."""
+    attribute_weight: float = 0.0
+    """mu, the weight of predicted attributes beside the embedding."""
+    attribute: UseAppendAction[tuple[str, ...]] = ()
+    """Only photos that this attribute is predicted in; may be given more than once."""
+    not_attribute: UseAppendAction[tuple[str, ...]] = ()
+    """Only photos that this attribute is not predicted in; may be given more than once."""
+    as_json: Annotated[FlagCreatePairsOff[bool], arg(name="json")] = False
+    """Print JSON instead of a table."""
+    picture: Path | None = None
+    """Also draw the sketch, the photos found and their attributes into this file."""
+    index: str | None = None
+    """How to search, where not as the gallery was made for: exact, faiss or milvus:URI."""
+    device: str = "cpu"
+    """Where to embed the sketch: cpu, cuda, cuda:1 ..."""
+
+    def run(self) -> None:
+        from ..gallery import Gallery
+        from ..table import format_matches
+
+        if both := set(self.attribute) & set(self.not_attribute):
+            raise ValueError(f"attribute: {both.pop()!r} is both required and excluded")
+        gallery = Gallery.load(self.gallery, index=self.index, device=self.device)
+        matches = gallery.search(
+            self.sketch,
+            self.k,
+            attribute_weight=self.attribute_weight,
+            required={
+                **dict.fromkeys(self.attribute, True),
+                **dict.fromkeys(self.not_attribute, False),
+            },
+        )
+        predicted = gallery.predicted(self.sketch)
+        if self.as_json:
+            found = [{**asdict(match), "path": str(match.path)} for match in matches]
+            print(json.dumps({"sketch": predicted, "matches": found}, indent=2))
+        else:
+            print(os.fsencode(format_matches(matches)).decode("utf-8", "replace"))
+        if self.picture is not None:
+            from ..report import draw_search
+
+            draw_search(self.sketch, predicted, matches, self.picture)

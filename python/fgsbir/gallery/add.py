@@ -1,0 +1,100 @@
+"""Taking photos into a gallery: only what is new, and going on where another run was killed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from .encoder import Encoder
+from .folder import Found, Photo, Skipped, find_photos
+from .store import Store
+
+BATCH = 64  # photos between two writes: what a kill can cost
+
+
+@dataclass(frozen=True)
+class Added:
+    """What bringing a gallery up to date with a folder came to.
+
+    Attributes:
+        count: photos embedded, new ones and changed ones.
+        unchanged: photos that were there already, by path, size and time of change.
+        skipped: what could not be read, and why.
+        removed: photos taken out, since their files are gone.
+    """
+
+    count: int
+    unchanged: int
+    skipped: list[Skipped]
+    removed: int
+
+
+def add_photos(
+    store: Store, encoder: Encoder, photos: str | Path, *, progress: bool = False
+) -> Added:
+    """Brings a gallery up to date with a folder; errors as of `Gallery.add`."""
+    found = find_photos(photos)
+    with store.writing():
+        known = {photo.path: (number, photo) for number, photo in store.photos().items()}
+        gone = [known[path][0] for path in _gone(known, found)]
+        new = [photo for photo in found.photos if known.get(photo.path, (0, None))[1] != photo]
+        store.remove([*gone, *(known[photo.path][0] for photo in new if photo.path in known)])
+        store.include(found.top if found.top.is_dir() else found.top.parent)
+        unreadable = _embed(store, encoder, new, progress)
+    return Added(
+        count=len(new) - len(unreadable),
+        unchanged=len(found.photos) - len(new),
+        skipped=[*found.skipped, *unreadable],
+        removed=len(gone),
+    )
+
+
+def _gone(known: Iterable[str], found: Found) -> list[str]:
+    """Paths of the gallery that are no longer in the folder, as far as it could be looked into."""
+    there = {photo.path for photo in found.photos}
+    closed = tuple(os.path.join(skipped.path, "") for skipped in found.skipped)
+    inside = os.path.join(found.top, "")
+    return [
+        path
+        for path in known
+        if path.startswith(inside) and path not in there and not path.startswith(closed)
+    ]
+
+
+def _embed(
+    store: Store, encoder: Encoder, photos: Sequence[Photo], progress: bool
+) -> list[Skipped]:
+    """Embeds and stores photos, one batch after another; returns those that cannot be read."""
+
+    def ink_of(photo: Photo) -> Tensor | Skipped:
+        try:
+            return encoder.photo_ink(photo.path)
+        except ValueError as error:
+            return Skipped(Path(photo.path), str(error))
+
+    skipped: list[Skipped] = []
+    with (
+        ThreadPoolExecutor(torch.get_num_threads()) as pool,
+        tqdm(total=len(photos), desc="photos", unit="photo", disable=not progress) as bar,
+    ):
+        for start in range(0, len(photos), BATCH):
+            batch = photos[start : start + BATCH]
+            inks = list(pool.map(ink_of, batch))
+            skipped += [ink for ink in inks if isinstance(ink, Skipped)]
+            readable = [
+                (photo, ink)
+                for photo, ink in zip(batch, inks, strict=True)
+                if not isinstance(ink, Skipped)
+            ]
+            if readable:
+                embedded = encoder.photos([ink for _, ink in readable])
+                store.append([photo for photo, _ in readable], embedded)
+            bar.update(len(batch))
+    return skipped

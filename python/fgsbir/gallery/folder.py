@@ -1,0 +1,93 @@
+"""The photos that a folder holds, and what tells one version of a file from the next."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from ..data.images import SUFFIXES
+from .facts import FILE_NAME as FACTS_NAME
+
+
+class Photo(NamedTuple):
+    """A photo's file as it was when last looked at.
+
+    Attributes:
+        path: absolute.
+        size: in bytes.
+        mtime: time of the last change, in nanoseconds.
+    """
+
+    path: str
+    size: int
+    mtime: int
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A file, or a folder, that could not be read."""
+
+    path: Path
+    reason: str
+
+
+class Found(NamedTuple):
+    """What lies under a folder.
+
+    Attributes:
+        top: the folder, absolute.
+        photos: in the order of their paths.
+        skipped: folders that could not be looked into.
+    """
+
+    top: Path
+    photos: list[Photo]
+    skipped: list[Skipped]
+
+
+def find_photos(photos: str | Path) -> Found:
+    """All image files under a folder, at any depth.
+
+    An image is a file with one of the endings of `fgsbir.data.images.SUFFIXES`. What is hidden is
+    left out (thumbnails, a Mac's ``._`` files), and so are galleries; links to folders are not
+    followed.
+
+    Args:
+        photos: a folder, or one image file.
+
+    Raises:
+        FileNotFoundError: there is no such folder or file.
+        ValueError: it holds no images.
+    """
+    top = Path(photos).resolve()
+    if top.is_file():
+        return Found(top, [_photo(str(top))], [])
+    if not top.is_dir():
+        raise FileNotFoundError(f"no such folder: {photos}")
+    closed: list[OSError] = []
+    found = [_photo(path) for path in sorted(_image_files(top, closed))]
+    if not found:
+        raise ValueError(f"{photos}: no images; looked for {', '.join(sorted(SUFFIXES))}")
+    return Found(top, found, [Skipped(Path(e.filename), e.strerror or str(e)) for e in closed])
+
+
+def _image_files(top: Path, closed: list[OSError]) -> Iterator[str]:
+    for folder, inner, names in os.walk(top, onerror=closed.append):
+        if FACTS_NAME in names:  # a gallery, where its page keeps small copies of the photos
+            inner.clear()
+            continue
+        inner[:] = [name for name in inner if not name.startswith(".")]
+        for name in names:
+            if not name.startswith(".") and os.path.splitext(name)[1].lower() in SUFFIXES:
+                yield os.path.join(folder, name)
+
+
+def _photo(path: str) -> Photo:
+    try:
+        status = os.stat(path)
+    except OSError:  # a dangling link, or removed since it was listed: reading it will say so
+        return Photo(path, -1, -1)
+    return Photo(path, status.st_size, status.st_mtime_ns)

@@ -1,0 +1,221 @@
+"""A gallery of photos that is searched by sketch."""
+
+from __future__ import annotations
+
+import math
+import threading
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+
+from ..checkpoint import FILE_NAME as MODEL_NAME
+from ..checkpoint import Run, load_run
+from .add import Added, add_photos
+from .encoder import Encoder, Sketch
+from .folder import find_photos
+from .indexes import Index, checked_index, open_index
+from .match import Match, best_matches
+from .store import Rows, Store
+
+ANY: Mapping[str, bool] = MappingProxyType({})
+
+
+class Gallery:
+    """Photos embedded once, and searched by sketch as often as one likes.
+
+    Distances are r = d + mu D with d and D squared Euclidean, D between predicted probabilities
+    (the fusion of `fgsbir evaluate`). :meth:`search` and :meth:`predicted` may be called from any
+    number of threads at once, also while :meth:`add` is at work.
+    """
+
+    def __init__(self, store: Store, run: Run, index: str) -> None:
+        self._store = store
+        self._encoder = Encoder(run.model)
+        self._writing = threading.Lock()
+        self._index_name = index
+        self._opened: Index | None = None
+        self.attribute_names: tuple[str, ...] = run.data.attribute_names
+        """Of the K attributes that the model predicts; empty where it predicts none."""
+
+    @classmethod
+    def create(
+        cls,
+        model: str | Path,
+        out: str | Path,
+        *,
+        index: str | None = None,
+        device: str = "cpu",
+    ) -> Gallery:
+        """The gallery of a model in a folder; an empty one is made where there is none.
+
+        Args:
+            model: folder of `fgsbir train`, or the checkpoint in it. It is copied.
+            out: folder of the gallery.
+            index: how to search: ``"exact"``, ``"faiss"`` or ``"milvus:URI"`` (docs/gallery.md);
+                None for what the gallery has, exact if it is new.
+            device: where to embed: cpu, cuda, cuda:1 ...
+
+        Raises:
+            ConnectionError: the database of the index does not answer.
+            FileNotFoundError: there is no such model.
+            FileExistsError: `out` holds other things.
+            ValueError: `out` holds a gallery of another model, or a file is damaged.
+        """
+        index = None if index is None else checked_index(index)
+        file = Path(model)
+        file = file / MODEL_NAME if file.is_dir() else file
+        run = load_run(file, device)
+        store = Store.create(out, file, run, index)
+        return cls(store, run, store.facts.index)
+
+    @classmethod
+    def build(
+        cls,
+        photos: str | Path,
+        model: str | Path,
+        out: str | Path,
+        *,
+        index: str | None = None,
+        device: str = "cpu",
+        progress: bool = True,
+    ) -> Gallery:
+        """Embeds a folder of photos, or brings the gallery of an earlier call up to date with it.
+
+        A call that was interrupted, even killed, is finished by the same call again. Files that
+        cannot be read are left out with a warning; :meth:`add` lists them.
+
+        Args:
+            photos: folder, searched at any depth.
+            model: folder of `fgsbir train`, or the checkpoint in it. It is copied.
+            out: folder of the gallery.
+            index: how to search: ``"exact"``, ``"faiss"`` or ``"milvus:URI"`` (docs/gallery.md);
+                None for what the gallery has, exact if it is new.
+            device: where to embed: cpu, cuda, cuda:1 ...
+            progress: whether to show a progress bar on stderr.
+
+        Raises:
+            ConnectionError: the database of the index does not answer.
+            FileNotFoundError: there is no such folder or model.
+            FileExistsError: `out` holds other things.
+            ValueError: no images in the folder; a gallery of another model; a damaged file; or
+                another process is adding photos to the same gallery.
+        """
+        find_photos(photos)  # before anything is made
+        gallery = cls.create(model, out, index=index, device=device)
+        added = gallery.add(photos, progress=progress)
+        if added.skipped:
+            listed = "\n".join(f"  {skipped.reason}" for skipped in added.skipped)
+            warnings.warn(f"{len(added.skipped)} unreadable:\n{listed}", stacklevel=2)
+        return gallery
+
+    @classmethod
+    def load(cls, path: str | Path, *, index: str | None = None, device: str = "cpu") -> Gallery:
+        """Opens a gallery.
+
+        Args:
+            path: its folder.
+            index: how to search it, where not as it was made for.
+            device: where to embed sketches: cpu, cuda, cuda:1 ...
+
+        Raises:
+            ConnectionError: the database of the index does not answer.
+            FileNotFoundError: there is none.
+            ValueError: a file of it is damaged, or of another version.
+        """
+        store = Store(path)
+        gallery = cls(store, load_run(store.model, device), index or store.facts.index)
+        gallery._index()
+        return gallery
+
+    def add(self, photos: str | Path, *, progress: bool = False) -> Added:
+        """Brings the gallery up to date with a folder: new, changed and removed files.
+
+        Files are told apart by path, size and time of change. Those under other folders stay as
+        they are. What is embedded is on disk after every 64 photos.
+
+        Args:
+            photos: folder, searched at any depth, or one image file.
+            progress: whether to show a progress bar on stderr.
+
+        Raises:
+            FileNotFoundError: there is no such folder.
+            ValueError: no images in the folder, a damaged file of the gallery, or another process
+                is adding photos to it.
+        """
+        with self._writing:
+            added = add_photos(self._store, self._encoder, photos, progress=progress)
+            self._opened = open_index(self._store, self._index_name, update=True)
+        return added
+
+    def search(
+        self,
+        sketch: Sketch,
+        k: int = 10,
+        *,
+        attribute_weight: float = 0.0,
+        required: Mapping[str, bool] = ANY,
+    ) -> list[Match]:
+        """The k photos nearest to a sketch, nearest first.
+
+        Args:
+            sketch: dark lines on white, or on nothing: a file, a Pillow image, or an (H, W),
+                (H, W, 3) or (H, W, 4) array of uint8, of any size.
+            k: how many, at least 1; fewer come back where fewer are there.
+            attribute_weight: mu >= 0 in r = d + mu D.
+            required: only photos that the model predicts these attributes in (True), or not in
+                (False).
+
+        Raises:
+            FileNotFoundError: there is no such file.
+            TypeError: a sketch of another type.
+            ValueError: a number out of range, an unknown attribute, or no readable image.
+        """
+        if k < 1:
+            raise ValueError(f"k: expected 1 or more, got {k}")
+        if not 0 <= attribute_weight < math.inf:
+            raise ValueError(f"attribute_weight: expected 0 or more, got {attribute_weight}")
+        if attribute_weight and not self.attribute_names:
+            raise ValueError("attribute_weight: the gallery's model predicts no attributes")
+        columns = {self._column(name): wanted for name, wanted in required.items()}
+        query = self._encoder.sketch(sketch)
+        found = self._index().search(query, k, attribute_weight, columns)
+        return best_matches(query, found, k, attribute_weight, self.attribute_names)
+
+    def predicted(self, sketch: Sketch) -> dict[str, float]:
+        """The probability of each attribute in a sketch; errors as of :meth:`search`."""
+        logits = self._encoder.sketch(sketch).logits
+        values = [] if logits is None else logits[0].sigmoid().tolist()
+        return dict(zip(self.attribute_names, values, strict=True))
+
+    def photo_path(self, index: int) -> Path:
+        """Where the photo of a number lies, absolute.
+
+        Raises:
+            IndexError: no photo has this number.
+        """
+        return Path(self._index().path(index))
+
+    def rows(self) -> Rows:
+        """Numbers, paths, embeddings and logits of all photos, read from disk."""
+        return self._store.read()
+
+    def __len__(self) -> int:
+        return len(self._index())
+
+    def __repr__(self) -> str:
+        return f"<Gallery {self._store.folder}: {len(self)} photos>"
+
+    def _index(self) -> Index:
+        """Opened when first asked for, since :meth:`add` opens it anew."""
+        if self._opened is None:
+            with self._writing:
+                if self._opened is None:
+                    self._opened = open_index(self._store, self._index_name)
+        return self._opened
+
+    def _column(self, name: str) -> int:
+        if name not in self.attribute_names:
+            known = ", ".join(self.attribute_names) or "none"
+            raise ValueError(f"required: no attribute {name!r}; the model predicts {known}")
+        return self.attribute_names.index(name)

@@ -1,0 +1,205 @@
+"""A gallery on disk.
+
+    gallery.json                what it is, the hash of its model, the folders of its photos
+    model.safetensors           a copy of the model
+    shards/000000.safetensors   embeddings and logits of 256 photos, their files in the metadata
+
+Every file is replaced whole, so a process that is killed at any moment leaves a gallery that is
+complete up to its last batch. Photo i of shard s has the number 256 s + i for as long as its file
+stays as it is; the number of a removed photo is not used again.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..checkpoint import FILE_NAME as MODEL_NAME
+from ..checkpoint import Run
+from ..files import exclusive, file_digest, write_atomically
+from ..models import Output
+from .facts import FILE_NAME as FACTS_NAME
+from .facts import Facts, read_facts
+from .folder import Photo
+from .shard import CAPACITY, Entry, Shard, read_entries, read_shard, write_shard
+
+SHARDS = "shards"
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Everything about N photos that a search in memory needs.
+
+    Attributes:
+        numbers: (N,) ascending.
+        paths: N absolute paths.
+        output: embeddings (N, D) and logits (N, K).
+    """
+
+    numbers: NDArray[np.int64]
+    paths: list[str]
+    output: Output
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def at(self, positions: Tensor) -> Output:
+        """The rows at some positions."""
+        logits = self.output.logits
+        return Output(
+            self.output.embedding[positions], None if logits is None else logits[positions]
+        )
+
+
+class Store:
+    """The files of a gallery. Any number of processes may read; one at a time may write."""
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+        self.facts = read_facts(self.folder)
+
+    @classmethod
+    def create(
+        cls, folder: str | Path, checkpoint: Path, run: Run, index: str | None = None
+    ) -> Store:
+        """The gallery in a folder, made if there is none; goes on where another was killed.
+
+        Args:
+            folder: of the gallery.
+            checkpoint: the model's file, which is copied.
+            run: what is in that file.
+            index: how to search it; None leaves that as it is.
+
+        Raises:
+            FileExistsError: the folder holds other things.
+            ValueError: the folder holds a gallery of another model.
+        """
+        folder, digest = Path(folder), file_digest(checkpoint)
+        if not (folder / FACTS_NAME).is_file():
+            folder.mkdir(parents=True, exist_ok=True)
+            if any(not path.name.startswith(".") for path in folder.iterdir()):
+                raise FileExistsError(f"{folder}: holds other things and is not a gallery")
+            names = list(run.data.attribute_names)
+            Facts(digest, run.model.embedding_dim, names, index or "exact").write(folder)
+        store = cls(folder)
+        if store.facts.model != digest:
+            raise ValueError(
+                f"{folder}: was made with another model than {checkpoint}; choose another folder, "
+                "or delete this one to start anew"
+            )
+        if not store.model.is_file():
+            write_atomically(store.model, checkpoint.read_bytes())
+        (folder / SHARDS).mkdir(exist_ok=True)
+        if index not in (None, store.facts.index):
+            with store.writing():
+                store.facts.index = index
+                store.facts.write(folder)
+        return store
+
+    @property
+    def model(self) -> Path:
+        """The copy of the checkpoint."""
+        return self.folder / MODEL_NAME
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Keeps other writers out, and clears away what a killed one left half-written.
+
+        Raises:
+            ValueError: another process is writing.
+        """
+        shards = self.folder / SHARDS
+        with exclusive(self.folder, FACTS_NAME, MODEL_NAME), exclusive(shards, "*.safetensors"):
+            self.facts = read_facts(self.folder)
+            yield
+
+    def photos(self) -> dict[int, Photo]:
+        """The files of all photos, by number, ascending."""
+        return {
+            CAPACITY * shard + i: self._photo(entry)
+            for shard in self.shards()
+            for i, entry in enumerate(read_entries(self.shard_path(shard)))
+            if entry is not None
+        }
+
+    def read(self) -> Rows:
+        """Everything that a search needs, in memory: 4 (D + K) bytes a photo, and its path."""
+        photos = self.photos()
+        numbers = np.fromiter(photos, np.int64, len(photos))
+        embedding = torch.empty(len(photos), self.facts.embedding_dim)
+        logits = torch.empty(len(photos), len(self.facts.attributes))
+        shards, starts = np.unique(numbers // CAPACITY, return_index=True)
+        for shard, start, here in zip(shards, starts, np.split(numbers, starts)[1:], strict=True):
+            slots = torch.from_numpy(here % CAPACITY)
+            tensors = read_shard(self.shard_path(shard)).tensors
+            # One allocation: parts put together at the end would take twice the memory.
+            embedding[start : start + len(slots)] = tensors["embedding"][slots]
+            if self.facts.attributes:
+                logits[start : start + len(slots)] = tensors["logits"][slots]
+        paths = [photo.path for photo in photos.values()]
+        return Rows(numbers, paths, Output(embedding, logits if self.facts.attributes else None))
+
+    def append(self, photos: Sequence[Photo], output: Output) -> None:
+        """Adds photos; when this returns they are on disk."""
+        shards = self.shards()
+        at = shards[-1] if shards else 0
+        last = read_shard(self.shard_path(at)) if shards else Shard([], {})
+        new = {"embedding": output.embedding}
+        if output.logits is not None:
+            new["logits"] = output.logits
+        entries = last.entries + [self._entry(photo) for photo in photos]
+        rows = {
+            name: torch.cat([last.tensors[name], tensor]) if last.tensors else tensor
+            for name, tensor in new.items()
+        }
+        for start in range(0, len(entries), CAPACITY):
+            part = slice(start, start + CAPACITY)
+            shard = Shard(entries[part], {name: tensor[part] for name, tensor in rows.items()})
+            write_shard(self.shard_path(at + start // CAPACITY), shard)
+
+    def remove(self, numbers: Iterable[int]) -> None:
+        """Takes photos out; their numbers are not used again."""
+        by_shard = defaultdict(set)
+        for number in numbers:
+            by_shard[number // CAPACITY].add(number % CAPACITY)
+        for at, gone in by_shard.items():
+            entries, tensors = read_shard(self.shard_path(at))
+            left = [None if i in gone else entry for i, entry in enumerate(entries)]
+            write_shard(self.shard_path(at), Shard(left, tensors))
+
+    def include(self, folder: Path) -> None:
+        """Makes a folder known, so that photos under it can be appended."""
+        if not any(folder.is_relative_to(known) for known in self.facts.folders):
+            self.facts.folders.append(str(folder))
+            self.facts.write(self.folder)
+
+    def path_of(self, folder: int, path: str) -> str:
+        """The absolute path of what an entry calls `path` in one of the folders."""
+        return os.path.join(self.facts.folders[folder], path)
+
+    def shards(self) -> list[int]:
+        """Their numbers, ascending."""
+        return sorted(int(path.stem) for path in (self.folder / SHARDS).glob("*.safetensors"))
+
+    def shard_path(self, shard: int) -> Path:
+        """The file of a shard."""
+        return self.folder / SHARDS / f"{shard:06d}.safetensors"
+
+    def _entry(self, photo: Photo) -> Entry:
+        for i, folder in enumerate(self.facts.folders):
+            if photo.path.startswith(os.path.join(folder, "")):
+                return i, os.path.relpath(photo.path, folder), photo.size, photo.mtime
+        raise ValueError(f"{photo.path}: in none of the folders of {self.folder}")
+
+    def _photo(self, entry: Entry) -> Photo:
+        folder, path, size, mtime = entry
+        return Photo(self.path_of(folder, path), size, mtime)
