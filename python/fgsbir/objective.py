@@ -1,4 +1,8 @@
-"""What training minimises: the loss of the paper on scaled embeddings, and its optional extras."""
+"""What training minimises: the loss of the paper on scaled embeddings, and its optional extras.
+
+Under torch.distributed every term is over the batches of all ranks together; the figures are the
+same on every rank, and the average of gradients over ranks is the gradient of the whole batch.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import fgsbir_ext as fx
+from fgsbir_ext.collectives import count_ranks, gather_rows, reduce_over_ranks
 from fgsbir_ext.types import Metric
 
 from .batches import Batch
@@ -26,7 +31,7 @@ class Objective(nn.Module):
         options = dataclasses.asdict(config)
         del options["embedding_scale"], options["contrastive_weight"]
         self.metric = config.metric
-        self.triplet_loss = fx.AttributeTripletLoss(**options, return_parts=True)
+        self.triplet_loss = fx.DistributedAttributeTripletLoss(**options, return_parts=True)
 
     def forward(
         self, sketch: Output, photo: Output, batch: Batch
@@ -51,8 +56,16 @@ class Objective(nn.Module):
 def contrastive(sketch: Tensor, photo: Tensor, metric: Metric) -> Tensor:
     """Symmetric in-batch softmax cross-entropy of -d (van den Oord et al., 2018).
 
-    sketch and photo (B, D), row i of one belonging to row i of the other and to no other.
+    sketch and photo (B, D), row i of one belonging to row i of the other and to no other, nor to
+    any row of another rank.
     """
-    similarity = -fx.pairwise_distance(sketch, photo, metric=metric)
-    target = torch.arange(len(sketch), device=sketch.device)
-    return (F.cross_entropy(similarity, target) + F.cross_entropy(similarity.mT, target)) / 2
+    (sketches, photos), first = gather_rows(sketch=sketch, photo=photo)
+    target = torch.arange(first, first + len(sketch), device=sketch.device)
+    of_sketch = -fx.pairwise_distance(sketch, photos, metric=metric)
+    if count_ranks() == 1:
+        of_photo = of_sketch.mT
+    else:
+        of_photo = -fx.pairwise_distance(photo, sketches, metric=metric)
+    terms = [F.cross_entropy(x, target, reduction="sum") for x in (of_sketch, of_photo)]
+    count = torch.tensor(len(sketch), device=sketch.device)
+    return reduce_over_ranks([(terms[0] + terms[1]) / 2], count)[0]
