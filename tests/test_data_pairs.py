@@ -155,7 +155,10 @@ def test_csv_errors_name_file_and_line(folder: Path, case: str) -> None:
 def test_a_file_that_is_no_csv_is_refused(folder: Path) -> None:
     path = folder / "binary.csv"
     path.write_bytes(b"sketch,photo\n\xff\xfe\x00")
-    with pytest.raises(ValueError, match=r"binary\.csv: not a UTF-8 CSV"):
+    with pytest.raises(ValueError, match=r"binary\.csv:2: not UTF-8"):
+        load_csv(path)
+    path = write(folder, "sketch,photo", "a,b", 'c,"d', "e,f", "g,h", name="quote.csv")
+    with pytest.raises(ValueError, match=r"quote\.csv:3: not CSV \(unexpected end of data\)"):
         load_csv(path)
     with pytest.raises(FileNotFoundError, match=r"no such file: .*none\.csv"):
         load_csv(folder / "none.csv")

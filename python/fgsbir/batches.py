@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Generator, Tensor
 
-from .config import AugmentConfig
+from .config import AugmentConfig, Sampler
 from .data.dataset import SketchPhotoSet
+from .distributed import own_share
+from .sampler import attribute_batches, instance_attributes
+from .task import content_digest
 from .transforms import as_float, augment, source_size, to_ink
 
 
@@ -29,7 +32,12 @@ class Batch:
     sketch_attributes: Tensor | None
     photo_attributes: Tensor | None
 
-    def to(self, device: str) -> Batch:
+    @property
+    def images(self) -> tuple[Tensor, Tensor]:
+        """What goes through the network: sketches and photos."""
+        return self.sketch, self.photo
+
+    def to(self, device: str | torch.device) -> Batch:
         """The same batch on a device."""
         return Batch(
             self.sketch.to(device),
@@ -39,12 +47,40 @@ class Batch:
         )
 
 
+class Inks:
+    """The images and attributes of a split, resized once and kept in memory as uint8.
+
+    Args:
+        data: the split.
+        size: side in pixels of what training sees.
+
+    Attributes:
+        sketches, photos: (S, 1, H, H) and (P, 1, H, H) uint8 ink (50 KB each at 225 pixels).
+        sketch_attributes, photo_attributes: (S, K) and (P, K) int8; None without annotation.
+        digest: SHA-256 of all of it, and of which sketch shows which photo.
+    """
+
+    def __init__(self, data: SketchPhotoSet, size: int) -> None:
+        self.sketches = to_ink(data.sketches, source_size(size))
+        self.photos = to_ink(data.edges, source_size(size))
+        self.sketch_attributes = _attributes(data, data.sketch_attributes, len(data.sketches))
+        self.photo_attributes = _attributes(data, data.photo_attributes, len(data.photos))
+        self.digest = content_digest(
+            self.sketches.numpy(),
+            self.photos.numpy(),
+            data.sketch_labels,
+            data.photo_labels,
+            data.sketch_attributes,
+            data.photo_attributes,
+        )
+
+
 class PairBatches:
     """Augmented batches, in which no instance occurs twice.
 
     An epoch shows every instance that has both a sketch and a photo once; of several sketches or
-    photos of an instance it shows a random one. All images are resized once and stay in memory as
-    uint8 (50 KB each at 225 pixels).
+    photos of an instance it shows a random one. Under torch.distributed every process gets its
+    share of each batch.
 
     Args:
         data: the training split.
@@ -52,10 +88,12 @@ class PairBatches:
         batch_size: instances in a batch; an epoch is cut into batches as equal as possible, so
             that none is left with too few negatives.
         config: augmentation.
-        generator: a CPU generator, the only source of randomness.
+        generator: a CPU generator, the source of the order.
+        sampler: ``"random"``, or ``"attributes"`` to put instances together that share attributes.
 
     Raises:
-        ValueError: with fewer than two instances, since there is no negative then.
+        ValueError: with fewer than two instances, since there is no negative then; for the sampler
+            ``"attributes"`` without any known attribute.
     """
 
     def __init__(
@@ -65,6 +103,7 @@ class PairBatches:
         batch_size: int,
         config: AugmentConfig,
         generator: Generator,
+        sampler: Sampler = "random",
     ) -> None:
         both = np.intersect1d(data.sketch_labels, data.photo_labels)
         if len(both) < 2:
@@ -76,10 +115,9 @@ class PairBatches:
         self.config = config
         self.generator = generator
         self._count = -(-len(both) // batch_size)
-        self._sketches = to_ink(data.sketches, source_size(size))
-        self._photos = to_ink(data.edges, source_size(size))
-        self._sketch_attributes = _attributes(data, data.sketch_attributes, len(data.sketches))
-        self._photo_attributes = _attributes(data, data.photo_attributes, len(data.photos))
+        self._described = instance_attributes(data, both) if sampler == "attributes" else None
+        self._inks = Inks(data, size)
+        self.digest = self._inks.digest
         self._sketches_of = [torch.tensor(np.flatnonzero(data.sketch_labels == y)) for y in both]
         self._photos_of = [torch.tensor(np.flatnonzero(data.photo_labels == y)) for y in both]
 
@@ -88,48 +126,62 @@ class PairBatches:
         return self._count
 
     def __iter__(self) -> Iterator[Batch]:
-        order = torch.randperm(len(self._sketches_of), generator=self.generator)
-        for chosen in order.tensor_split(self._count):
-            sketches = self._one_of_each(self._sketches_of, chosen)
-            photos = self._one_of_each(self._photos_of, chosen)
-            mirrored = torch.rand(len(chosen), generator=self.generator) < self.config.flip
+        return self.draw(self.generator)
+
+    def draw(self, own: Generator) -> Iterator[Batch]:
+        """One epoch, everything but the order drawn from a generator of this process's own."""
+        inks = self._inks
+        for chosen in map(own_share, self._order()):
+            sketches = _one_of_each(self._sketches_of, chosen, own)
+            photos = _one_of_each(self._photos_of, chosen, own)
+            mirrored = torch.rand(len(chosen), generator=own) < self.config.flip
             yield Batch(
-                self._augment(self._sketches[sketches], mirrored),
-                self._augment(self._photos[photos], mirrored),
-                None if self._sketch_attributes is None else self._sketch_attributes[sketches],
-                None if self._photo_attributes is None else self._photo_attributes[photos],
+                self._augment(inks.sketches[sketches], mirrored, own),
+                self._augment(inks.photos[photos], mirrored, own),
+                None if inks.sketch_attributes is None else inks.sketch_attributes[sketches],
+                None if inks.photo_attributes is None else inks.photo_attributes[photos],
             )
 
-    def _augment(self, inks: Tensor, mirrored: Tensor) -> Tensor:
-        return augment(as_float(inks), self.size, self.config, self.generator, mirrored)
+    def _order(self) -> Sequence[Tensor]:
+        """The instances of each batch of an epoch."""
+        if self._described is not None:
+            return attribute_batches(self._described, self._count, self.generator)
+        order = torch.randperm(len(self._sketches_of), generator=self.generator)
+        return order.tensor_split(self._count)
 
-    def _one_of_each(self, members: list[Tensor], chosen: Tensor) -> Tensor:
-        """(B,) indices of a random image of each chosen instance."""
-        share = torch.rand(len(chosen), generator=self.generator).tolist()
-        picks = zip(chosen.tolist(), share, strict=True)
-        return torch.stack([members[i][int(u * len(members[i]))] for i, u in picks])
+    def _augment(self, inks: Tensor, mirrored: Tensor, own: Generator) -> Tensor:
+        return augment(as_float(inks), self.size, self.config, own, mirrored)
 
 
-def hold_out(data: SketchPhotoSet, count: int, seed: int) -> tuple[SketchPhotoSet, SketchPhotoSet]:
-    """Splits a set by instance into one to train on and one of `count` instances to score.
+class JointBatches:
+    """Batches of several splits in random order, each batch of one of them alone.
 
-    Raises:
-        ValueError: when fewer than two instances would be left to train on.
+    So every negative is of the same category as its sketch.
     """
-    labels = np.unique(np.concatenate([data.sketch_labels, data.photo_labels]))
-    if not 0 < count <= len(labels) - 2:
-        raise ValueError(
-            f"holdout: expected 1 to {len(labels) - 2} of the {len(labels)} instances of "
-            f"{data.name}, got {count}"
-        )
-    held = np.random.default_rng(seed).permutation(labels)[:count]
-    held_sketches, held_photos = np.isin(data.sketch_labels, held), np.isin(data.photo_labels, held)
-    rest = data.take(~held_sketches, ~held_photos)
-    gallery = data.take(held_sketches, held_photos)
-    return (
-        replace(rest, name=f"{data.name} without {count} held out"),
-        replace(gallery, name=f"{data.name}, {count} held out"),
-    )
+
+    def __init__(self, parts: Sequence[PairBatches], generator: Generator) -> None:
+        self.parts = parts
+        self.generator = generator
+        self.digest = content_digest(*(part.digest for part in parts))
+
+    def __len__(self) -> int:
+        """Batches in an epoch."""
+        return sum(map(len, self.parts))
+
+    def draw(self, own: Generator) -> Iterator[Batch]:
+        """One epoch of all parts; see :meth:`PairBatches.draw`."""
+        turns = torch.tensor([i for i, part in enumerate(self.parts) for _ in range(len(part))])
+        order = torch.randperm(len(turns), generator=self.generator)
+        epochs = [part.draw(own) for part in self.parts]
+        for i in turns[order].tolist():
+            yield next(epochs[i])
+
+
+def _one_of_each(members: list[Tensor], chosen: Tensor, own: Generator) -> Tensor:
+    """(B,) indices of a random image of each chosen instance."""
+    share = torch.rand(len(chosen), generator=own).tolist()
+    picks = zip(chosen.tolist(), share, strict=True)
+    return torch.stack([members[i][int(u * len(members[i]))] for i, u in picks])
 
 
 def _attributes(data: SketchPhotoSet, values: NDArray[np.int8] | None, count: int) -> Tensor | None:

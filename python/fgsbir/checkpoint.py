@@ -7,7 +7,8 @@ file's metadata. Nothing is pickled, so a file from a stranger cannot run code.
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,8 @@ from torch import Tensor, nn
 
 from . import models
 from .config import ModelConfig, PretrainConfig, TrainConfig
-from .state import write_atomically
+from .files import file_digest, write_atomically
+from .task import refuse_other_task
 
 FILE_NAME = "model.safetensors"
 FORMAT = "fgsbir-1"
@@ -31,13 +33,32 @@ class DataFacts:
 
     Attributes:
         name: the training split, ``"shoes/train"``.
-        category: ``"shoes"``; None where the data has no categories.
+        category: ``"shoes"``, or ``"shoes+chairs"`` of a joint model; None where the data has no
+            categories.
         attribute_names: K names, in the order of the logits; empty without attributes.
+        digest: SHA-256 of all images, labels and attributes, and of the weights started from; two
+            models of different digests were trained on different things.
     """
 
     name: str
     category: str | None = None
     attribute_names: tuple[str, ...] = ()
+    digest: str = field(default="", compare=False)
+
+    def columns_of(self, names: Sequence[str]) -> list[int] | None:
+        """Which logits predict the attributes of these names; None without attributes.
+
+        Raises:
+            ValueError: when some of the names are none that the model predicts.
+        """
+        if not self.attribute_names or not names:
+            return None
+        if unknown := [name for name in names if name not in self.attribute_names]:
+            raise ValueError(
+                f"attributes that the model was not trained on: {', '.join(unknown)}; it knows "
+                f"{', '.join(self.attribute_names)}"
+            )
+        return [self.attribute_names.index(name) for name in names]
 
 
 @dataclass(frozen=True)
@@ -49,12 +70,14 @@ class Pretrained:
         config: what it was trained with.
         data: name of what it was trained on.
         epoch: how many epochs it has seen.
+        digest: SHA-256 of the images and labels.
     """
 
     trunk: nn.Module
     config: PretrainConfig
     data: str
     epoch: int
+    digest: str = ""
 
 
 @dataclass(frozen=True)
@@ -74,7 +97,7 @@ class Run:
     epoch: int
 
 
-def create_model(config: TrainConfig, data: DataFacts) -> models.RetrievalModel:
+def create_model(config: TrainConfig | PretrainConfig, data: DataFacts) -> models.RetrievalModel:
     """The network that a configuration asks for, with freshly drawn weights."""
     return models.build_model(
         config.model.backbone,
@@ -95,6 +118,26 @@ def save_run(folder: Path, run: Run) -> Path:
     path = folder / FILE_NAME
     write_atomically(path, content)
     return path
+
+
+def finished(path: Path, task: dict[str, Any]) -> bool:
+    """Whether a checkpoint of :func:`save_run` or :func:`save_pretrained` is what a task leads to.
+
+    Args:
+        path: the file; there may be none.
+        task: what is asked for, as in the file's facts but for the epoch.
+
+    Raises:
+        ValueError: when it is the finished result of another task, or no checkpoint.
+    """
+    if not path.is_file():
+        return False
+    found = json.loads(_metadata(path).get("run", "{}"))
+    epoch = found.pop("epoch", 0)
+    if found and epoch < found["config"]["optim"]["epochs"]:
+        return False
+    refuse_other_task(found, task, f"{path} is of a finished run")
+    return True
 
 
 def load_run(path: str | Path, device: str = "cpu") -> Run:
@@ -127,6 +170,7 @@ def save_pretrained(folder: Path, pretrained: Pretrained) -> Path:
     facts = {
         "config": pretrained.config.to_dict(),
         "data": pretrained.data,
+        "digest": pretrained.digest,
         "epoch": pretrained.epoch,
     }
     weights = {name: value.contiguous() for name, value in pretrained.trunk.state_dict().items()}
@@ -135,8 +179,30 @@ def save_pretrained(folder: Path, pretrained: Pretrained) -> Path:
     return path
 
 
-def init_trunk(model: models.RetrievalModel, config: ModelConfig, path: str | Path) -> None:
+def load_pretrained(path: str | Path) -> Pretrained:
+    """Gives back what :func:`save_pretrained` wrote, by the run's folder or by the file.
+
+    Raises:
+        FileNotFoundError: when there is no such file.
+        ValueError: when the file is not one of ours, or is damaged.
+    """
+    file = _find(path, TRUNK_NAME, "fgsbir pretrain")
+    metadata, weights = _read(file, TRUNK_FORMAT, "cpu")
+    facts: dict[str, Any] = json.loads(metadata["run"])
+    config = PretrainConfig.from_dict(facts["config"])
+    trunk = create_model(config, DataFacts(facts["data"])).trunk
+    try:
+        trunk.load_state_dict(weights)
+    except RuntimeError as error:
+        raise ValueError(f"{file}: its weights do not fit its configuration ({error})") from error
+    return Pretrained(trunk.eval(), config, facts["data"], facts["epoch"], facts.get("digest", ""))
+
+
+def init_trunk(model: models.RetrievalModel, config: ModelConfig, path: str | Path) -> str:
     """Starts the trunk of a model from what `fgsbir pretrain` or `fgsbir train` left.
+
+    Returns:
+        SHA-256 of the file that it came from.
 
     Raises:
         FileNotFoundError: when there is no such file.
@@ -144,7 +210,8 @@ def init_trunk(model: models.RetrievalModel, config: ModelConfig, path: str | Pa
     """
     folder = Path(path)
     if (folder / FILE_NAME).is_file() or folder.name == FILE_NAME:
-        run = load_run(folder)
+        file = _find(folder, FILE_NAME, "fgsbir train")
+        run = load_run(file)
         theirs, weights = run.config.model, run.model.trunk.state_dict()
     else:
         file = _find(folder, TRUNK_NAME, "fgsbir pretrain")
@@ -156,6 +223,7 @@ def init_trunk(model: models.RetrievalModel, config: ModelConfig, path: str | Pa
         raise ValueError(
             f"{path}: its trunk is of {theirs}, which does not fit {config}"
         ) from error
+    return file_digest(file)
 
 
 def _find(path: str | Path, name: str, writer: str) -> Path:
@@ -166,6 +234,15 @@ def _find(path: str | Path, name: str, writer: str) -> Path:
     if not file.is_file():
         raise FileNotFoundError(f"{file}: no such checkpoint; `{writer}` writes one")
     return file
+
+
+def _metadata(file: Path) -> dict[str, str]:
+    try:
+        with safe_open(file, framework="pt") as stored:
+            metadata: dict[str, str] = stored.metadata() or {}
+    except SafetensorError as error:
+        raise ValueError(f"{file}: not a safetensors file, or damaged ({error})") from error
+    return metadata
 
 
 def _read(file: Path, expected: str, device: str) -> tuple[dict[str, str], dict[str, Tensor]]:

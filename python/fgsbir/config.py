@@ -11,6 +11,7 @@ from fgsbir_ext.types import AttributeMetric, Margin, Metric
 Backbone = Literal["resnet", "sketchanet"]
 Precision = Literal["auto", "float32", "bfloat16"]
 Views = Literal["single", "flip", "ten"]
+Sampler = Literal["random", "attributes"]
 
 
 @dataclass(frozen=True)
@@ -93,6 +94,9 @@ class OptimConfig:
     """Epochs until the learning rate is at its highest."""
     clip_norm: float = 5.0
     """Largest norm of the gradient of all weights; 0 for no limit."""
+    average_decay: float = 0.0
+    """Share of the old that a running average of the weights keeps in each step, 0.999 say; the
+    average is then what is scored and saved. 0 for no average."""
 
     def check(self) -> None:
         """Raises a ValueError for a value out of range."""
@@ -101,6 +105,8 @@ class OptimConfig:
         _require(self.lr > 0, "lr", "above 0", self.lr)
         for name in ("weight_decay", "warmup_epochs", "clip_norm"):
             _require(getattr(self, name) >= 0, name, "0 or more", getattr(self, name))
+        decay = self.average_decay
+        _require(0 <= decay < 1, "average_decay", "at least 0 and below 1", decay)
 
 
 @dataclass(frozen=True)
@@ -141,11 +147,14 @@ class TrainConfig:
     loss: LossConfig = field(default_factory=LossConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
+    sampler: Sampler = "random"
+    """How pairs come into one batch: at random, or with others that share their attributes, so
+    that the batch holds hard negatives."""
     seed: int = 0
     """Same seed, same machine, same number of threads: same weights, bit for bit (on CPU)."""
     holdout: int = 0
-    """Instances to leave out of training and to score as a gallery of their own, for choosing
-    settings without looking at the test split."""
+    """Instances (of each category) to leave out of training and to score as a gallery of their own,
+    for choosing settings without looking at the test split."""
     eval_every: int = 10
     """Epochs between two scorings of what is held out."""
     precision: Precision = "auto"
@@ -160,6 +169,7 @@ class TrainConfig:
         """Raises a ValueError for a value out of range."""
         for part in (self.model, self.loss, self.optim, self.augment):
             part.check()
+        _require(0 <= self.seed < 2**63, "seed", "0 or more, below 2**63", self.seed)
         _require(self.holdout >= 0, "holdout", "0 or more", self.holdout)
         _require(self.eval_every >= 1, "eval_every", "1 or more", self.eval_every)
 
@@ -198,6 +208,7 @@ class PretrainConfig:
         _require(
             0 <= self.label_smoothing < 1, "label_smoothing", "in [0, 1)", self.label_smoothing
         )
+        _require(0 <= self.seed < 2**63, "seed", "0 or more, below 2**63", self.seed)
         _require(self.holdout >= 0, "holdout", "0 or more", self.holdout)
 
     def to_dict(self) -> dict[str, Any]:

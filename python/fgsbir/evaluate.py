@@ -6,6 +6,7 @@ predicted attributes.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -88,8 +89,20 @@ def embed(
     return Output(torch.cat(embeddings), torch.cat(logits) if model.attributes else None)
 
 
-def rank(model: RetrievalModel, data: SketchPhotoSet, config: EvalConfig | None = None) -> Ranking:
+def rank(
+    model: RetrievalModel,
+    data: SketchPhotoSet,
+    config: EvalConfig | None = None,
+    columns: Sequence[int] | None = None,
+) -> Ranking:
     """Embeds a split and sorts its photos for each of its sketches.
+
+    Args:
+        model: what embeds.
+        data: the split.
+        config: how to rank.
+        columns: the logits that predict the split's attributes, of a model that predicts those of
+            several categories (:meth:`fgsbir.checkpoint.DataFacts.columns_of`); None for all.
 
     Raises:
         ValueError: when the set is empty.
@@ -100,8 +113,10 @@ def rank(model: RetrievalModel, data: SketchPhotoSet, config: EvalConfig | None 
             f"{data.name}: nothing to rank, {len(data.sketches)} sketches and "
             f"{len(data.photos)} photos"
         )
-    sketch = embed(model, to_ink(data.sketches, model.size), views=config.views)
-    photo = embed(model, to_ink(data.edges, model.size), views=config.views)
+    sketch, photo = (
+        _only(embed(model, to_ink(images, model.size), views=config.views), columns)
+        for images in (data.sketches, data.edges)
+    )
     distances, order = fx.topk(
         sketch.embedding,
         photo.embedding,
@@ -182,6 +197,12 @@ def attribute_accuracy(sketch: Output, photo: Output, data: SketchPhotoSet) -> d
         for name, r, n in zip(data.attribute_names, right, known.sum(0), strict=True)
         if n
     }
+
+
+def _only(output: Output, columns: Sequence[int] | None) -> Output:
+    if output.logits is None or columns is None:
+        return output
+    return Output(output.embedding, output.logits[:, list(columns)])
 
 
 def _views(inks: Tensor, views: Views) -> list[Tensor]:

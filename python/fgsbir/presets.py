@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from .config import (
     AugmentConfig,
+    EvalConfig,
     LossConfig,
     ModelConfig,
     OptimConfig,
@@ -55,6 +56,12 @@ PRETRAINING: dict[str, PretrainConfig] = {
     ),
 }
 """By backbone: the defaults of ``fgsbir pretrain``."""
+
+EVALUATION: dict[str, EvalConfig] = {
+    "resnet": EvalConfig(attribute_weight=0.1),
+    "sketchanet": EvalConfig(attribute_weight=0.1),
+}
+"""By backbone: how ``fgsbir reproduce`` ranks where embedding and attributes count together."""
 
 QUICKSTART = TrainConfig(
     model=ModelConfig("resnet", size=64, width=24, dropout=0.1),

@@ -5,27 +5,32 @@ From the command line: ``fgsbir pretrain --data tu_berlin.npz --backbone sketcha
 
 from __future__ import annotations
 
-import json
-import math
-import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
-from torch.optim.lr_scheduler import LambdaLR
 from tqdm import tqdm
 
-from .checkpoint import Pretrained, save_pretrained
+from .checkpoint import (
+    TRUNK_NAME,
+    DataFacts,
+    Pretrained,
+    create_model,
+    load_pretrained,
+    save_pretrained,
+)
 from .config import AugmentConfig, PretrainConfig
 from .data.classes import ClassifiedSketches
-from .models import RetrievalModel, build_model
+from .device import choose_device, takes_bfloat16
+from .loop import run_to_the_end
+from .models import RetrievalModel
+from .optim import Stepper
 from .state import TrainingState
-from .train import LOG_NAME, choose_device, create_optimizer, has_fast_bfloat16, lr_factor
+from .task import content_digest
 from .transforms import as_float, augment, source_size, to_ink
 
 
@@ -44,21 +49,30 @@ class Classifier(nn.Module):
 
 
 def pretrain(
-    sketches: ClassifiedSketches, config: PretrainConfig, out: str | Path, *, progress: bool = True
+    sketches: ClassifiedSketches,
+    config: PretrainConfig,
+    out: str | Path,
+    *,
+    overwrite: bool = False,
+    tensorboard: bool = False,
+    progress: bool = True,
 ) -> Pretrained:
     """Trains a trunk as a classifier and leaves it and the log in a folder.
 
-    A run that was killed goes on from its last whole epoch when it is started again.
+    A run that was killed goes on from its last whole epoch when it is started again with the same
+    data and settings; one that is finished is given back as it is.
 
     Args:
         sketches: what to learn from; ``config.holdout`` of them are only scored.
         config: everything else.
         out: the run's folder, made if need be.
+        overwrite: start anew, and replace what a run with whatever settings left in the folder.
+        tensorboard: also write the figures of the log for TensorBoard.
         progress: whether to show a progress bar and one line of figures per epoch, on stderr.
 
     Raises:
-        ValueError: for a configuration that does not fit the data, or an unfinished run with
-            other settings in the folder.
+        ValueError: for a configuration that does not fit the data, an image that cannot be read, a
+            run with other data or settings in the folder, or another process that writes there.
         FloatingPointError: when the loss stops being finite.
     """
     config.check()
@@ -67,99 +81,75 @@ def pretrain(
     generator = Generator().manual_seed(config.seed)
     order = np.random.default_rng(config.seed).permutation(len(sketches.images))
     held, rest = order[: config.holdout], order[config.holdout :]
-    if len(rest) < config.optim.batch_size:
+    batch_size = config.optim.batch_size
+    if len(rest) < batch_size:
         raise ValueError(f"{sketches.name}: {len(rest)} images are less than one batch")
 
-    network = build_model(
-        config.model.backbone,
-        size=config.model.size,
-        width=config.model.width,
-        batch_norm=config.model.batch_norm,
-        dropout=config.model.dropout,
-    )
+    network = create_model(config, DataFacts(sketches.name))
     classifier = Classifier(network, len(sketches.classes)).to(device)
     classifier.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    reduced = config.precision == "bfloat16" or (
-        config.precision == "auto" and has_fast_bfloat16(device)
-    )
-    steps = len(rest) // config.optim.batch_size
-    optimizer = create_optimizer(classifier, config.optim)
-    schedule = LambdaLR(optimizer, lambda step: lr_factor(step / steps, config.optim))
-    facts = {"config": config.to_dict(), "data": sketches.name, "images": len(sketches.images)}
-    state = TrainingState(
-        {"classifier": classifier}, optimizer, schedule, generator, json.dumps(facts)
-    )
-
-    out = Path(out)
-    out.mkdir(parents=True, exist_ok=True)
-    resumed = state.load(out)
+    reduced = takes_bfloat16(config.precision, device)
     inks = to_ink(sketches.images, source_size(network.size))
     labels = torch.tensor(sketches.labels)
-    with open(out / LOG_NAME, "a" if resumed else "w", encoding="utf-8") as log:
-        while state.epoch < config.optim.epochs:
-            start = time.perf_counter()
-            classifier.train()
-            total, seen = 0.0, 0
-            chosen = torch.tensor(rest)[torch.randperm(len(rest), generator=generator)]
-            batches = list(chosen[: steps * config.optim.batch_size].split(config.optim.batch_size))
-            bar = tqdm(batches, f"epoch {state.epoch + 1}", leave=False, disable=not progress)
-            for images, target in _augmented(bar, inks, labels, network.size, config, generator):
-                loss = _step(classifier, images.to(device), target.to(device), config, reduced)
-                optimizer.step()
-                schedule.step()
-                total, seen = total + loss, seen + 1
-            state.epoch += 1
-            record: dict[str, Any] = {
-                "epoch": state.epoch,
-                "loss": total / seen,
-                "lr": schedule.get_last_lr()[0],
-            }
-            if len(held):
-                record["held_out_accuracy"] = _accuracy(
-                    classifier, inks[held], labels[held], device, reduced
-                )
-            record["seconds"] = time.perf_counter() - start
-            pretrained = Pretrained(network.trunk, config, sketches.name, state.epoch)
-            save_pretrained(out, pretrained)
-            log.write(json.dumps(record) + "\n")
-            log.flush()
-            state.save(out)
-            if progress:
-                tqdm.write("  ".join(f"{k} {v:.4g}" for k, v in record.items()), file=sys.stderr)
-    return Pretrained(network.trunk.eval(), config, sketches.name, state.epoch)
+    digest = content_digest(inks.numpy(), sketches.labels, *sketches.classes)
+    steps = len(rest) // batch_size
+    stepper = Stepper(classifier, config.optim, steps)
+    averaged = stepper.averaged
+    result = classifier if averaged is None else cast(Classifier, averaged.module)
+    task = {"config": config.to_dict(), "data": sketches.name, "digest": digest}
+    state = TrainingState(classifier, stepper, generator, task)
+
+    def one_epoch() -> dict[str, Any]:
+        start, epoch = time.perf_counter(), state.epoch + 1
+        classifier.train()
+        total = 0.0
+        chosen = torch.tensor(rest)[torch.randperm(len(rest), generator=generator)]
+        batches = list(chosen[: steps * batch_size].split(batch_size))
+        for batch in tqdm(batches, f"epoch {epoch}", leave=False, disable=not progress):
+            images = _augmented(inks[batch], network.size, config.augment, generator).to(device)
+            loss = _loss(classifier, images, labels[batch].to(device), config, reduced)
+            stepper.step(loss)
+            total += loss.item()
+        record = {"loss": total / steps, "lr": stepper.lr}
+        if len(held):
+            record["held_out_accuracy"] = _accuracy(
+                result, inks[held], labels[held], device, reduced
+            )
+        return {**record, "seconds": time.perf_counter() - start}
+
+    def trunk(epoch: int) -> Pretrained:
+        return Pretrained(result.model.trunk, config, sketches.name, epoch, digest)
+
+    out = Path(out)
+    trained = run_to_the_end(
+        state,
+        config.optim.epochs,
+        one_epoch,
+        lambda epoch: save_pretrained(out, trunk(epoch)),
+        out / TRUNK_NAME,
+        save_every=1,
+        overwrite=overwrite,
+        tensorboard=tensorboard,
+        progress=progress,
+    )
+    if not trained:
+        return load_pretrained(out)
+    result.eval()
+    return trunk(config.optim.epochs)
 
 
-def _augmented(
-    batches: tqdm[Tensor],
-    inks: Tensor,
-    labels: Tensor,
-    size: int,
-    config: PretrainConfig,
-    generator: Generator,
-) -> Iterator[tuple[Tensor, Tensor]]:
-    augmentation: AugmentConfig = config.augment
-    for chosen in batches:
-        mirrored = torch.rand(len(chosen), generator=generator) < augmentation.flip
-        images = augment(as_float(inks[chosen]), size, augmentation, generator, mirrored)
-        yield images, labels[chosen]
+def _augmented(inks: Tensor, size: int, config: AugmentConfig, generator: Generator) -> Tensor:
+    mirrored = torch.rand(len(inks), generator=generator) < config.flip
+    return augment(as_float(inks), size, config, generator, mirrored)
 
 
-def _step(
+def _loss(
     classifier: Classifier, images: Tensor, target: Tensor, config: PretrainConfig, reduced: bool
-) -> float:
-    """One gradient, ready for the optimizer; returns the loss."""
+) -> Tensor:
     images = images.contiguous(memory_format=torch.channels_last)
     with torch.autocast(images.device.type, torch.bfloat16, enabled=reduced):
         logits = classifier(images)
-    loss = F.cross_entropy(logits.float(), target, label_smoothing=config.label_smoothing)
-    classifier.zero_grad(set_to_none=True)
-    loss.backward()
-    if config.optim.clip_norm:
-        nn.utils.clip_grad_norm_(classifier.parameters(), config.optim.clip_norm)
-    value = loss.item()
-    if not math.isfinite(value):
-        raise FloatingPointError(f"the loss is {value}; a lower --lr or a longer warm-up may help")
-    return value
+    return F.cross_entropy(logits.float(), target, label_smoothing=config.label_smoothing)
 
 
 @torch.no_grad()

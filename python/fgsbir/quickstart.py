@@ -12,10 +12,11 @@ from pathlib import Path
 from .checkpoint import FILE_NAME
 from .data import synthetic
 from .evaluate import Scores, rank, score
+from .log import LOG_NAME
 from .presets import QUICKSTART
 from .report import draw_retrievals
 from .table import format_scores
-from .train import LOG_NAME, train
+from .train import train
 
 CATEGORY = "shoes"
 TRAIN_PAIRS = 300
@@ -23,15 +24,20 @@ TEST_PAIRS = 100
 
 
 def quickstart(out: Path, *, epochs: int, seed: int) -> Scores:
-    """Trains on synthetic shoes and leaves the model, its log, scores and a picture in a folder."""
-    print(f"Drawing {TRAIN_PAIRS} synthetic shoes to train on and {TEST_PAIRS} others to find.")
-    train_set = synthetic(CATEGORY, TRAIN_PAIRS, "train", seed)
-    test_set = synthetic(CATEGORY, TEST_PAIRS, "test", seed)
+    """Trains on synthetic shoes and leaves the model, its log, scores and a picture in a folder.
+
+    Raises:
+        ValueError: for an option out of range.
+    """
     config = dataclasses.replace(
         QUICKSTART, seed=seed, optim=dataclasses.replace(QUICKSTART.optim, epochs=epochs)
     )
+    config.check()
+    print(f"Drawing {TRAIN_PAIRS} synthetic shoes to train on and {TEST_PAIRS} others to find.")
+    train_set = synthetic(CATEGORY, TRAIN_PAIRS, "train", seed)
+    test_set = synthetic(CATEGORY, TEST_PAIRS, "test", seed)
     print(f"Training a {config.model.backbone} for {epochs} epochs.")
-    run = train(train_set, config, out, category=CATEGORY)
+    run = train(train_set, config, out, category=CATEGORY, overwrite=True)
 
     ranking = rank(run.model, test_set)
     scores = score(ranking, test_set)

@@ -7,19 +7,20 @@ to the same final weights, bit for bit on a CPU with the same number of threads.
 from __future__ import annotations
 
 import io
-import os
+import json
 import pickle
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Generator, nn
-from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
 
-FILE_NAME = "state.pt"
+from .files import write_atomically
+from .optim import Stepper
+from .task import refuse_other_task
+
+STATE_NAME = "state.pt"
 
 
 @dataclass
@@ -27,77 +28,59 @@ class TrainingState:
     """What :meth:`save` writes and :meth:`load` puts back.
 
     Attributes:
-        modules: the network and whatever else holds weights, by name.
-        optimizer: with its moments.
-        schedule: of the learning rate.
+        network: what is trained.
+        stepper: the optimizer, the schedule and the average of the weights.
         generator: of batches and augmentation.
-        fingerprint: what the run was asked to do; a state of another one is refused.
+        task: what the run was asked to do, plain values; a state of another task is refused.
         epoch: whole epochs done.
     """
 
-    modules: dict[str, nn.Module]
-    optimizer: Optimizer
-    schedule: LRScheduler
+    network: nn.Module
+    stepper: Stepper
     generator: Generator
-    fingerprint: str
+    task: dict[str, Any]
     epoch: int = 0
 
     def save(self, folder: Path) -> None:
         """Writes ``state.pt`` into the folder, the old one or the new one at every moment."""
+        averaged = self.stepper.averaged
         content = {
-            "fingerprint": self.fingerprint,
+            "task": json.dumps(self.task),
             "epoch": self.epoch,
-            "modules": {name: module.state_dict() for name, module in self.modules.items()},
-            "optimizer": self.optimizer.state_dict(),
-            "schedule": self.schedule.state_dict(),
+            "network": self.network.state_dict(),
+            "averaged": None if averaged is None else averaged.state_dict(),
+            "optimizer": self.stepper.optimizer.state_dict(),
+            "schedule": self.stepper.schedule.state_dict(),
             "generator": self.generator.get_state(),
             "random": torch.get_rng_state(),
             "random_cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
         }
         buffer = io.BytesIO()
         torch.save(content, buffer)
-        write_atomically(folder / FILE_NAME, buffer.getvalue())
+        write_atomically(folder / STATE_NAME, buffer.getvalue())
 
-    def load(self, folder: Path) -> bool:
-        """Goes on where a run in the folder stopped; False where there is nothing to go on from.
+    def load(self, folder: Path) -> None:
+        """Goes on where the run in the folder stopped.
 
         Raises:
-            ValueError: when the state there is damaged, or of a run with other settings.
+            ValueError: when the state there is damaged, or of another task.
         """
-        path = folder / FILE_NAME
-        if not path.is_file():
-            return False
+        path = folder / STATE_NAME
         try:
             content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-        except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
-            raise ValueError(f"{path}: damaged, delete it to start anew ({error})") from error
-        if content["fingerprint"] != self.fingerprint:
+            task = json.loads(content["task"])
+        except (RuntimeError, EOFError, KeyError, pickle.UnpicklingError) as error:
             raise ValueError(
-                f"{path}: left by an unfinished run with other settings; finish that one, choose "
-                "another --out, or delete the file to start anew"
-            )
-        for name, module in self.modules.items():
-            module.load_state_dict(content["modules"][name])
-        self.optimizer.load_state_dict(content["optimizer"])
-        self.schedule.load_state_dict(content["schedule"])
+                f"{path}: damaged, or of another version; delete it to start anew ({error})"
+            ) from error
+        refuse_other_task(task, self.task, f"{path} is of an unfinished run")
+        self.network.load_state_dict(content["network"])
+        if self.stepper.averaged is not None:
+            self.stepper.averaged.load_state_dict(content["averaged"])
+        self.stepper.optimizer.load_state_dict(content["optimizer"])
+        self.stepper.schedule.load_state_dict(content["schedule"])
         self.generator.set_state(content["generator"])
         torch.set_rng_state(content["random"])
         if torch.cuda.is_available():
             torch.cuda.set_rng_state_all(content["random_cuda"])
         self.epoch = content["epoch"]
-        return True
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Replaces a file: a reader, and a run that was killed, sees the old one or the new one."""
-    # In the same folder, since a rename is atomic only within one file system.
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise

@@ -1,194 +1,207 @@
-"""The training loop: data, augmentation, model, loss, optimizer, log, checkpoint.
+"""The training of a retrieval model: data, augmentation, model, loss, checkpoint.
 
 From the command line: ``fgsbir train --data DIR --category shoes --out runs/shoes``.
 """
 
 from __future__ import annotations
 
-import json
-import math
-import sys
 import time
 from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, Protocol, cast
 
+import numpy as np
 import torch
-from torch import Generator, nn
-from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LambdaLR
+from numpy.typing import NDArray
+from torch import Generator, Tensor, nn
 from tqdm import tqdm
 
-from .batches import Batch, PairBatches, hold_out
-from .checkpoint import DataFacts, Run, create_model, init_trunk, save_run
-from .config import EvalConfig, OptimConfig, TrainConfig
+from .batches import JointBatches, PairBatches
+from .checkpoint import (
+    FILE_NAME,
+    DataFacts,
+    Run,
+    create_model,
+    init_trunk,
+    load_run,
+    save_run,
+)
+from .config import EvalConfig, TrainConfig
 from .data.dataset import SketchPhotoSet
+from .data.join import align_attributes, annotated_names
+from .device import choose_device, takes_bfloat16
+from .distributed import average_buffers, data_parallel, is_main, own_device, own_generator
 from .evaluate import evaluate
+from .listed_triplets import ListedObjective, TripletBatches
+from .loop import run_to_the_end
 from .models import Output, RetrievalModel
 from .objective import Objective
+from .optim import Stepper
+from .splits import hold_out
+from .state import TrainingState
+from .task import content_digest
 
-LOG_NAME = "log.jsonl"
+
+class Batches(Protocol):
+    """What an epoch is drawn from; a batch has ``images``, and ``to`` moves it to a device."""
+
+    digest: str
+
+    def __len__(self) -> int: ...
+
+    def draw(self, own: Generator) -> Iterator[Any]: ...
 
 
 def train(
-    data: SketchPhotoSet,
+    data: SketchPhotoSet | Sequence[SketchPhotoSet],
     config: TrainConfig,
     out: str | Path,
     *,
     category: str | None = None,
+    triplets: NDArray[np.int64] | None = None,
+    overwrite: bool = False,
+    tensorboard: bool = False,
     progress: bool = True,
 ) -> Run:
     """Trains a model on a split and leaves its checkpoint and its log in a folder.
 
+    A run that was killed goes on from its last whole epoch when it is started again with the same
+    data and settings; one that is finished is given back as it is.
+
     Args:
-        data: the training split.
+        data: the training split; of several, each batch is of one of them alone, and the model
+            predicts the attributes of all.
         config: everything else.
-        out: the run's folder, made if need be; the log and checkpoint of an earlier run in it
-            are replaced.
+        out: the run's folder, made if need be.
         category: noted in the checkpoint, for ``fgsbir evaluate`` to open the same one.
+        triplets: (T, 3) rows (sketch, positive, negative) to train on instead of triplets mined in
+            the batch, indices into the data; see :mod:`fgsbir.triplets`.
+        overwrite: start anew, and replace what a run with whatever settings left in the folder.
+        tensorboard: also write the figures of the log for TensorBoard.
         progress: whether to show a progress bar and one line of figures per epoch, on stderr.
 
     Raises:
-        ValueError: for a configuration that does not fit the data.
+        ValueError: for a configuration that does not fit the data, a run with other data or
+            settings in the folder, or another process that writes there.
         FloatingPointError: when the loss stops being finite.
     """
     config.check()
+    device = own_device(choose_device(config.device))
+    sets = align_attributes([data] if isinstance(data, SketchPhotoSet) else data)
     torch.manual_seed(config.seed)  # weights and dropout
     generator = Generator().manual_seed(config.seed)  # batches and augmentation
-    annotated = data.sketch_attributes is not None or data.photo_attributes is not None
-    facts = DataFacts(data.name, category, data.attribute_names if annotated else ())
-    device = choose_device(config.device)
+    name = " + ".join(one.name for one in sets)
+    facts = DataFacts(name, category, annotated_names(sets[0]))
     model = create_model(config, facts)
-    if config.init is not None:
-        init_trunk(model, config.model, config.init)
+    init = None if config.init is None else init_trunk(model, config.model, config.init)
     model.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    reduced = config.precision == "bfloat16" or (
-        config.precision == "auto" and has_fast_bfloat16(device)
-    )
-    held = None
+    held = []
     if config.holdout:
-        data, held = hold_out(data, config.holdout, config.seed)
-    batches = PairBatches(data, model.size, config.optim.batch_size, config.augment, generator)
-    objective = Objective(config.loss)
-    optimizer = create_optimizer(model, config.optim)
-    schedule = LambdaLR(optimizer, lambda step: lr_factor(step / len(batches), config.optim))
+        held = [hold_out(one, config.holdout, config.seed)[1] for one in sets]
+    batches = _batches(sets, config, triplets, model.size, generator)
+    facts = replace(facts, digest=content_digest(batches.digest, init))
+    objective = Objective(config.loss) if triplets is None else ListedObjective(config.loss)
+    stepper = Stepper(model, config.optim, len(batches))
+    averaged = stepper.averaged
+    result = model if averaged is None else cast(RetrievalModel, averaged.module)
+    task = {"config": config.to_dict(), "data": asdict(facts)}
+    state = TrainingState(model, stepper, generator, task)
+    network = data_parallel(model, device)
+    reduced = takes_bfloat16(config.precision, device)
+
+    def one_epoch() -> dict[str, Any]:
+        start, lr, epoch = time.perf_counter(), stepper.lr, state.epoch + 1
+        own = own_generator(generator, config.seed, epoch)
+        shown = progress and is_main()
+        drawn = batches.draw(own)
+        model.train()
+        sums: dict[str, float] = defaultdict(float)
+        for batch in tqdm(drawn, f"epoch {epoch}", len(batches), leave=False, disable=not shown):
+            batch = batch.to(device)
+            outputs = embed_together(network, batch.images, reduced)
+            loss, figures = objective(*outputs, batch)
+            stepper.step(loss)
+            for figure, value in figures.items():
+                sums[figure] += value / len(batches)
+        for module in (model, result):
+            average_buffers(module)
+        record: dict[str, Any] = {**sums, "lr": lr, "seconds": time.perf_counter() - start}
+        due = epoch % config.eval_every == 0 or epoch == config.optim.epochs
+        if held and due and is_main():
+            record["held_out"] = _score(result, held, config)
+        return record
 
     out = Path(out)
-    out.mkdir(parents=True, exist_ok=True)
-    with open(out / LOG_NAME, "w", encoding="utf-8") as log:
-        for epoch in range(1, config.optim.epochs + 1):
-            start = time.perf_counter()
-            lr = schedule.get_last_lr()[0]
-            bar = tqdm(batches, f"epoch {epoch}", leave=False, disable=not progress)
-            figures = _epoch(bar, model, objective, optimizer, schedule, config, reduced)
-            record: dict[str, Any] = {
-                "epoch": epoch,
-                **figures,
-                "lr": lr,
-                "seconds": time.perf_counter() - start,
-            }
-            last = epoch == config.optim.epochs
-            if last or epoch % config.eval_every == 0:
-                if held is not None:
-                    scores = evaluate(model, held, EvalConfig(metric=config.loss.metric))
-                    record["held_out"] = scores.to_dict()
-                save_run(out, Run(model, config, facts, epoch))
-            _report(record, log, progress)
-    return Run(model.eval(), config, facts, config.optim.epochs)
-
-
-def _epoch(
-    batches: tqdm[Batch],
-    model: RetrievalModel,
-    objective: Objective,
-    optimizer: Optimizer,
-    schedule: LambdaLR,
-    config: TrainConfig,
-    reduced: bool,
-) -> dict[str, float]:
-    """One pass over the batches; returns the mean of every figure."""
-    model.train()
-    sums: dict[str, float] = defaultdict(float)
-    for batch in batches:
-        batch = batch.to(config.device)
-        sketch, photo = embed_pairs(model, batch, reduced)
-        loss, figures = objective(sketch, photo, batch)
-        if not math.isfinite(figures["loss"]):
-            raise FloatingPointError(
-                f"the loss is {figures['loss']}; a lower --lr or a longer warm-up may help"
-            )
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        if config.optim.clip_norm:
-            nn.utils.clip_grad_norm_(model.parameters(), config.optim.clip_norm)
-        optimizer.step()
-        schedule.step()
-        for name, value in figures.items():
-            sums[name] += value / len(batches)
-    return dict(sums)
-
-
-def has_fast_bfloat16(device: torch.device) -> bool:
-    """Whether the processor multiplies bfloat16 natively; False where torch cannot tell."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_capability(device) >= (8, 0)
-    if not hasattr(torch.cpu, "get_capabilities"):  # older versions of torch
-        return False
-    capabilities = torch.cpu.get_capabilities()
-    return any(capabilities.get(name) for name in ("avx512_bf16", "amx_bf16"))
-
-
-def embed_pairs(model: RetrievalModel, batch: Batch, reduced: bool) -> tuple[Output, Output]:
-    """Both branches in one call, so that batch normalisation sees sketches and photos alike."""
-    images = torch.cat([batch.sketch, batch.photo]).contiguous(memory_format=torch.channels_last)
-    with torch.autocast(images.device.type, torch.bfloat16, enabled=reduced):
-        embedding, logits = model(images)
-    n = len(batch.sketch)
-    if logits is None:
-        return Output(embedding[:n], None), Output(embedding[n:], None)
-    return Output(embedding[:n], logits[:n]), Output(embedding[n:], logits[n:])
-
-
-def create_optimizer(model: nn.Module, config: OptimConfig) -> Optimizer:
-    """AdamW or SGD, with weight decay on matrices and convolutions alone."""
-    groups: list[dict[str, Any]] = [
-        {"params": [p for p in model.parameters() if p.ndim > 1]},
-        {"params": [p for p in model.parameters() if p.ndim <= 1], "weight_decay": 0.0},
-    ]
-    if config.optimizer == "adamw":
-        return torch.optim.AdamW(groups, lr=config.lr, weight_decay=config.weight_decay)
-    return torch.optim.SGD(
-        groups, lr=config.lr, momentum=0.9, nesterov=True, weight_decay=config.weight_decay
+    trained = run_to_the_end(
+        state,
+        config.optim.epochs,
+        one_epoch,
+        lambda epoch: save_run(out, Run(result, config, facts, epoch)),
+        out / FILE_NAME,
+        save_every=config.eval_every,
+        overwrite=overwrite,
+        tensorboard=tensorboard,
+        progress=progress,
     )
+    if not trained:
+        return load_run(out, str(device))
+    return Run(result.eval(), config, facts, config.optim.epochs)
 
 
-def lr_factor(epoch: float, config: OptimConfig) -> float:
-    """Share of the highest learning rate after so many (fractional) epochs."""
-    if epoch < config.warmup_epochs:
-        return (epoch + 0.1) / (config.warmup_epochs + 0.1)
-    rest = max(config.epochs - config.warmup_epochs, 1e-9)
-    return 0.5 * (1 + math.cos(math.pi * min((epoch - config.warmup_epochs) / rest, 1)))
+def embed_together(network: nn.Module, images: Sequence[Tensor], reduced: bool) -> list[Output]:
+    """Sketches and photos in one call, so that batch normalisation sees them alike.
+
+    Args:
+        network: a :class:`RetrievalModel`, maybe in a wrapper.
+        images: (B, 1, size, size) each.
+        reduced: whether convolutions are in bfloat16.
+    """
+    together = torch.cat(list(images)).contiguous(memory_format=torch.channels_last)
+    with torch.autocast(together.device.type, torch.bfloat16, enabled=reduced):
+        embedding, logits = network(together)
+    sizes = [len(part) for part in images]
+    embeddings = embedding.split(sizes)
+    if logits is None:
+        return [Output(part, None) for part in embeddings]
+    return [Output(*parts) for parts in zip(embeddings, logits.split(sizes), strict=True)]
 
 
-def choose_device(name: str) -> torch.device:
-    """The device of a name; a ValueError where torch does not know it or sees no GPU."""
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise ValueError(f"device: {str(error).splitlines()[0]}") from error
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise ValueError(f"device: {name} asked for, but torch sees no GPU")
-    return device
+def _batches(
+    sets: Sequence[SketchPhotoSet],
+    config: TrainConfig,
+    triplets: NDArray[np.int64] | None,
+    size: int,
+    generator: Generator,
+) -> Batches:
+    """Batches of what is not held out.
+
+    Raises:
+        ValueError: for settings that do not fit the data or each other.
+    """
+    if triplets is not None:
+        if len(sets) > 1:
+            raise ValueError("triplets: expected one category, since a list is of one")
+        if config.sampler != "random":
+            raise ValueError(f"sampler: expected random with listed triplets, got {config.sampler}")
+        sets = [replace(sets[0], triplets=triplets)]
+    optim, rest = config.optim, list(sets)
+    if config.holdout:
+        rest = [hold_out(one, config.holdout, config.seed)[0] for one in sets]
+    if triplets is not None:
+        return TripletBatches(rest[0], size, optim.batch_size, config.augment, generator)
+    parts = [
+        PairBatches(one, size, optim.batch_size, config.augment, generator, config.sampler)
+        for one in rest
+    ]
+    return parts[0] if len(parts) == 1 else JointBatches(parts, generator)
 
 
-def _report(record: dict[str, Any], log: TextIO, progress: bool) -> None:
-    """One line of JSON for programs, one of figures for people."""
-    log.write(json.dumps(record) + "\n")
-    log.flush()
-    if progress:
-        held = record.get("held_out", {})
-        figures = {**record, **{k: held[k] for k in ("acc@1", "acc@10") if k in held}}
-        line = "  ".join(
-            f"{name} {value:.4g}" for name, value in figures.items() if isinstance(value, float)
-        )
-        tqdm.write(f"epoch {record['epoch']:3d}  {line}", file=sys.stderr)
+def _score(
+    model: RetrievalModel, held: Sequence[SketchPhotoSet], config: TrainConfig
+) -> dict[str, Any]:
+    """Scores on what is held out; by its name where there are several categories."""
+    ranked = EvalConfig(metric=config.loss.metric)
+    scores = {one.name: evaluate(model, one, ranked).to_dict() for one in held}
+    return scores if len(held) > 1 else scores[held[0].name]

@@ -15,11 +15,16 @@ from typing import Protocol, cast
 
 import tyro
 
-from ..presets import PRESETS, PRETRAINING
+from ..presets import EVALUATION, PRESETS, PRETRAINING
 from .evaluate import Evaluate
+from .index import Index
 from .pretrain import Pretrain
 from .quickstart import Quickstart
+from .reproduce import Reproduce
+from .search import Search
+from .serve import Serve
 from .train import Train
+from .triplets import MakeTriplets
 
 
 class Command(Protocol):
@@ -49,6 +54,17 @@ def _parse(arguments: list[str]) -> Command:
         "pretrain": Pretrain(tyro.MISSING, tyro.MISSING, config=PRETRAINING[backbone]),
         "train": Train(tyro.MISSING, tyro.MISSING, config=PRESETS[backbone]),
         "evaluate": Evaluate(tyro.MISSING, tyro.MISSING),
+        "reproduce": Reproduce(
+            tyro.MISSING,
+            tyro.MISSING,
+            attribute_weight=EVALUATION[backbone].attribute_weight,
+            views=EVALUATION[backbone].views,
+            config=PRESETS[backbone],
+        ),
+        "triplets": MakeTriplets(tyro.MISSING, tyro.MISSING),
+        "index": Index(tyro.MISSING, tyro.MISSING),
+        "search": Search(tyro.MISSING, tyro.MISSING),
+        "serve": Serve(tyro.MISSING),
     }
     parsed = tyro.cli(
         tyro.extras.subcommand_type_from_defaults(
@@ -65,6 +81,8 @@ def _parse(arguments: list[str]) -> Command:
 def _backbone(arguments: list[str]) -> str:
     """The backbone asked for, read ahead of the rest, since the other defaults depend on it."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    parser.add_argument("--backbone", default="resnet")
+    # The paper's network is what reproduces the paper.
+    default = "sketchanet" if arguments[:1] == ["reproduce"] else "resnet"
+    parser.add_argument("--backbone", default=default)
     name: str = parser.parse_known_args(arguments)[0].backbone
-    return name if name in PRESETS else "resnet"  # the full parser says what is wrong with it
+    return name if name in PRESETS else default  # the full parser says what is wrong with it

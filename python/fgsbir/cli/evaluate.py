@@ -26,7 +26,8 @@ class Evaluate:
     data: str
     """What to score on: anything that fgsbir train takes."""
     category: str | None = None
-    """shoes or chairs; left out, the one that the model was trained on."""
+    """shoes, chairs or shoes+chairs, each scored by itself; left out, what the model was trained
+    on."""
     split: Split = "test"
     """Which part of the data."""
     as_json: Annotated[FlagCreatePairsOff[bool], arg(name="json")] = False
@@ -39,26 +40,27 @@ class Evaluate:
 
     def run(self) -> None:
         from ..checkpoint import load_run
-        from ..data import open_dataset
+        from ..data import open_datasets
         from ..evaluate import rank, score
         from ..table import format_scores
 
         run = load_run(self.run_folder, self.device)
-        data = open_dataset(
+        splits = open_datasets(
             self.data, self.category, self.split, default_category=run.data.category
         )
-        if data.attribute_names and run.data.attribute_names not in ((), data.attribute_names):
-            raise ValueError(
-                f"{data.name}: its attributes are not those that the model was trained on: "
-                f"{', '.join(data.attribute_names)}; {', '.join(run.data.attribute_names)}"
-            )
-        ranking = rank(run.model, data, self.config)
-        scores = score(ranking, data)
-        if self.as_json:
-            print(json.dumps(scores.to_dict(), indent=2))
-        else:
-            print(format_scores(data.name, scores))
-        if self.picture is not None:
-            from ..report import draw_retrievals
+        if self.picture is not None and len(splits) > 1:
+            raise ValueError("picture: is of one category; choose it by --category")
+        found = {}
+        for data in splits:
+            columns = run.data.columns_of(data.attribute_names)
+            ranking = rank(run.model, data, self.config, columns)
+            scores = found[data.name] = score(ranking, data)
+            if not self.as_json:
+                print(format_scores(data.name, scores))
+            if self.picture is not None:
+                from ..report import draw_retrievals
 
-            draw_retrievals(data, ranking.order, self.picture)
+                draw_retrievals(data, ranking.order, self.picture)
+        if self.as_json:
+            records = {name: scores.to_dict() for name, scores in found.items()}
+            print(json.dumps(records if len(records) > 1 else records.popitem()[1], indent=2))

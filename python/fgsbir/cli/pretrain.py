@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tyro.conf import OmitArgPrefixes
+from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes
 
 from ..config import PretrainConfig
 
@@ -22,12 +22,23 @@ class Pretrain:
     data: str
     """Folder with one folder of images a class, or an .npz file of packed bits (docs/data.md)."""
     out: Path
-    """Folder for the trunk (trunk.safetensors) and the log (log.jsonl)."""
+    """Folder for the trunk (trunk.safetensors) and the log (log.jsonl). A run that was killed goes
+    on from its last whole epoch when the same command is given again."""
+    overwrite: FlagCreatePairsOff[bool] = False
+    """Start anew, and replace what an earlier run left in the folder."""
+    tensorboard: FlagCreatePairsOff[bool] = False
+    """Also write the figures of the log for TensorBoard, into the folder's tensorboard/."""
     config: OmitArgPrefixes[PretrainConfig] = field(default_factory=PretrainConfig)
 
     def run(self) -> None:
         from ..data.classes import open_classes
         from ..pretrain import pretrain
 
-        pretrain(open_classes(self.data), self.config, self.out)
+        pretrain(
+            open_classes(self.data),
+            self.config,
+            self.out,
+            overwrite=self.overwrite,
+            tensorboard=self.tensorboard,
+        )
         print(f"Done. To go on from here: fgsbir train --init {self.out} ...")

@@ -6,7 +6,7 @@ import shlex
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tyro.conf import OmitArgPrefixes
+from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes
 
 from ..config import TrainConfig
 
@@ -23,17 +23,40 @@ class Train:
     data: str
     """Benchmark folder, folder of photos/ and sketches/, CSV file, or "synthetic"."""
     out: Path
-    """Folder for the checkpoint (model.safetensors) and the log (log.jsonl)."""
+    """Folder for the checkpoint (model.safetensors) and the log (log.jsonl). A run that was killed
+    goes on from its last whole epoch when the same command is given again."""
     category: str | None = None
-    """shoes or chairs, where the data has categories."""
+    """shoes or chairs, where the data has categories; shoes+chairs for one model of both."""
+    triplets: Path | None = None
+    """File of fgsbir triplets to train on, in place of triplets mined in the batch."""
+    overwrite: FlagCreatePairsOff[bool] = False
+    """Start anew, and replace what an earlier run left in the folder."""
+    tensorboard: FlagCreatePairsOff[bool] = False
+    """Also write the figures of the log for TensorBoard, into the folder's tensorboard/."""
     config: OmitArgPrefixes[TrainConfig] = field(default_factory=TrainConfig)
 
     def run(self) -> None:
-        from ..data import open_dataset
+        from ..data import open_datasets
+        from ..distributed import is_main, process_group
         from ..train import train
+        from ..triplets import read_triplets
 
-        data = open_dataset(self.data, self.category, "train")
-        train(data, self.config, self.out, category=self.category)
+        data = open_datasets(self.data, self.category, "train")
+        listed = None
+        if self.triplets is not None:
+            listed = read_triplets(self.triplets, data[0])
+        with process_group(self.config.device):
+            train(
+                data,
+                self.config,
+                self.out,
+                category=self.category,
+                triplets=listed,
+                overwrite=self.overwrite,
+                tensorboard=self.tensorboard,
+            )
+            if not is_main():
+                return
         score = ["fgsbir", "evaluate", str(self.out), "--data", self.data]
         if self.category:
             score += ["--category", self.category]

@@ -3,7 +3,8 @@
 from .dataset import SketchPhotoSet
 from .edges import PhotoEdges, extract_edges
 from .images import ImageFiles, Images, read_image
-from .open import open_dataset
+from .join import align_attributes
+from .open import open_dataset, open_datasets
 from .pair_files import load_csv, load_folder
 from .pairs import Pair, build_set
 from .procedural import load_synthetic, synthetic
@@ -15,6 +16,7 @@ __all__ = [
     "Pair",
     "PhotoEdges",
     "SketchPhotoSet",
+    "align_attributes",
     "build_set",
     "extract_edges",
     "load_csv",
@@ -23,6 +25,7 @@ __all__ = [
     "load_synthetic",
     "majority",
     "open_dataset",
+    "open_datasets",
     "read_image",
     "synthetic",
 ]

@@ -72,6 +72,36 @@ def open_dataset(
     )
 
 
+def open_datasets(
+    path: str | Path,
+    category: str | None = None,
+    split: str = "train",
+    *,
+    default_category: str | None = None,
+) -> list[SketchPhotoSet]:
+    """Open one split of one category or, as in ``"shoes+chairs"``, of several.
+
+    Arguments and errors are those of `open_dataset`.
+    """
+    chosen = category or default_category
+    if chosen is None or "+" not in chosen:
+        return [open_dataset(path, category, split, default_category=default_category)]
+    names = chosen.split("+")
+    if len(set(names)) < len(names):
+        raise ValueError(f"category: {chosen!r} names one of them twice")
+    if category is None and not _has_categories(path):
+        return [open_dataset(path, None, split)]
+    return [open_dataset(path, name, split) for name in names]
+
+
+def _has_categories(path: str | Path) -> bool:
+    """Whether a category may be chosen: neither own pairs nor a path that says which itself."""
+    if isinstance(path, str) and SYNTHETIC.match(path):
+        return not path.startswith("synthetic:")
+    folder = Path(path)
+    return any(_is_qmul_category(r / name) for r in (folder, folder / QMUL) for name in NUMBERS)
+
+
 def _is_qmul_category(folder: Path) -> bool:
     return (folder / "annotation").is_dir() and (folder / "train" / "images").is_dir()
 

@@ -26,6 +26,7 @@ one column per attribute.
 from __future__ import annotations
 
 import csv
+import io
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -51,7 +52,7 @@ def load_csv(path: str | Path, split: str = "train", *, size: int = 256) -> Sket
         ValueError: The first thing in it that is wrong, with file and line.
     """
     path = Path(path)
-    header, lines = _read_table(path, ("sketch", "photo"))
+    header, lines = read_table(path, ("sketch", "photo"))
     optional = [c for c in header if c not in ("sketch", "photo", "id", "split")]
     for column in optional:
         if not column.removeprefix(PREFIX) or not column.startswith(PREFIX):
@@ -140,7 +141,7 @@ def _images(folder: Path) -> Sequence[Path]:
 
 def _read_attributes(path: Path) -> tuple[list[str], dict[str, tuple[str, dict[str, int]]]]:
     """Names, and for each photo's stem the line that annotates it and its attributes."""
-    header, lines = _read_table(path, ("name",))
+    header, lines = read_table(path, ("name",))
     names = [column for column in header if column != "name"]
     rows: dict[str, tuple[str, dict[str, int]]] = {}
     for where, row in lines:
@@ -150,19 +151,28 @@ def _read_attributes(path: Path) -> tuple[list[str], dict[str, tuple[str, dict[s
     return names, rows
 
 
-def _read_table(
+def read_table(
     path: Path, required: Sequence[str]
 ) -> tuple[list[str], list[tuple[str, dict[str, str]]]]:
     """Header, and each line as ("file:line", {column: text}). Blank lines are skipped."""
     if not path.is_file():
         raise FileNotFoundError(f"no such file: {path}")
+    content = path.read_bytes()
     try:
         # utf-8-sig: spreadsheets put a byte order mark in front of the first column's name.
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.reader(file, strict=True)
-            table = [(reader.line_num, [text.strip() for text in row]) for row in reader]
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(f"{path}: not a UTF-8 CSV file ({error})") from error
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = 1 + error.object[: error.start].count(b"\n")
+        raise ValueError(f"{path}:{line}: not UTF-8 ({error.reason})") from error
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    table: list[tuple[int, list[str]]] = []
+    line = 1  # where the row begins: a quote that is never closed runs to the end of the file
+    try:
+        for row in reader:
+            table.append((line, [field.strip() for field in row]))
+            line = reader.line_num + 1
+    except csv.Error as error:
+        raise ValueError(f"{path}:{line}: not CSV ({error})") from error
     header = table[0][1] if table else []
     for column in required:
         if column not in header:

@@ -1,0 +1,98 @@
+"""The rows of the table that ``fgsbir reproduce`` makes: what is trained, and how it is scored."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeVar
+
+from .data.dataset import SketchPhotoSet
+from .data.join import annotated_names
+from .triplets import Source
+
+Config = TypeVar("Config")
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One way to train, in what it differs from the preset.
+
+    Attributes:
+        overrides: settings by dotted name, ``"loss.lambda_a"``.
+        triplets: the list to train on; None for triplets mined in the batch.
+        joint: whether one model learns all categories.
+        needs: what the training data must have.
+    """
+
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+    triplets: Source | None = None
+    joint: bool = False
+    needs: Literal["attributes", "people", "nothing"] = "attributes"
+
+    def lacks(self, data: list[SketchPhotoSet]) -> str | None:
+        """What the training splits lack for it, in words; None where nothing."""
+        if self.joint and len(data) < 2:
+            return "a second category"
+        if self.needs == "attributes" and not all(map(annotated_names, data)):
+            return "attributes"
+        if self.needs == "people" and any(s.triplets is None or not len(s.triplets) for s in data):
+            return "people's verdicts"
+        return None
+
+
+_NO_ATTRIBUTES = dict.fromkeys(
+    ("loss.lambda_a", "loss.lambda_s", "loss.lambda_pos", "loss.lambda_neg"), 0.0
+)
+# A list names every negative, so neither the softmax over the batch nor mining has a part in it.
+_LISTED = {"loss.contrastive_weight": 0.0, "loss.attribute_guidance": 0.0, "sampler": "random"}
+
+VARIANTS: dict[str, Variant] = {
+    "triplet": Variant(_NO_ATTRIBUTES, needs="nothing"),
+    "prediction": Variant({"loss.lambda_a": 0.0}),
+    "full": Variant(),
+    "sampler": Variant({"sampler": "attributes"}),
+    "listed-random": Variant(_LISTED, "random"),
+    "listed-attributes": Variant(_LISTED, "attributes"),
+    "listed-people": Variant(_LISTED, "people", needs="people"),
+    "joint": Variant(joint=True),
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table.
+
+    Attributes:
+        title: what it says.
+        variant: name of what was trained.
+        fused: ranked by embedding and predicted attributes together; else by embedding alone.
+    """
+
+    title: str
+    variant: str
+    fused: bool = False
+
+
+ROWS: dict[str, Row] = {
+    "triplet": Row("triplet alone", "triplet"),
+    "prediction": Row("+ attribute prediction", "prediction"),
+    "ranking": Row("+ attribute ranking: the full model, embedding alone", "full"),
+    "full": Row("full model, embedding + attributes at test time", "full", fused=True),
+    "sampler": Row("full model, batches by attributes", "sampler", fused=True),
+    "listed-random": Row("listed triplets at random", "listed-random", fused=True),
+    "listed-people": Row("listed triplets of people", "listed-people", fused=True),
+    "listed-attributes": Row("listed triplets by attributes", "listed-attributes", fused=True),
+    "joint": Row("full model of all categories together", "joint", fused=True),
+}
+
+
+def override(config: Config, values: Mapping[str, Any]) -> Config:
+    """A configuration with some fields changed, nested ones by dotted name."""
+    changed: Any = config
+    for name, value in values.items():
+        first, _, rest = name.partition(".")
+        inner = override(getattr(changed, first), {rest: value}) if rest else value
+        changed = dataclasses.replace(changed, **{first: inner})
+    result: Config = changed
+    return result

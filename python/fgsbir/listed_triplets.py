@@ -1,0 +1,178 @@
+"""Training on a list of triplets instead of on those mined in the batch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Generator, Tensor, nn
+
+from fgsbir_ext.collectives import reduce_over_ranks
+from fgsbir_ext.reference import predicted_attribute_distance, rowwise_distance
+from fgsbir_ext.types import Margin
+
+from .batches import Inks
+from .config import AugmentConfig, LossConfig
+from .data.dataset import SketchPhotoSet
+from .distributed import own_share
+from .models import Output
+from .task import content_digest
+from .transforms import as_float, augment
+
+
+@dataclass(frozen=True)
+class TripletBatch:
+    """B triplets.
+
+    Attributes:
+        images: sketches, positive and negative photos, (B, 1, size, size) float ink each.
+        attributes: of the same, (B, K) int8 each; None without annotation.
+    """
+
+    images: tuple[Tensor, Tensor, Tensor]
+    attributes: tuple[Tensor, Tensor, Tensor] | None
+
+    def to(self, device: str | torch.device) -> TripletBatch:
+        """The same batch on a device."""
+        sketch, positive, negative = (x.to(device) for x in self.images)
+        attributes = None
+        if self.attributes is not None:
+            t_s, t_p, t_n = (x.to(device) for x in self.attributes)
+            attributes = (t_s, t_p, t_n)
+        return TripletBatch((sketch, positive, negative), attributes)
+
+
+class TripletBatches:
+    """Augmented batches of listed triplets.
+
+    An epoch shows every sketch that has triplets once, with a random one of them: as many steps as
+    training on pairs takes, however long the list is.
+
+    Args:
+        data: a split whose ``triplets`` are (sketch, positive, negative).
+        size: side of the images in pixels.
+        batch_size: triplets in a batch; an epoch is cut into batches as equal as possible.
+        config: augmentation; the three images of a triplet are mirrored together.
+        generator: a CPU generator, the source of the order.
+
+    Raises:
+        ValueError: without any triplet.
+    """
+
+    def __init__(
+        self,
+        data: SketchPhotoSet,
+        size: int,
+        batch_size: int,
+        config: AugmentConfig,
+        generator: Generator,
+    ) -> None:
+        if data.triplets is None or not len(data.triplets):
+            raise ValueError(f"{data.name}: there are no triplets to train on")
+        self.size = size
+        self.config = config
+        self.generator = generator
+        sketches = np.unique(data.triplets[:, 0])
+        self._rows_of = [torch.tensor(data.triplets[data.triplets[:, 0] == i]) for i in sketches]
+        self._count = -(-len(sketches) // batch_size)
+        self._inks = Inks(data, size)
+        self.digest = content_digest(self._inks.digest, data.triplets)
+
+    def __len__(self) -> int:
+        """Batches in an epoch."""
+        return self._count
+
+    def draw(self, own: Generator) -> Iterator[TripletBatch]:
+        """One epoch, everything but the order drawn from a generator of this process's own."""
+        inks = self._inks
+        order = torch.randperm(len(self._rows_of), generator=self.generator)
+        for chosen in map(own_share, order.tensor_split(self._count)):
+            share = torch.rand(len(chosen), generator=own).tolist()
+            picks = zip(chosen.tolist(), share, strict=True)
+            rows = [self._rows_of[i][int(u * len(self._rows_of[i]))] for i, u in picks]
+            s, p, n = torch.stack(rows).unbind(1)
+            mirrored = torch.rand(len(chosen), generator=own) < self.config.flip
+            attributes = None
+            if inks.sketch_attributes is not None and inks.photo_attributes is not None:
+                known = inks.photo_attributes
+                attributes = (inks.sketch_attributes[s], known[p], known[n])
+            yield TripletBatch(
+                (
+                    self._augment(inks.sketches[s], mirrored, own),
+                    self._augment(inks.photos[p], mirrored, own),
+                    self._augment(inks.photos[n], mirrored, own),
+                ),
+                attributes,
+            )
+
+    def _augment(self, inks: Tensor, mirrored: Tensor, own: Generator) -> Tensor:
+        return augment(as_float(inks), self.size, self.config, own, mirrored)
+
+
+class ListedObjective(nn.Module):
+    """Eq. 1 over given triplets, with the options of :func:`fgsbir_ext.attribute_triplet_loss`.
+
+    Raises:
+        ValueError: for options that speak of the other photos of a batch.
+    """
+
+    def __init__(self, config: LossConfig) -> None:
+        super().__init__()
+        if config.contrastive_weight:
+            raise ValueError(
+                "contrastive_weight: expected 0 with listed triplets, which name every negative, "
+                f"got {config.contrastive_weight}"
+            )
+        if config.attribute_guidance:
+            raise ValueError(
+                "attribute_guidance: expected 0 with listed triplets, since nothing is mined, "
+                f"got {config.attribute_guidance}"
+            )
+        self.config = config
+
+    def forward(
+        self, sketch: Output, positive: Output, negative: Output, batch: TripletBatch
+    ) -> tuple[Tensor, dict[str, float]]:
+        """The scalar to minimise, and the figures to log."""
+        config = self.config
+        s, p, n = (config.embedding_scale * x.embedding for x in (sketch, positive, negative))
+        near = rowwise_distance(s, p, metric=config.metric)
+        far = rowwise_distance(s, n, metric=config.metric)
+        terms = {"triplet": _hinge(config.margin, near - far)}
+        total = terms["triplet"]
+        if sketch.logits is not None and batch.attributes is not None:
+            a_s, a_p, a_n = (x.logits for x in (sketch, positive, negative) if x.logits is not None)
+            metric = config.attribute_metric
+            near = predicted_attribute_distance(a_s, a_p, metric=metric)
+            far = predicted_attribute_distance(a_s, a_n, metric=metric)
+            terms["attribute_rank"] = _hinge(config.attribute_margin, near - far)
+            known = zip((a_s, a_p, a_n), batch.attributes, strict=True)
+            of_sketch, of_positive, of_negative = (_prediction(a, t) for a, t in known)
+            terms["attributes"] = of_sketch
+            total = (
+                total
+                + config.lambda_a * terms["attribute_rank"]
+                + config.lambda_s * of_sketch
+                + config.lambda_pos * of_positive
+                + config.lambda_neg * of_negative
+            )
+        count = torch.tensor(len(total), device=total.device)
+        loss, *figures = reduce_over_ranks([x.sum() for x in (total, *terms.values())], count)
+        named = dict(zip(terms, (x.item() for x in figures), strict=True))
+        return loss, {"loss": loss.item(), **named}
+
+
+def _hinge(margin: Margin, difference: Tensor) -> Tensor:
+    return F.softplus(difference) if margin == "soft" else F.relu(margin + difference)
+
+
+def _prediction(logits: Tensor, attributes: Tensor) -> Tensor:
+    """(B,) binary cross-entropy, mean over the known attributes of each row."""
+    known = (attributes >= 0).to(logits.dtype)
+    entropy = F.binary_cross_entropy_with_logits(
+        logits, (attributes == 1).to(logits.dtype), weight=known, reduction="none"
+    )
+    return entropy.sum(1) / known.sum(1).clamp(min=1)

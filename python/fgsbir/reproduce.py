@@ -1,0 +1,252 @@
+"""The table of the paper on a benchmark: every row trained, scored and reported.
+
+From the command line: ``fgsbir reproduce --data sbir_cvpr2016 --out runs/table``. It may be killed
+and started again: every training goes on where it stopped, and what is finished is not done again.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .ablation import ROWS, VARIANTS, Row, Variant, override
+from .checkpoint import FILE_NAME, Run
+from .config import EvalConfig, PretrainConfig, TrainConfig
+from .data import SketchPhotoSet, align_attributes, open_dataset
+from .data.classes import open_classes
+from .evaluate import accuracy_at, rank, score
+from .files import file_digest, write_atomically
+from .log import LOG_NAME
+from .pretrain import pretrain
+from .reproduce_report import write_report
+from .splits import fold
+from .train import train
+from .triplets import attribute_triplets, human_triplets, random_triplets
+
+SCORES_NAME = "scores.json"
+CURVE = 50  # acc@K is noted for K up to this
+
+
+@dataclass(frozen=True)
+class Task:
+    """What to reproduce.
+
+    Attributes:
+        data: anything that ``fgsbir train`` takes.
+        rows: names of :data:`fgsbir.ablation.ROWS`.
+        categories: of the data; empty where it has none.
+        seeds: one run each.
+        config: of every run, but for what a row changes, and the seed.
+        scoring: how a row that ranks by embedding and attributes is ranked.
+        folds: of a cross-validation in the training split; 0 to score on the test split.
+        pretrain_data: sketches in classes to pretrain the trunk on first; None for no pretraining,
+            or for ``config.init``.
+        pretraining: how.
+        command: that asked for it, for the report.
+    """
+
+    data: str
+    rows: tuple[str, ...]
+    categories: tuple[str, ...]
+    seeds: tuple[int, ...]
+    config: TrainConfig
+    scoring: EvalConfig
+    folds: int = 0
+    pretrain_data: str | None = None
+    pretraining: PretrainConfig = dataclasses.field(default_factory=PretrainConfig)
+    command: str = ""
+
+    def check(self) -> None:
+        """Raises a ValueError for a value out of range."""
+        self.config.check()
+        if unknown := [row for row in self.rows if row not in ROWS]:
+            raise ValueError(f"rows: expected some of {', '.join(ROWS)}, got {unknown[0]!r}")
+        for name, values in (("rows", self.rows), ("seeds", self.seeds)):
+            if not values or len(set(values)) < len(values):
+                raise ValueError(f"{name}: expected at least one, each once, got {values}")
+        if self.config.holdout:
+            raise ValueError("holdout: expected 0, use --cross-validate to score without the test")
+        if self.pretrain_data is not None and self.config.init is not None:
+            raise ValueError("pretrain_data: expected none beside init, which is a trunk already")
+        if self.folds == 1 or self.folds < 0:
+            raise ValueError(f"cross_validate: expected 2 or more folds, got {self.folds}")
+
+
+@dataclass(frozen=True)
+class Job:
+    """One training run, and what it is scored on.
+
+    Attributes:
+        variant: name of what is trained.
+        categories: that it learns; (None,) where there are none.
+        seed: of the run.
+        fold: of the cross-validation; None for the whole training split.
+        folder: the run's.
+    """
+
+    variant: str
+    categories: tuple[str | None, ...]
+    seed: int
+    fold: int | None
+    folder: Path
+
+
+def reproduce(task: Task, out: str | Path, *, progress: bool = True) -> Path:
+    """Trains and scores every row, and leaves a report in a folder.
+
+    Returns:
+        ``REPORT.md``; beside it are ``results.json``, plots, and every run under ``runs/``.
+
+    Raises:
+        ValueError: for a task that does not fit the data, or a folder with other runs of the same
+            names.
+    """
+    task.check()
+    start = time.perf_counter()
+    out = Path(out)
+    categories: tuple[str | None, ...] = task.categories or (None,)
+    training = {c: in_memory(open_dataset(task.data, c, "train")) for c in categories}
+    scored = training
+    if not task.folds:
+        scored = {c: in_memory(open_dataset(task.data, c, "test")) for c in categories}
+    rows, left_out = _possible(task.rows, list(training.values()))
+    task = _pretrained(task, out, progress)
+
+    results: list[dict[str, Any]] = []
+    jobs = list(_jobs(task, rows, categories, out))
+    for number, job in enumerate(jobs, 1):
+        if progress:
+            print(f"[{number}/{len(jobs)}] {job.folder.relative_to(out)}", flush=True)
+        run, galleries = _train(job, task, training, scored, progress)
+        for name, row in rows.items():
+            if row.variant != job.variant:
+                continue
+            scoring = dataclasses.replace(task.scoring, metric=task.config.loss.metric)
+            if not row.fused:
+                scoring = dataclasses.replace(scoring, attribute_weight=0.0)
+            for category, gallery in zip(job.categories, galleries, strict=True):
+                found = _score_once(job.folder, run, gallery, scoring)
+                place = {"category": category, "seed": job.seed, "fold": job.fold}
+                folder = str(job.folder.relative_to(out))
+                where = {"run": folder, "data": gallery.name}
+                results.append({"row": name, **place, **where, **found})
+    return write_report(out, task, results, left_out, time.perf_counter() - start)
+
+
+def in_memory(data: SketchPhotoSet) -> SketchPhotoSet:
+    """The same set with its line images decoded, once for all runs; photos are never looked at."""
+    sketches, edges = ([np.asarray(x) for x in images] for images in (data.sketches, data.edges))
+    if len({image.shape for image in (*sketches, *edges)}) > 1:
+        return data
+    return dataclasses.replace(data, sketches=np.stack(sketches), edges=np.stack(edges))
+
+
+def _possible(
+    names: Sequence[str], data: list[SketchPhotoSet]
+) -> tuple[dict[str, Row], dict[str, str]]:
+    """The rows that the data has everything for, and what it lacks for the others."""
+    lacking = {name: VARIANTS[ROWS[name].variant].lacks(data) for name in names}
+    left_out = {name: reason for name, reason in lacking.items() if reason is not None}
+    rows = {name: ROWS[name] for name in names if name not in left_out}
+    if not rows:
+        reasons = ", ".join(sorted(set(left_out.values())))
+        raise ValueError(f"rows: the data lacks {reasons} for every row asked for")
+    return rows, left_out
+
+
+def _pretrained(task: Task, out: Path, progress: bool) -> Task:
+    """The task with the pretrained trunk to start from."""
+    if task.pretrain_data is None:
+        return task
+    folder = out / "pretrained"
+    pretrain(open_classes(task.pretrain_data), task.pretraining, folder, progress=progress)
+    config = dataclasses.replace(task.config, init=str(folder))
+    return dataclasses.replace(task, config=config)
+
+
+def _jobs(
+    task: Task, rows: dict[str, Row], categories: tuple[str | None, ...], out: Path
+) -> Iterator[Job]:
+    """Seed by seed, so that a table of few seeds is there before one of many."""
+    for seed in task.seeds:
+        for name in dict.fromkeys(row.variant for row in rows.values()):
+            groups = [categories] if VARIANTS[name].joint else [(one,) for one in categories]
+            for group in groups:
+                for number in range(task.folds) if task.folds else [None]:
+                    which = "all" if number is None else f"fold{number + 1}of{task.folds}"
+                    of = "+".join(category or "pairs" for category in group)
+                    folder = out / "runs" / f"{name}-{of}" / f"{which}-seed{seed}"
+                    yield Job(name, group, seed, number, folder)
+
+
+def _train(
+    job: Job,
+    task: Task,
+    training: dict[str | None, SketchPhotoSet],
+    scored: dict[str | None, SketchPhotoSet],
+    progress: bool,
+) -> tuple[Run, list[SketchPhotoSet]]:
+    """The run of a job, and what to score it on, category by category."""
+    variant = VARIANTS[job.variant]
+    learnt = [training[category] for category in job.categories]
+    galleries = [scored[category] for category in job.categories]
+    if job.fold is not None:
+        parts = [fold(one, job.fold, task.folds) for one in learnt]
+        learnt, galleries = [rest for rest, _ in parts], [held for _, held in parts]
+    config = override(task.config, {**variant.overrides, "seed": job.seed})
+    triplets = None if variant.triplets is None else _listed(variant, learnt[0], job.seed)
+    category = "+".join(c for c in job.categories if c is not None) or None
+    run = train(
+        align_attributes(learnt),
+        config,
+        job.folder,
+        category=category,
+        triplets=triplets,
+        progress=progress,
+    )
+    return run, galleries
+
+
+def _listed(variant: Variant, data: SketchPhotoSet, seed: int) -> Any:
+    if variant.triplets == "people":
+        return human_triplets(data, votes="majority")
+    make = random_triplets if variant.triplets == "random" else attribute_triplets
+    return make(data, seed=seed)
+
+
+def _score_once(
+    folder: Path, run: Run, gallery: SketchPhotoSet, scoring: EvalConfig
+) -> dict[str, Any]:
+    """Scores of a run, from the file in its folder where they were made of the very same model."""
+    path = folder / SCORES_NAME
+    asked = {
+        "model": file_digest(folder / FILE_NAME),
+        "data": gallery.name,
+        "scoring": asdict(scoring),
+    }
+    known = json.loads(path.read_text()) if path.is_file() else []
+    for entry in known:
+        if entry["of"] == asked:
+            found: dict[str, Any] = entry["found"]
+            return found
+    ranking = rank(run.model, gallery, scoring, run.data.columns_of(gallery.attribute_names))
+    labels = gallery.sketch_labels, gallery.photo_labels
+    most = min(CURVE, len(gallery.photos))
+    log = (folder / LOG_NAME).read_text(encoding="utf-8").splitlines()
+    found = {
+        "scores": score(ranking, gallery).to_dict(),
+        "curve": [accuracy_at(ranking.order, *labels, k) for k in range(1, most + 1)],
+        "loss": [json.loads(line)["loss"] for line in log],
+        "seconds": sum(json.loads(line)["seconds"] for line in log),
+    }
+    kept = [entry for entry in known if entry["of"]["model"] == asked["model"]]
+    text = json.dumps([*kept, {"of": asked, "found": found}], indent=1)
+    write_atomically(path, text.encode())
+    return found

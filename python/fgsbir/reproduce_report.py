@@ -1,0 +1,152 @@
+"""What ``fgsbir reproduce`` found, as Markdown, JSON and plots."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .ablation import ROWS
+from .files import write_atomically
+from .published import PUBLISHED
+from .reproduce_plots import draw_plots
+from .versions import versions
+
+if TYPE_CHECKING:
+    from .reproduce import Task
+
+FIGURES = ("acc@1", "acc@10", "trip_acc")
+Results = list[dict[str, Any]]
+
+
+def write_report(
+    out: Path, task: Task, results: Results, left_out: dict[str, str], seconds: float
+) -> Path:
+    """Writes ``results.json``, plots and ``REPORT.md`` into a folder; returns the last.
+
+    Args:
+        out: the folder.
+        task: what was asked for.
+        results: one for each row, category, seed and fold.
+        left_out: rows that the data lacks something for, and what.
+        seconds: since the command started.
+    """
+    summary = summarise(results)
+    facts = {
+        "command": task.command,
+        "versions": versions(),
+        "seconds_of_this_command": seconds,
+        "seconds_of_all_trainings": sum({r["run"]: r["seconds"] for r in results}.values()),
+        "task": asdict(task),
+        "left_out": left_out,
+    }
+    content = {**facts, "summary": summary, "results": results}
+    write_atomically(out / "results.json", json.dumps(content, indent=1).encode())
+    draw_plots(out, results, summary)
+    write_atomically(out / "REPORT.md", _markdown(task, facts, summary).encode())
+    return out / "REPORT.md"
+
+
+def summarise(results: Results) -> list[dict[str, Any]]:
+    """Mean and sample standard deviation over seeds, of each row and category.
+
+    Of a cross-validation, the score of a seed is the mean over all held-out sketches of its folds.
+    The deviation of a single seed is None, as is a figure that the data has no annotation for.
+    """
+    summary = []
+    for row, category in dict.fromkeys((r["row"], r["category"]) for r in results):
+        ours = [r for r in results if (r["row"], r["category"]) == (row, category)]
+        entry: dict[str, Any] = {"row": row, "title": ROWS[row].title, "category": category}
+        # Published figures are of one gallery of photos, and stand beside no other.
+        entry["benchmark"] = {r["data"] for r in ours} == {f"{category}/test"}
+        for figure in FIGURES:
+            seeds = []
+            for seed in dict.fromkeys(r["seed"] for r in ours):
+                parts = [r["scores"] for r in ours if r["seed"] == seed]
+                if all(part[figure] is not None for part in parts):
+                    weights = [part["sketches"] for part in parts]
+                    seeds.append(float(np.average([p[figure] for p in parts], weights=weights)))
+            entry[figure] = {
+                "mean": statistics.mean(seeds) if seeds else None,
+                "deviation": statistics.stdev(seeds) if len(seeds) > 1 else None,
+                "seeds": seeds,
+            }
+        summary.append(entry)
+    return summary
+
+
+def _markdown(task: Task, facts: dict[str, Any], summary: list[dict[str, Any]]) -> str:
+    what = (
+        f"{task.folds}-fold cross-validation inside the training split, by instance; the test "
+        "split was not looked at."
+        if task.folds
+        else "Scores on the test split, once for every run."
+    )
+    start = "weights drawn at random"
+    if task.pretrain_data is not None:
+        start = f"a trunk pretrained for {task.pretraining.optim.epochs} epochs on classified "
+        start += f"sketches (`{Path(task.pretrain_data).name}`)"
+    elif task.config.init is not None:
+        start = f"the trunk of `{task.config.init}`"
+    lines = [
+        "# Reproduction",
+        "",
+        what,
+        f"{len(task.seeds)} seeds ({', '.join(map(str, task.seeds))}), "
+        f"{task.config.optim.epochs} epochs each, {task.config.model.backbone}, from {start}.",
+        "Percent, mean ± sample standard deviation over seeds.",
+    ]
+    weight = task.config.loss.contrastive_weight
+    if weight:
+        lines.append(
+            "Beside the loss of the paper there is an in-batch softmax term of weight "
+            f"{weight:g} in every row but those of listed triplets."
+        )
+    for category in dict.fromkeys(entry["category"] for entry in summary):
+        entries = [entry for entry in summary if entry["category"] == category]
+        lines += ["", f"## {category or task.data}", ""]
+        lines += ["| | acc@1 | acc@10 | trip-acc |", "| --- | --- | --- | --- |"]
+        for entry in entries:
+            cells = " | ".join(_cell(entry[figure]) for figure in FIGURES)
+            lines.append(f"| {entry['title']} | {cells} |")
+        for other in PUBLISHED if entries[0]["benchmark"] else ():
+            cells = " | ".join("" if x is None else f"{x:.2f}" for x in other.of(category))
+            source = f" ({other.source})" if other.source else ""
+            lines.append(f"| *{other.method}{source}* | {cells} |")
+    if any(entry["benchmark"] for entry in summary):
+        lines += ["", "In italics: published figures on the same test splits."]
+    for row, reason in facts["left_out"].items():
+        lines += ["", f"Left out, for the data lacks {reason}: {ROWS[row].title}."]
+    lines += [
+        "",
+        "![Ablation](ablation.png)",
+        "![acc@K](acc_at_k.png)",
+        "![Learning curves](learning_curves.png)",
+        "",
+        "## How",
+        "",
+        "```",
+        task.command,
+        "```",
+        "",
+        f"Training took {facts['seconds_of_all_trainings'] / 60:.1f} minutes in all; this command, "
+        f"which does not repeat finished runs, {facts['seconds_of_this_command'] / 60:.1f}.",
+        "",
+        "| | |",
+        "| --- | --- |",
+        *(f"| {name} | {value} |" for name, value in facts["versions"].items()),
+        "",
+        "Every setting is in `results.json`, and in the checkpoint of each run.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _cell(figure: dict[str, Any]) -> str:
+    if figure["mean"] is None:
+        return ""
+    spread = "" if figure["deviation"] is None else f" ± {figure['deviation']:.2f}"
+    return f"{figure['mean']:.2f}{spread}"

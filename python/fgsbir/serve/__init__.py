@@ -1,0 +1,7 @@
+"""The page to draw on, and the server under it: ``fgsbir serve``."""
+
+from .app import create_app
+from .server import serve
+from .settings import Settings
+
+__all__ = ["Settings", "create_app", "serve"]

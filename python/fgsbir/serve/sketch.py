@@ -1,0 +1,81 @@
+"""From the body of a request to a picture that is safe to decode."""
+
+from __future__ import annotations
+
+import io
+import warnings
+
+import anyio
+import numpy as np
+from fastapi import HTTPException, Request
+from numpy.typing import NDArray
+from PIL import Image
+from starlette.requests import ClientDisconnect
+
+from ..data.images import to_array
+from .settings import Settings
+
+FORMATS = ("PNG", "JPEG", "WEBP")
+CLOSE = {"Connection": "close"}  # where the rest of a body is not worth waiting for
+SIDE = 256  # of the square that `fgsbir.data` fits every image into
+
+
+async def read_body(request: Request, settings: Settings) -> bytes:
+    """The body of a request, within limits of size and time.
+
+    Raises:
+        HTTPException: 413 too large, 408 too slow, 400 cut off.
+    """
+    declared = request.headers.get("content-length", "")
+    limit = settings.max_body_bytes
+    if declared.isdecimal() and int(declared) > limit:
+        raise _too_large(limit)
+    body = bytearray()
+    try:
+        with anyio.fail_after(settings.body_timeout):
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > limit:
+                    raise _too_large(limit)
+    except TimeoutError as error:
+        raise HTTPException(408, "the sketch took too long to arrive", CLOSE) from error
+    except ClientDisconnect as error:
+        raise HTTPException(400, "the sketch was cut off") from error
+    return bytes(body)
+
+
+def decode_sketch(body: bytes, settings: Settings) -> NDArray[np.uint8]:
+    """Decodes a sketch, the first frame where it has several.
+
+    The header alone says how large the picture is, so a decompression bomb is never unpacked.
+
+    Returns:
+        (SIDE, SIDE) uint8, dark on white.
+
+    Raises:
+        HTTPException: 400 empty, 415 no PNG, JPEG or WebP, 413 too many pixels, 422 damaged.
+    """
+    if not body:
+        raise HTTPException(400, "the body is empty; send the sketch as PNG, JPEG or WebP")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our limit is lower
+            image = Image.open(io.BytesIO(body), formats=FORMATS)
+    except Image.DecompressionBombError as error:
+        raise _too_many_pixels(settings) from error
+    except Exception as error:  # plugins report damage as SyntaxError, struct.error, ...
+        raise HTTPException(415, f"not a picture in {', '.join(FORMATS)}") from error
+    if image.width * image.height > settings.max_pixels:
+        raise _too_many_pixels(settings)
+    try:
+        return to_array(image, mode="L", size=SIDE)
+    except Exception as error:
+        raise HTTPException(422, "the picture cannot be decoded") from error
+
+
+def _too_large(limit: int) -> HTTPException:
+    return HTTPException(413, f"the sketch has more than {limit} bytes", CLOSE)
+
+
+def _too_many_pixels(settings: Settings) -> HTTPException:
+    return HTTPException(413, f"the sketch has more than {settings.max_pixels} pixels")

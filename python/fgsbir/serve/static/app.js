@@ -1,0 +1,188 @@
+// The page: a sketch, its paper, the filters, the results, and a search whenever one of them changes.
+
+import { galleryInfo, search } from "./api.js";
+import { openDetails } from "./details.js";
+import { element } from "./dom.js";
+import { Filters } from "./filters.js";
+import { Paper } from "./paper.js";
+import { Results } from "./results.js";
+import { Sketch, toPng } from "./sketch.js";
+
+const COUNT = 10;
+const LARGEST_UPLOAD = 1024; // pixels on a side that are kept of an uploaded picture
+const by = (id) => document.getElementById(id);
+
+const sketch = new Sketch();
+const paper = new Paper(sketch, by("canvas"), by("crosshair"));
+const filters = new Filters({
+  panel: by("filters"),
+  chips: by("chips"),
+  weight: by("weight"),
+  value: by("weight-value"),
+  reset: by("reset"),
+  count: by("filters-count"),
+});
+let shownWeight = 0;
+const results = new Results(by("list"), filters, (match, answer) =>
+  openDetails(by("details"), match, answer, shownWeight),
+);
+
+let photos = 0;
+let png = null; // of the sketch as it is; a slider asks for the same one again
+let current = new AbortController();
+
+/** Searches for the sketch as it is now; an earlier search that is still under way is dropped. */
+async function refresh() {
+  const begun = performance.now();
+  current.abort();
+  const { signal } = (current = new AbortController());
+  notice(null);
+  by("empty").hidden = !sketch.isEmpty;
+  if (sketch.isEmpty) {
+    results.clear();
+    filters.mark({});
+    say("");
+    return;
+  }
+  results.busy = true;
+  if (results.isEmpty) results.showPlaceholders(COUNT);
+  try {
+    const asked = filters.values;
+    png ??= toPng(sketch);
+    const answer = await search(png, { k: COUNT, ...asked }, signal);
+    await results.show(answer, signal);
+    shownWeight = asked.weight;
+    filters.mark(answer.sketch_attributes);
+    report(answer.matches.length);
+    await new Promise((shown) => requestAnimationFrame(() => setTimeout(shown)));
+    performance.measure("search", { start: begun });
+  } catch (error) {
+    if (!signal.aborted) fail(error, signal);
+  } finally {
+    if (!signal.aborted) results.busy = false;
+  }
+}
+
+function report(count) {
+  if (count) say(`${count} of ${photos.toLocaleString("en")} photos, nearest first`);
+  else {
+    say("No photo fits");
+    notice("No photo has all the attributes that you ask for.", "Reset attributes", () => filters.reset());
+  }
+}
+
+function fail(error, signal) {
+  if (by("list").querySelector(".placeholder")) results.clear();
+  if (error.retryAfter) {
+    notice("The server is busy; trying again in a moment.");
+    setTimeout(() => signal.aborted || refresh(), 1000 * error.retryAfter);
+  } else notice(error.message, "Try again", refresh);
+}
+
+function say(text) {
+  by("status").textContent = text;
+}
+
+function notice(text, label, action) {
+  const box = by("notice");
+  box.hidden = text === null;
+  const button = label && element("button", { class: "button small", type: "button", on: { click: action } }, label);
+  box.replaceChildren(...[text, button].filter(Boolean));
+}
+
+async function place(file) {
+  if (!file) return;
+  let picture;
+  try {
+    picture = await createImageBitmap(file);
+    const scale = Math.min(1, LARGEST_UPLOAD / Math.max(picture.width, picture.height));
+    const kept = document.createElement("canvas");
+    kept.width = Math.max(1, Math.round(picture.width * scale));
+    kept.height = Math.max(1, Math.round(picture.height * scale));
+    const context = kept.getContext("2d");
+    context.imageSmoothingQuality = "high";
+    context.drawImage(picture, 0, 0, kept.width, kept.height);
+    sketch.add({ image: kept });
+  } catch {
+    notice(`${file.name || "That"} is not a picture that this browser can read.`);
+  } finally {
+    picture?.close();
+  }
+}
+
+function useTool(erasing) {
+  paper.erasing = erasing;
+  by("pen").ariaPressed = !erasing;
+  by("eraser").ariaPressed = erasing;
+}
+
+function setWidth(width) {
+  by("width").value = width;
+  paper.width = Number(by("width").value);
+  by("width-dot").style.setProperty("--width", paper.width);
+}
+
+function clear() {
+  if (!sketch.isEmpty) sketch.add({ clears: true });
+}
+
+sketch.addEventListener("change", () => {
+  png = null;
+  // Not `disabled`, which would take the focus away from whoever has just pressed the button.
+  by("undo").ariaDisabled = !sketch.canUndo;
+  by("redo").ariaDisabled = !sketch.canRedo;
+  by("clear").ariaDisabled = sketch.isEmpty;
+  by("hint").hidden = sketch.canUndo && !sketch.isEmpty;
+  refresh();
+});
+filters.addEventListener("change", refresh);
+by("undo").addEventListener("click", () => sketch.undo());
+by("redo").addEventListener("click", () => sketch.redo());
+by("clear").addEventListener("click", clear);
+by("pen").addEventListener("click", () => useTool(false));
+by("eraser").addEventListener("click", () => useTool(true));
+by("width").addEventListener("input", (event) => setWidth(event.target.value));
+by("upload").addEventListener("click", () => by("file").click());
+by("file").addEventListener("change", (event) => {
+  place(event.target.files[0]);
+  event.target.value = ""; // so that the same file can be chosen again
+});
+by("canvas").addEventListener("pointerdown", () => (by("hint").hidden = true));
+
+document.addEventListener("paste", (event) => {
+  place([...event.clipboardData.files].find((file) => file.type.startsWith("image/")));
+});
+by("paper").addEventListener("dragover", (event) => event.preventDefault());
+by("paper").addEventListener("drop", (event) => {
+  event.preventDefault();
+  place(event.dataTransfer.files[0]);
+});
+document.addEventListener("keydown", (event) => {
+  const key = event.key.toLowerCase();
+  if ((event.ctrlKey || event.metaKey) && !event.altKey && (key === "z" || key === "y")) {
+    event.preventDefault();
+    if (key === "y" || event.shiftKey) sketch.redo();
+    else sketch.undo();
+  }
+});
+by("canvas").addEventListener("keydown", (event) => {
+  if (event.key === "[") setWidth(paper.width - 0.5);
+  else if (event.key === "]") setWidth(paper.width + 0.5);
+  else if (event.key === "Delete") clear();
+});
+
+async function start() {
+  setWidth(by("width").value);
+  by("filters").open = matchMedia("(min-width: 60rem)").matches;
+  try {
+    const gallery = await galleryInfo();
+    photos = gallery.photos;
+    by("about").textContent = `${gallery.name} · ${photos.toLocaleString("en")} photos`;
+    document.title = `${gallery.name} · Search by sketch`;
+    filters.start(gallery);
+  } catch (error) {
+    notice(error.message, "Try again", start);
+  }
+}
+
+start();

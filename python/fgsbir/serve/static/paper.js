@@ -1,0 +1,156 @@
+// The drawing area: turns pointers and keys into steps of a sketch, and shows it.
+
+import { drawSteps } from "./sketch.js";
+
+const ERASER = 6; // times as wide as the pen
+const STEP = 0.02; // of the side, for an arrow key; with Shift four times that
+
+export class Paper {
+  width = 2.5;
+  erasing = false;
+  #sketch;
+  #canvas;
+  #context;
+  #kept = document.createElement("canvas"); // all finished steps
+  #stroke = null; // the one being drawn
+  #pointer = null;
+  #crosshair;
+  #at = [0.5, 0.5]; // of the crosshair
+  #drawingByKey = false;
+  #frame = 0;
+
+  constructor(sketch, canvas, crosshair) {
+    this.#sketch = sketch;
+    this.#canvas = canvas;
+    this.#context = canvas.getContext("2d");
+    this.#crosshair = crosshair;
+    sketch.addEventListener("change", () => this.#redraw());
+    new ResizeObserver(() => this.#redraw()).observe(canvas);
+    canvas.addEventListener("pointerdown", (event) => this.#down(event));
+    canvas.addEventListener("pointermove", (event) => this.#move(event));
+    canvas.addEventListener("pointerup", (event) => this.#up(event));
+    canvas.addEventListener("pointercancel", (event) => this.#cancel(event));
+    canvas.addEventListener("keydown", (event) => this.#key(event));
+    canvas.addEventListener("focus", () => this.#showCrosshair());
+    canvas.addEventListener("blur", () => {
+      this.#finishByKey();
+      crosshair.hidden = true;
+    });
+  }
+
+  #down(event) {
+    // One pointer at a time: a palm beside the pen draws nothing.
+    if (this.#pointer !== null || (event.pointerType === "mouse" && event.button !== 0)) return;
+    this.#finishByKey();
+    this.#crosshair.hidden = true;
+    this.#pointer = event.pointerId;
+    this.#canvas.setPointerCapture(event.pointerId);
+    this.#begin(event.button === 5 || this.erasing); // 5 is a pen's other end
+    this.#add(event);
+  }
+
+  #move(event) {
+    if (event.pointerId !== this.#pointer) return;
+    const all = event.getCoalescedEvents?.() ?? [];
+    for (const one of all.length ? all : [event]) this.#add(one);
+    this.#paintSoon();
+  }
+
+  #up(event) {
+    if (event.pointerId !== this.#pointer) return;
+    this.#pointer = null;
+    this.#finish();
+  }
+
+  #cancel(event) {
+    if (event.pointerId !== this.#pointer) return;
+    this.#pointer = this.#stroke = null;
+    this.#paintSoon();
+  }
+
+  #begin(erases) {
+    this.#stroke = { points: [], width: this.width * (erases ? ERASER : 1), erases };
+  }
+
+  #add(event) {
+    const box = this.#canvas.getBoundingClientRect();
+    const pressure = event.pointerType === "pen" && event.pressure ? 0.4 + 1.2 * event.pressure : 1;
+    this.#addPoint((event.clientX - box.x) / box.width, (event.clientY - box.y) / box.height, pressure);
+  }
+
+  #addPoint(x, y, pressure = 1) {
+    this.#stroke.points.push(x, y, pressure);
+  }
+
+  #finish() {
+    const stroke = this.#stroke;
+    this.#stroke = null;
+    this.#sketch.add(stroke);
+  }
+
+  #key(event) {
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    const reach = STEP * (event.shiftKey ? 4 : 1);
+    const moves = {
+      ArrowLeft: [-reach, 0],
+      ArrowRight: [reach, 0],
+      ArrowUp: [0, -reach],
+      ArrowDown: [0, reach],
+    };
+    if (event.key in moves) {
+      const limit = (value) => Math.min(Math.max(value, 0), 1);
+      this.#at = this.#at.map((value, i) => limit(value + moves[event.key][i]));
+      if (this.#drawingByKey) this.#addPoint(...this.#at);
+      this.#showCrosshair(true);
+      this.#paintSoon();
+    } else if (event.key === " ") {
+      if (this.#drawingByKey) this.#finishByKey();
+      else {
+        this.#drawingByKey = true;
+        this.#begin(this.erasing);
+        this.#addPoint(...this.#at);
+        this.#showCrosshair(true);
+        this.#paintSoon();
+      }
+    } else return;
+    event.preventDefault(); // of scrolling
+  }
+
+  #finishByKey() {
+    if (!this.#drawingByKey) return;
+    this.#drawingByKey = false;
+    this.#crosshair.classList.remove("is-down");
+    this.#finish();
+  }
+
+  #showCrosshair(byKey = this.#canvas.matches(":focus-visible")) {
+    this.#crosshair.hidden = !byKey;
+    this.#crosshair.classList.toggle("is-down", this.#drawingByKey);
+    const [x, y] = this.#at;
+    this.#crosshair.style.translate = `${x * this.#canvas.clientWidth}px ${y * this.#canvas.clientHeight}px`;
+  }
+
+  #redraw() {
+    const side = Math.round(this.#canvas.clientWidth * devicePixelRatio);
+    for (const canvas of [this.#canvas, this.#kept]) {
+      if (canvas.width !== side) canvas.width = canvas.height = side;
+    }
+    const context = this.#kept.getContext("2d");
+    context.clearRect(0, 0, side, side);
+    drawSteps(context, this.#sketch.visible(), side);
+    this.#paint();
+  }
+
+  #paintSoon() {
+    this.#frame ||= requestAnimationFrame(() => this.#paint());
+  }
+
+  #paint() {
+    cancelAnimationFrame(this.#frame);
+    this.#frame = 0;
+    const side = this.#canvas.width;
+    this.#context.clearRect(0, 0, side, side);
+    this.#context.drawImage(this.#kept, 0, 0);
+    if (this.#stroke) drawSteps(this.#context, [this.#stroke], side);
+  }
+}

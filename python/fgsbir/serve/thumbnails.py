@@ -1,0 +1,119 @@
+"""Small copies of the gallery's photos, made once and kept on disk."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import logging
+import os
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import count
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from PIL import Image
+
+from ..data.images import to_array
+from ..files import write_atomically
+
+if TYPE_CHECKING:
+    from ..gallery import Gallery
+
+THUMBNAIL_SIDE = 320
+LARGE_SIDE = 960
+QUALITY = 85
+PREPARED = 20_000  # photos, 200 MB of thumbnails; others get theirs when first asked for
+
+log = logging.getLogger("fgsbir.serve")
+
+
+class Thumbnails:
+    """JPEG copies of photos, at most `THUMBNAIL_SIDE` or `LARGE_SIDE` pixels on a side.
+
+    Only the small ones are kept, about 10 KB each, in files named after what the photo's own file
+    looked like: a photo that changes gets a new one. Thread-safe.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def version(self, photo: Path) -> str:
+        """A short text that changes whenever the photo's file does.
+
+        Raises:
+            OSError: The photo is gone.
+        """
+        state = photo.stat()
+        facts = f"{photo}\0{state.st_mtime_ns}\0{state.st_size}\0{THUMBNAIL_SIDE}\0{QUALITY}"
+        return hashlib.sha256(facts.encode(errors="surrogateescape")).hexdigest()[:20]
+
+    def small(self, photo: Path) -> bytes:
+        """The thumbnail of a photo.
+
+        Raises:
+            OSError: The photo is gone.
+            ValueError: It can't be decoded.
+        """
+        file = self._file(photo)
+        try:
+            return file.read_bytes()
+        except FileNotFoundError:
+            content = _jpeg(photo, THUMBNAIL_SIDE)
+            file.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(file, content)
+            return content
+
+    def large(self, photo: Path) -> bytes:
+        """A copy to look at closely; errors as those of `small`."""
+        return _jpeg(photo, LARGE_SIDE)
+
+    @contextmanager
+    def prepared_in_background(self, gallery: Gallery) -> Iterator[None]:
+        """Makes those of the first `PREPARED` photos in a thread, which ends with the context."""
+        stop = threading.Event()
+        thread = threading.Thread(target=self._prepare, args=(gallery, stop), daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            thread.join()
+
+    def _prepare(self, gallery: Gallery, stop: threading.Event) -> None:
+        if sys.platform == "linux":  # the priority of this thread alone: searches go first
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 19)
+        left = min(len(gallery), PREPARED)
+        for index in count():
+            if not left or stop.is_set():
+                return
+            try:
+                photo = gallery.photo_path(index)
+            except IndexError:  # the number of a photo that was removed
+                continue
+            try:
+                if not self._file(photo).exists():
+                    self.small(photo)
+            except (OSError, ValueError) as error:
+                log.warning("no thumbnail of photo %d: %s", index, error)
+            left -= 1
+
+    def _file(self, photo: Path) -> Path:
+        version = self.version(photo)
+        return self.folder / version[:2] / f"{version}.jpg"
+
+
+def _jpeg(path: Path, side: int) -> bytes:
+    with open(path, "rb") as file:
+        try:
+            photo = Image.open(file)
+            photo.draft("RGB", (2 * side, 2 * side))  # of a JPEG no more than is needed
+            image = Image.fromarray(to_array(photo))
+        except Exception as error:  # Pillow's plugins report damage in many ways
+            raise ValueError(f"cannot decode image: {path} ({error})") from error
+    image.thumbnail((side, side), Image.Resampling.LANCZOS, reducing_gap=3.0)
+    content = io.BytesIO()
+    image.save(content, "JPEG", quality=QUALITY)
+    return content.getvalue()

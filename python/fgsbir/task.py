@@ -1,0 +1,47 @@
+"""What a run was asked to do, so that one is never taken for another."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def content_digest(*parts: NDArray[Any] | str | None) -> str:
+    """SHA-256 of arrays and texts, with their types and shapes, in hexadecimal."""
+    digest = hashlib.sha256()
+    for part in parts:
+        if isinstance(part, np.ndarray):
+            digest.update(f"{part.dtype}{part.shape}".encode())
+            digest.update(np.ascontiguousarray(part).data)
+        else:
+            digest.update(repr(part).encode())
+    return digest.hexdigest()
+
+
+def refuse_other_task(found: dict[str, Any], asked: dict[str, Any], what: str) -> None:
+    """Raises a ValueError that says in what two tasks differ, if they do."""
+    ours, theirs = dict(_flat(asked)), dict(_flat(found))
+    # Through JSON a tuple has become a list.
+    different = [
+        f"{name} {theirs.get(name)} instead of {ours.get(name)}"
+        for name in sorted(ours.keys() | theirs.keys())
+        if json.dumps(ours.get(name)) != json.dumps(theirs.get(name))
+    ]
+    if different:
+        raise ValueError(
+            f"{what} with other settings or data ({', '.join(different)}); choose another --out, "
+            "or --overwrite"
+        )
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in values.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name, value

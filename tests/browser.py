@@ -1,0 +1,64 @@
+"""Real headless Chromium, and hands that draw in it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+CHROMIUM = os.environ.get("FGSBIR_CHROMIUM") or shutil.which("chromium")
+COUNT = 10  # photos that the page shows
+
+
+@contextmanager
+def chromium() -> Iterator[Browser]:
+    """Debian's Chromium, or the one that FGSBIR_CHROMIUM names; skips the test without one."""
+    playwright = pytest.importorskip("playwright.sync_api")
+    if CHROMIUM is None:
+        pytest.skip("no chromium: apt-get install chromium, or set FGSBIR_CHROMIUM to its path")
+    # The sandbox does not work for root; there is nothing but our own page to guard against.
+    options = ["--no-sandbox", "--disable-gpu"]
+    with playwright.sync_playwright() as started:
+        browser = started.chromium.launch(executable_path=CHROMIUM, args=options)
+        yield browser
+        browser.close()
+
+
+def draw(page: Page, stroke: Sequence[tuple[float, float]] | NDArray[np.float64]) -> None:
+    """Draws one stroke with the mouse, through points given as shares of the drawing area."""
+    box = page.locator("#canvas").bounding_box()
+    assert box is not None
+    points = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in stroke]
+    page.mouse.move(*points[0])
+    page.mouse.down()
+    for point in points[1:]:
+        page.mouse.move(*point)
+    page.mouse.up()
+
+
+def settled(page: Page, count: int = COUNT) -> None:
+    """Waits until the answer to the last change is shown, with so many photos."""
+    from playwright.sync_api import expect
+
+    expect(page.locator("#list[aria-busy=false]")).to_have_count(1, timeout=30_000)
+    expect(page.locator("#list .photo")).to_have_count(count)
+
+
+def names(page: Page) -> list[str]:
+    """The photos that are shown, nearest first."""
+    return page.locator("#list .name").all_inner_texts()
+
+
+def screenshot(page: Page, folder: Path, name: str) -> None:
+    """Keeps a picture of the page in FGSBIR_SCREENSHOTS, or in a folder of the test."""
+    page.screenshot(path=Path(os.environ.get("FGSBIR_SCREENSHOTS") or folder) / f"{name}.png")
