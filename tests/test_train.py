@@ -198,7 +198,10 @@ def test_only_matrices_decay(name):
 
 
 def test_it_learns_to_find_what_it_has_never_seen(tmp_path):
-    """Chance is 2.5%; the test instances are none of the training ones."""
+    """Chance is 2.5% and 25%; the test instances are none of the training ones.
+
+    Seeds reach 12 to 33% and 95 to 100%.
+    """
     config = TrainConfig(
         model=ModelConfig("resnet", size=48, width=16, embedding_dim=64),
         loss=LossConfig(contrastive_weight=1.0),
@@ -212,8 +215,8 @@ def test_it_learns_to_find_what_it_has_never_seen(tmp_path):
     scores = evaluate(run.model, synthetic("shoes", 40, "test", size=96))
     lines = record(tmp_path)
     assert lines[-1]["contrastive"] < 0.7 * lines[0]["contrastive"]
-    assert scores.acc[1] >= 15
-    assert scores.acc[10] >= 70
+    assert scores.acc[1] >= 7.5
+    assert scores.acc[10] >= 80
 
 
 def test_automatic_precision_asks_the_processor(monkeypatch):

@@ -183,7 +183,9 @@ def test_an_epoch_shows_each_sketch_with_one_of_its_triplets(shoes):
     epoch = list(batches.draw(generator))
     assert len(batches) == len(epoch) == 3
     assert [len(batch.images[0]) for batch in epoch] == [8, 8, 7]
-    sketch, positive, negative = (torch.cat(x) for x in zip(*(b.attributes for b in epoch), strict=True))
+    sketch, positive, negative = (
+        torch.cat(x) for x in zip(*(b.attributes for b in epoch), strict=True)
+    )
     assert torch.equal(sketch, positive)
     assert not torch.equal(sketch, negative)
     with pytest.raises(ValueError, match="there are no triplets to train on"):

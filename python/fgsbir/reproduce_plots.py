@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from .ablation import ROWS
 from .published import PUBLISHED
@@ -44,7 +45,7 @@ def _draw_learning(axes: Axes, results: Results, summary: Results) -> None:
     for variant, loss in losses.items():
         axes.plot(range(1, len(loss) + 1), loss, label=variant)
     axes.set(xlabel="epoch", ylabel="loss, of each its own terms", yscale="log")
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.legend(frameon=False, fontsize=8)
 
 
