@@ -108,7 +108,9 @@ def weights(
     if value is None:
         return None
     if isinstance(value, Sequence) and not isinstance(value, str):
-        x = torch.tensor([number(name, w) for w in value], dtype=torch.float64, device=device)
+        x = torch.tensor([number(name, w) for w in value], dtype=torch.float64)
+        # Created there it would wait for the device.
+        x = x if device is None else x.to(device, non_blocking=True)
     else:
         x = tensor(name, value)
     if x.dtype not in (*_FLOATS, *_INTEGERS):

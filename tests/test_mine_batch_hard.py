@@ -69,6 +69,21 @@ def test_picks(device: str, case: dict[str, Any]) -> None:
     assert_good_picks(picks, batch, case["dtype"], **options)
 
 
+@pytest.mark.parametrize(
+    ("n", "m", "dtype"),
+    [
+        (200, 5000, torch.float32),
+        (520, 2100, torch.float64),
+        (2100, 2100, torch.float64),
+    ],
+)
+def test_picks_of_every_plan(device: str, n: int, m: int, dtype: torch.dtype) -> None:
+    """Sizes of which each is cut into other tiles, and into splits of more or fewer of them."""
+    batch = make_batch((n, m, 2, 3), dtype=dtype, device=device, logits=False)
+    picks = fx.mine_batch_hard(**batch, attribute_guidance=0.5)
+    assert_good_picks(picks, batch, dtype, attribute_guidance=0.5)
+
+
 # --- Against a loop, on numbers that every type holds exactly: equal means tied -----------------
 
 SMALL = st.sampled_from([-2.0, -1.0, -0.5, 0.0, 1.0, 2.0])

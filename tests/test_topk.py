@@ -124,6 +124,16 @@ def test_ties_across_blocks_and_tiles_go_to_the_lowest_index(device: str, k: int
     assert torch.equal(indices, torch.arange(1, 2 * k, 2, device=device).expand(2, k))
 
 
+@pytest.mark.parametrize("k", [1, 7, 20])
+def test_a_gallery_that_comes_ever_nearer(device: str, k: int) -> None:
+    """Every row is better than all before it, so that nothing that was kept may stay."""
+    query = torch.arange(70.0, device=device)[:, None] / -8
+    gallery = torch.arange(511.0, 0, -1, device=device)[:, None]
+    _, indices = fx.topk(query, gallery, k)
+    expected = torch.arange(510, 510 - k, -1, device=device)
+    assert torch.equal(indices, expected.expand(70, k))
+
+
 def test_attributes_decide_between_equal_embeddings(device: str) -> None:
     query, gallery = torch.zeros(1, 2, device=device), torch.zeros(3, 2, device=device)
     yes, no = [20.0, 20.0], [-20.0, -20.0]

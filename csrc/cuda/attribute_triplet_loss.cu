@@ -51,9 +51,9 @@ __device__ void embedding_distances(const LossArguments<S>& in, int64_t i, const
     const T q_scale = row_scale(in.photo_norms, metric, triplet.negative);
     T positive = 0, negative = 0;
     for (int64_t k = threadIdx.x % kWarp; k < in.d; k += kWarp) {
-        const T own = to_compute(s[k]) * s_scale;
-        const T to_positive = own - to_compute(p[k]) * p_scale;
-        const T to_negative = own - to_compute(q[k]) * q_scale;
+        const T own = product(to_compute(s[k]), s_scale);
+        const T to_positive = own - product(to_compute(p[k]), p_scale);
+        const T to_negative = own - product(to_compute(q[k]), q_scale);
         positive += to_positive * to_positive;
         negative += to_negative * to_negative;
     }

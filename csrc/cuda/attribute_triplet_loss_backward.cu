@@ -113,13 +113,13 @@ __device__ void sketch_gradient(const BackwardArguments<S>& in, int64_t i, int64
         in.sketch_scales[i] = s_scale;
     }
     for (int64_t k = lane; k < in.d; k += kWarp) {
-        const T own = to_compute(s[k]) * s_scale;
+        const T own = product(to_compute(s[k]), s_scale);
         // Only the part of a difference of unit vectors that is across s turns s.
         const T p_along = cosine ? to_positive * own : T(0);
         const T q_along = cosine ? to_negative * own : T(0);
         T grad = 0;
-        if (p_weight != 0) grad += p_weight * (own - to_compute(p[k]) * p_scale - p_along);
-        if (q_weight != 0) grad += q_weight * (own - to_compute(q[k]) * q_scale - q_along);
+        if (p_weight != 0) grad += p_weight * (own - product(to_compute(p[k]), p_scale) - p_along);
+        if (q_weight != 0) grad += q_weight * (own - product(to_compute(q[k]), q_scale) - q_along);
         store(in.grad_sketch + i * in.d + k, grad * s_scale);
     }
 }
@@ -279,12 +279,12 @@ __device__ void photo_gradient(const BackwardArguments<S>& in, int64_t j, const 
             return weight == 0 ? T(0) : weight * in.distances[kPositive * in.n + r];
         });
     }
-    const auto own = [&](int64_t k) { return to_compute(p[k]) * scale; };
+    const auto own = [&](int64_t k) { return product(to_compute(p[k]), scale); };
     sum_differences<kEmbeddingSpan>(
         chosen, in.embedding_weights, in.d, memory, own,
         [&](int64_t i, int64_t k) {
             const T value = to_compute(in.sketch[i * in.d + k]);
-            return cosine ? value * in.sketch_scales[i] : value;
+            return cosine ? product(value, in.sketch_scales[i]) : value;
         },
         [&](int64_t k, T sum) {
             store(in.grad_photo + j * in.d + k, (cosine ? sum - along * own(k) : sum) * scale);

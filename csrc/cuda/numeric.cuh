@@ -100,6 +100,14 @@ __device__ inline double add_scaled(double a, double b, double c) {
     return __dadd_rn(a, __dmul_rn(b, c));
 }
 
+// a b, rounded before anything is added to it: equal rows, scaled, subtract to 0.
+__device__ inline float product(float a, float b) {
+    return __fmul_rn(a, b);
+}
+__device__ inline double product(double a, double b) {
+    return __dmul_rn(a, b);
+}
+
 // Not fmax: a NaN stays one.
 template <typename T>
 __device__ inline T not_below_zero(T x) {
@@ -167,7 +175,8 @@ __device__ inline Compute<S> distance_of_rows(const S* x, const S* y, int64_t d,
     Compute<S> squared = 0;
 #pragma unroll 1
     for (int64_t k = 0; k < d; ++k) {
-        const Compute<S> difference = to_compute(x[k]) * scale_x - to_compute(y[k]) * scale_y;
+        const Compute<S> difference =
+            product(to_compute(x[k]), scale_x) - product(to_compute(y[k]), scale_y);
         squared += difference * difference;
     }
     return distance_of(squared, scale_x, scale_y, metric);

@@ -32,7 +32,7 @@ struct Rows {
         if (row + more_rows >= rows || k + more_k >= width) return 0;
         const S* own = data + (row * width + k);
         const Compute<S> value = to_compute(own[more_rows * width + more_k]);
-        return scales == nullptr ? value : value * (scales + row)[more_rows];
+        return scales == nullptr ? value : product(value, (scales + row)[more_rows]);
     }
 };
 

@@ -231,8 +231,8 @@ __device__ Compute<S> direct_distance(const SearchArguments<S>& in, int64_t i, i
     const T y_scale = row_scale(in.gallery_norms, in.metric, j);
     T squared = 0;
     for (int64_t k = threadIdx.x % kWarp; k < in.query.width; k += kWarp) {
-        const T difference =
-            in.query.load(i, k, 0, 0) * x_scale - in.gallery.load(j, k, 0, 0) * y_scale;
+        const T difference = product(in.query.load(i, k, 0, 0), x_scale) -
+                             product(in.gallery.load(j, k, 0, 0), y_scale);
         squared += difference * difference;
     }
     const T d = distance_of(warp_sum(squared), x_scale, y_scale, in.metric);

@@ -1,6 +1,6 @@
 """Builds the emulated kernels with CMake, or a variant in which one source file is changed.
 
-    env $(python -m emulation.build --sanitize) pytest -p emulation.plugin tests/test_topk.py
+    env $(python -m emulation.build sanitized) pytest -p emulation.plugin tests/test_topk.py
 
 prints, as assignments for ``env``, what the plugin needs to run on the variant built.
 """
@@ -14,6 +14,9 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Literal, get_args
+
+Variant = Literal["plain", "fused", "sanitized"]
 
 NAME = "fgsbir_emulated_cuda"
 MODULE_VARIABLE = "FGSBIR_EMULATION_MODULE"
@@ -21,21 +24,16 @@ _HERE = Path(__file__).resolve().parent
 _CSRC = _HERE.parents[1] / "csrc"
 
 
-def build(folder: Path | None = None, *, sanitize: bool = False) -> Path:
-    """The path of the built module.
+def build(variant: Variant = "plain") -> Path:
+    """The path of the built module, in the repository's ``build/``.
 
     Args:
-        folder: Build folder, kept from call to call; in the repository's ``build/`` unless given.
-        sanitize: With AddressSanitizer and UndefinedBehaviorSanitizer. Python must then run under
-            :func:`sanitizer_environment`.
+        variant: ``"fused"`` multiplies and adds in one rounding wherever it may, as nvcc does;
+            ``"sanitized"`` has AddressSanitizer and UndefinedBehaviorSanitizer, and Python must
+            then run under :func:`sanitizer_environment`.
     """
-    if folder is None:
-        variant = "sanitize" if sanitize else "plain"
-        folder = _HERE.parents[1] / "build" / f"emulation-{variant}"
-    options = [
-        f"-DPython_EXECUTABLE={sys.executable}",
-        f"-DFGSBIR_SANITIZE={'ON' if sanitize else 'OFF'}",
-    ]
+    folder = _HERE.parents[1] / "build" / f"emulation-{variant}"
+    options = [f"-DPython_EXECUTABLE={sys.executable}", f"-DFGSBIR_VARIANT={variant}"]
     _run(["cmake", "-S", str(_HERE), "-B", str(folder), "-G", "Ninja", *options])
     _run(["cmake", "--build", str(folder)])
     (module,) = folder.glob(f"{NAME}.*.so")
@@ -71,7 +69,7 @@ def build_changed(built: Path, changed: str, old: str, new: str, unit: str, fold
 
 
 def sanitizer_environment() -> dict[str, str]:
-    """What a process must be started with to load a module built with ``sanitize``."""
+    """What a process must be started with to load a module built as ``"sanitized"``."""
     names = ("libasan.so", "libubsan.so")
     runtimes = [_run(["g++", f"-print-file-name={name}"]).strip() for name in names]
     # Python keeps what it has allocated; and frames of fibers stay where they are.
@@ -93,10 +91,10 @@ def _run(command: list[str], folder: str | None = None) -> str:
 def main() -> None:
     """The command of the module's docstring."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--sanitize", action="store_true")
-    sanitize = parser.parse_args().sanitize
-    environment = {MODULE_VARIABLE: str(build(sanitize=sanitize))}
-    environment |= sanitizer_environment() if sanitize else {}
+    parser.add_argument("variant", choices=get_args(Variant), nargs="?", default="plain")
+    variant = parser.parse_args().variant
+    environment = {MODULE_VARIABLE: str(build(variant))}
+    environment |= sanitizer_environment() if variant == "sanitized" else {}
     print(*(f"{name}={value}" for name, value in environment.items()))
 
 

@@ -131,17 +131,28 @@ inline double __longlong_as_double(long long x) {
 inline int __popc(unsigned x) {
     return __builtin_popcount(x);
 }
+// Results that no later operation may be fused with.
+template <typename T>
+inline T rounded(T x) {
+#if defined(__x86_64__)
+    asm volatile("" : "+x"(x));
+#else
+    volatile T kept = x;
+    x = kept;
+#endif
+    return x;
+}
 inline float __fadd_rn(float a, float b) {
-    return a + b;
+    return rounded(a + b);
 }
 inline float __fmul_rn(float a, float b) {
-    return a * b;
+    return rounded(a * b);
 }
 inline double __dadd_rn(double a, double b) {
-    return a + b;
+    return rounded(a + b);
 }
 inline double __dmul_rn(double a, double b) {
-    return a * b;
+    return rounded(a * b);
 }
 
 // --- Runtime
