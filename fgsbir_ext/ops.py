@@ -150,6 +150,17 @@ def _(query: Tensor, gallery: Tensor, k: int, *_: Any) -> tuple[Tensor, Tensor]:
 # --- Gradients --------------------------------------------------------------------------------
 
 
+def _kernel(ctx: Any, name: str) -> Callable[..., Any]:
+    """An operation of the backward pass, on the road that the forward pass took.
+
+    With ``create_graph`` it is torch's, where a second derivative is refused.
+    """
+    backend = getattr(ctx, "backend", None)
+    if backend is None or torch.is_grad_enabled():
+        return getattr(torch.ops.fgsbir, name)
+    return getattr(backend, name)
+
+
 def _save_pairwise(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
     x, y, ctx.metric = inputs
     ctx.save_for_backward(output, x, y)
@@ -157,7 +168,7 @@ def _save_pairwise(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
 
 def _pairwise_backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
     distance, x, y = ctx.saved_tensors
-    grads = dispatch.call("pairwise_distance_backward", grad, distance, x, y, ctx.metric)
+    grads = _kernel(ctx, "pairwise_distance_backward")(grad, distance, x, y, ctx.metric)
     return *grads, None
 
 
@@ -174,8 +185,8 @@ def _loss_backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]
     has_logits = saved[2] is not None
     if grads[0] is None and grads[1] is None:
         return (None,) * 16
-    of_embeddings_and_logits = dispatch.call(
-        "attribute_triplet_loss_backward", *grads[:2], *saved, *ctx.options
+    of_embeddings_and_logits = _kernel(ctx, "attribute_triplet_loss_backward")(
+        *grads[:2], *saved, *ctx.options
     )
     needed = of_embeddings_and_logits[: 4 if has_logits else 2]
     return *needed, *(None,) * (16 - len(needed))
@@ -211,8 +222,8 @@ def _differentiate(name: str, setup: Callable[..., None], backward: Callable[...
     library.register_autograd(f"fgsbir::{name}", backward, setup_context=setup, lib=_library)
 
     def forward(ctx: Any, *inputs: Any) -> Any:
-        backend = dispatch.BACKENDS[inputs[0].device.type]
-        output = getattr(backend, name)(*inputs)
+        ctx.backend = dispatch.BACKENDS[inputs[0].device.type]
+        output = getattr(ctx.backend, name)(*inputs)
         setup(ctx, inputs, output)
         return output
 

@@ -184,7 +184,7 @@ def test_ties_across_blocks_and_tiles_go_to_the_lowest_index(
     assert torch.equal(picks.negative, (labels[:300] == 0).long())
 
 
-@pytest.mark.parametrize("best", [0, 1, 255, 256, 257, 4095, 4096, 4097, 8999])
+@pytest.mark.parametrize("best", [0, 1, 63, 64, 65, 1023, 1024, 1025, 4095, 4096, 4097, 8999])
 def test_the_best_is_found_wherever_it_is(device: str, best: int) -> None:
     """Second copies of the farthest positive and the nearest negative come last, and lose."""
     photo = torch.ones(9002, 1, device=device) * 5

@@ -18,9 +18,10 @@ _METRIC = _C.Metric.__members__
 _ATTRIBUTE_METRIC = _C.AttributeMetric.__members__
 _REDUCTION = _C.Reduction.__members__
 
-# A tile of products: at most 4 MiB in float32, and rows enough to keep the BLAS at full speed.
-_TILE_ROWS = 256
-_TILE_COLUMNS = 4096
+# A tile of products: at most 4 MiB in float32. It is square since the BLAS packs both operands anew
+# for every tile.
+_TILE_ROWS = 1024
+_TILE_COLUMNS = 1024
 
 
 def pairwise_distance(x: Tensor, y: Tensor, metric: str) -> Tensor:
