@@ -1,9 +1,14 @@
-"""Registers, shared memory and spills of every CUDA kernel, as the compiler reports them.
+"""Registers, stack, shared memory and spills of every CUDA kernel, as the compiler reports them.
 
     python -m benchmarks.kernel_resources
     python -m benchmarks.kernel_resources --architectures 90 --json
+    python -m benchmarks.kernel_resources --operations topk
 
 Needs nvcc, but no GPU. Exits with status 1 if a kernel spills registers to memory.
+
+Kernels get their shared memory when they are launched, so that the compiler's report knows nothing
+of it. It is counted in a copy of the sources in which the one function that hands it out declares
+it statically instead: benchmarks/kernel_blocks.py.
 """
 
 from __future__ import annotations
@@ -12,7 +17,6 @@ import argparse
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -20,6 +24,9 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
+
+from .kernel_blocks import Block, blocks, readable
+from .toolkit import find_tool
 
 SOURCES = Path(__file__).resolve().parents[1] / "csrc" / "cuda"
 ARCHITECTURES = ("75", "80", "90", "120")
@@ -29,38 +36,30 @@ _STACK = re.compile(
     r"(?P<stack>\d+) bytes stack frame, (?P<stores>\d+) bytes spill stores, "
     r"(?P<loads>\d+) bytes spill loads"
 )
-_USED = re.compile(r"Used (?P<registers>\d+) registers(?:.* (?P<shared>\d+) bytes smem)?")
+_USED = re.compile(r"Used (?P<registers>\d+) registers")
 
 
 @dataclass
 class Kernel:
     """What one kernel takes on one architecture, sizes in bytes.
 
-    ``shared`` is static shared memory; tiles are in dynamic shared memory, below 48 KiB a block.
+    ``threads`` are the most of a block that it is compiled for (None: any), ``shared`` is a block's
+    shared memory, static and dynamic, and ``stack`` a thread's.
     """
 
     operation: str
     name: str
     architecture: str
+    threads: int | None
+    shared: int
     registers: int
     stack: int
     spill_stores: int
     spill_loads: int
-    shared: int
 
     @property
     def spills(self) -> bool:
         return self.spill_stores > 0 or self.spill_loads > 0
-
-
-def find_nvcc() -> str:
-    """nvcc on PATH, under CUDA_HOME, or in the usual place."""
-    homes = [os.environ.get("CUDA_HOME"), "/usr/local/cuda"]
-    candidates = ["nvcc", *(str(Path(home, "bin", "nvcc")) for home in homes if home)]
-    for candidate in candidates:
-        if found := shutil.which(candidate):
-            return found
-    raise FileNotFoundError("nvcc is neither on PATH nor under CUDA_HOME")
 
 
 def compile_report(nvcc: str, source: Path, architecture: str) -> str:
@@ -75,8 +74,8 @@ def compile_report(nvcc: str, source: Path, architecture: str) -> str:
     return result.stdout + result.stderr
 
 
-def parse_report(operation: str, report: str) -> Iterator[Kernel]:
-    """The kernels of a report of ``ptxas -v``."""
+def parse_report(operation: str, report: str, shapes: dict[str, Block]) -> Iterator[Kernel]:
+    """The kernels of a report of ``ptxas -v``, with the shapes of their blocks."""
     entry, stack = None, None
     for line in report.splitlines():
         if match := _ENTRY.search(line):
@@ -84,37 +83,34 @@ def parse_report(operation: str, report: str) -> Iterator[Kernel]:
         elif match := _STACK.search(line):
             stack = match
         elif (match := _USED.search(line)) and entry is not None and stack is not None:
+            name = readable(entry["symbol"])
             yield Kernel(
                 operation,
-                _readable(entry["symbol"]),
+                name,
                 f"sm_{entry['architecture']}",
+                shapes[name].threads,
+                shapes[name].shared,
                 int(match["registers"]),
                 int(stack["stack"]),
                 int(stack["stores"]),
                 int(stack["loads"]),
-                int(match["shared"] or 0),
             )
             entry = stack = None
 
 
-def _readable(symbol: str) -> str:
-    """``mine_tiles<float, 128, 64>`` of a mangled symbol."""
-    filt = shutil.which("c++filt")
-    if filt is None:
-        return symbol
-    name = subprocess.run([filt, symbol], capture_output=True, text=True, check=True).stdout.strip()
-    name = name.replace("fgsbir::cuda::(anonymous namespace)::", "").removeprefix("void ")
-    return name.split("(")[0]
-
-
-def kernel_resources(architectures: tuple[str, ...], jobs: int) -> list[Kernel]:
-    """Every kernel of csrc/cuda on every architecture."""
-    nvcc = find_nvcc()
-    work = [(source, a) for source in sorted(SOURCES.glob("*.cu")) for a in architectures]
+def kernel_resources(
+    architectures: tuple[str, ...], jobs: int, operations: tuple[str, ...] = ()
+) -> list[Kernel]:
+    """Every kernel of csrc/cuda, or of some of its files, on every architecture."""
+    nvcc = find_tool("nvcc")
+    sources = [s for s in sorted(SOURCES.glob("*.cu")) if not operations or s.stem in operations]
+    work = [(source, a) for source in sources for a in architectures]
     with ThreadPoolExecutor(jobs) as pool:
+        shapes = pool.map(lambda source: blocks(nvcc, source, architectures[0]), sources)
         reports = pool.map(lambda item: compile_report(nvcc, *item), work)
+        by_source = dict(zip(sources, shapes, strict=True))
         parsed = (
-            parse_report(source.stem, report)
+            parse_report(source.stem, report, by_source[source])
             for (source, _), report in zip(work, reports, strict=True)
         )
         return [kernel for kernels in parsed for kernel in kernels]
@@ -123,20 +119,36 @@ def kernel_resources(architectures: tuple[str, ...], jobs: int) -> list[Kernel]:
 def table(kernels: list[Kernel]) -> str:
     """One line a kernel, a column of registers an architecture; spills in bytes behind a +."""
     architectures = sorted({k.architecture for k in kernels}, key=lambda a: int(a[3:]))
-    rows: dict[tuple[str, str], dict[str, str]] = {}
+    rows: dict[tuple[str, str], dict[str, Kernel]] = {}
     for k in kernels:
-        spilled = f"+{k.spill_stores + k.spill_loads}" if k.spills else ""
-        rows.setdefault((k.operation, k.name), {})[k.architecture] = f"{k.registers}{spilled}"
+        rows.setdefault((k.operation, k.name), {})[k.architecture] = k
     width = max(len(name) for _, name in rows)
-    lines = [f"{'registers':{width}}  " + "  ".join(f"{a:>7}" for a in architectures)]
+    head = "".join(f"{a:>8}" for a in architectures)
+    lines = [
+        f"{'':{width}}  a block:        a thread:",
+        f"{'':{width}}  threads  shared  stack{head}",
+    ]
     last = ""
     for (operation, name), by_architecture in rows.items():
         if operation != last:
             lines.append(f"-- {operation}")
             last = operation
-        cells = "  ".join(f"{by_architecture.get(a, ''):>7}" for a in architectures)
-        lines.append(f"{name:{width}}  {cells}")
+        one = next(iter(by_architecture.values()))
+        stack = max(k.stack for k in by_architecture.values())
+        shape = f"{one.threads or 'any':>7}  {one.shared:>6}  {stack:>5}"
+        cells = "".join(f"{_registers(by_architecture.get(a)):>8}" for a in architectures)
+        lines.append(f"{name:{width}}  {shape}{cells}")
     return "\n".join(lines)
+
+
+def _registers(kernel: Kernel | None) -> str:
+    if kernel is None:
+        return ""
+    return (
+        f"{kernel.registers}+{kernel.spill_stores + kernel.spill_loads}"
+        if kernel.spills
+        else (str(kernel.registers))
+    )
 
 
 def main() -> int:
@@ -144,11 +156,15 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--architectures", nargs="+", default=list(ARCHITECTURES))
+    parser.add_argument("--operations", nargs="+", default=[], help="files of csrc/cuda")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--json", action="store_true", help="print JSON in place of the table")
     arguments = parser.parse_args()
 
-    kernels = kernel_resources(tuple(arguments.architectures), arguments.jobs)
+    architectures, operations = tuple(arguments.architectures), tuple(arguments.operations)
+    kernels = kernel_resources(architectures, arguments.jobs, operations)
+    if not kernels:
+        parser.error("there is no such kernel")
     if arguments.json:
         print(json.dumps([asdict(kernel) for kernel in kernels], indent=1))
     else:

@@ -1,11 +1,14 @@
 """The command line, from end to end and with wrong input."""
 
 import json
+import re
+import shlex
 import subprocess
 import sys
 
 import pytest
 from fgsbir.cli import main
+from fgsbir.gallery import Gallery
 from PIL import Image
 
 TINY = ["--epochs=1", "--size=32", "--width=8", "--embedding-dim=16", "--batch-size=8"]
@@ -47,12 +50,17 @@ def test_train_reports_progress_and_the_next_command(tmp_path, capfd):
 def test_quickstart_leaves_everything_it_promises(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("fgsbir.quickstart.TRAIN_PAIRS", 12)
     monkeypatch.setattr("fgsbir.quickstart.TEST_PAIRS", 12)
-    assert main(["quickstart", "--out", str(tmp_path), "--epochs", "1"]) == 0
+    out = tmp_path / "my first run"
+    assert main(["quickstart", "--out", str(out), "--epochs", "1"]) == 0
     printed = capsys.readouterr().out
-    names = {"model.safetensors", "log.jsonl", "scores.json", "retrievals.png"}
-    assert names == {path.name for path in tmp_path.iterdir()}
-    assert all(str(tmp_path / name) in printed for name in names)
+    names = {"model.safetensors", "log.jsonl", "scores.json", "retrievals.png", "photos"}
+    assert names == {path.name for path in out.iterdir()}
+    assert all(str(out / name) in printed for name in names)
     assert "chance" in printed
+
+    index, serve = re.findall(r"^  (fgsbir (?:index|serve) .*)$", printed, re.MULTILINE)
+    assert main(shlex.split(index)[1:]) == 0
+    assert len(Gallery.load(shlex.split(serve)[2])) == 12
 
 
 @pytest.mark.parametrize(

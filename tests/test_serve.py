@@ -150,6 +150,14 @@ def test_thumbnails_are_prepared_and_kept(tmp_path: Path) -> None:
             time.sleep(0.05)
 
 
+def test_photos_are_shown_where_no_thumbnail_can_be_kept(tmp_path: Path) -> None:
+    (tmp_path / "taken").write_bytes(b"")  # a file where the folder should be
+    settings = Settings(thumbnails=tmp_path / "taken", prepare_thumbnails=False)
+    app = create_app(small_gallery(tmp_path), settings)
+    with TestClient(app, base_url="http://localhost") as client:
+        assert client.get("/photos/0").headers["content-type"] == "image/jpeg"
+
+
 def test_the_page_asks_nothing_of_other_hosts(client: TestClient) -> None:
     names = load_static_files()
     assert set(re.findall(r'"/static/([^"]+)"', client.get("/").text)) < set(names)

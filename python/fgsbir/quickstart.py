@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shlex
 from pathlib import Path
 
+from PIL import Image
+
 from .checkpoint import FILE_NAME
-from .data import synthetic
+from .data import SketchPhotoSet, synthetic
 from .evaluate import Scores, rank, score
 from .log import LOG_NAME
 from .presets import QUICKSTART
@@ -24,7 +27,7 @@ TEST_PAIRS = 100
 
 
 def quickstart(out: Path, *, epochs: int, seed: int) -> Scores:
-    """Trains on synthetic shoes and leaves the model, its log, scores and a picture in a folder.
+    """Trains on synthetic shoes; leaves the model, its log, scores and pictures in a folder.
 
     Raises:
         ValueError: for an option out of range.
@@ -43,12 +46,27 @@ def quickstart(out: Path, *, epochs: int, seed: int) -> Scores:
     scores = score(ranking, test_set)
     (out / "scores.json").write_text(json.dumps(scores.to_dict(), indent=2) + "\n")
     picture = draw_retrievals(test_set, ranking.order, out / "retrievals.png", seed=seed)
+    photos = _write_photos(test_set, out / "photos")
     print(f"\n{format_scores(test_set.name, scores)}\n")
     print(f"Picture of sketches and the photos found for them: {picture}")
     print(f"Model: {out / FILE_NAME}   log: {out / LOG_NAME}   scores: {out / 'scores.json'}")
+    run_folder, gallery = shlex.quote(str(out)), shlex.quote(str(out / "gallery"))
+    print(
+        "Draw a shoe and see it found (the page needs: pip install 'fgsbir-ext[demo]'):\n"
+        f"  fgsbir index {shlex.quote(str(photos))} --model {run_folder} --out {gallery}\n"
+        f"  fgsbir serve {gallery}"
+    )
     print(
         "Next, with pairs of your own (a folder with sketches/ and photos/, same file names):\n"
         "  fgsbir train --data FOLDER --out runs/mine\n"
         "  fgsbir evaluate runs/mine --data FOLDER --picture runs/mine/retrievals.png"
     )
     return scores
+
+
+def _write_photos(data: SketchPhotoSet, folder: Path) -> Path:
+    """The photos of a set as files, for a gallery; returns the folder."""
+    folder.mkdir(exist_ok=True)
+    for i, photo in enumerate(data.photos):
+        Image.fromarray(photo).save(folder / f"shoe-{i:03}.png")
+    return folder

@@ -31,7 +31,6 @@ def create_app(gallery: Gallery, settings: Settings | None = None) -> FastAPI:
     error is answered as ``{"error": "one line"}``.
     """
     settings = settings or Settings()
-
     static = load_static_files()
 
     @asynccontextmanager

@@ -60,11 +60,14 @@ class Thumbnails:
         file = self._file(photo)
         try:
             return file.read_bytes()
-        except FileNotFoundError:
+        except OSError:  # not made yet, mostly
             content = _jpeg(photo, THUMBNAIL_SIDE)
+        try:
             file.parent.mkdir(parents=True, exist_ok=True)
             write_atomically(file, content)
-            return content
+        except OSError as error:  # a full disk keeps no thumbnails, but shows photos
+            log.warning("no thumbnail kept: %s", error)
+        return content
 
     def large(self, photo: Path) -> bytes:
         """A copy to look at closely; errors as those of `small`."""

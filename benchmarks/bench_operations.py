@@ -1,0 +1,57 @@
+"""Every operation beside its rivals, in one process: for a look while working.
+
+    pytest benchmarks/                                  # the quick grid
+    pytest benchmarks/ -k "mining and N4096"            # some of it
+    pytest benchmarks/ --grid full --device cuda        # all of it; minutes to hours
+
+Figures to quote come from ``python -m benchmarks.run``, which gives every cell a process of its own
+and lets it take turns with the bare product.
+"""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from pytest_benchmark.fixture import BenchmarkFixture
+
+from . import grid
+from .grid import Cell
+from .machine import available_memory
+from .measure import LONG, gradient_bytes, peak_bytes
+from .rivals import RIVALS, Unsupported
+from .workload import make_inputs
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    option = metafunc.config.getoption
+    choose = grid.full if option("--grid") == "full" else grid.quick
+    metafunc.parametrize("cell", choose(option("--device")), ids=str)
+
+
+def bench_operation(benchmark: BenchmarkFixture, cell: Cell) -> None:
+    rival, workload = RIVALS[cell.rival], cell.workload
+    if not rival.installed:
+        pytest.skip(f"{rival.requires} is not installed")
+    if workload.pairs * workload.dtype.itemsize > available_memory(workload.device) / 4:
+        pytest.skip("its matrices may not fit beside those of others; python -m benchmarks.run")
+    inputs = make_inputs(workload)
+    try:
+        work = rival.operations[cell.operation](inputs)
+    except Unsupported as reason:
+        pytest.skip(str(reason))
+    work()
+    peak, seconds = peak_bytes(work, workload.device)
+
+    def finished() -> None:
+        work()
+        if workload.device == "cuda":
+            torch.cuda.synchronize()
+
+    benchmark.group = f"{cell.operation} {workload}"
+    if peak is not None:
+        beyond = peak - gradient_bytes(cell.operation, inputs)
+        benchmark.extra_info["peak_mb"] = round(max(0, beyond) / 1e6, 1)
+    if seconds > LONG:
+        benchmark.pedantic(finished, rounds=2)
+    else:
+        benchmark(finished)

@@ -1,0 +1,122 @@
+"""What is measured: which rival, on which operation, at which size.
+
+Every combination would take hours on two cores. All rivals are compared at D = 256 in float32, some
+at the other dimensions and types, few at the largest sizes; the order is that of importance, since
+a run ends when its time is up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+
+from .rivals import OPERATIONS, RIVALS, Operation
+from .workload import Workload
+
+SIZES = (128, 1024, 4096, 16384, 65536)
+SEARCH = Workload(1000, m=100_000)  # queries in a gallery
+
+OURS = "fgsbir_ext"
+LEAN = (OURS, "tuned PyTorch")
+TORCH = (*LEAN, "plain PyTorch")
+SEARCH_RIVALS = (*TORCH, "faiss flat", "CuPy")
+TILES = "product in tiles"
+INTO_FLOAT32 = "product into float32"  # of 16-bit inputs
+ALL = tuple(name for name in RIVALS if name not in ("bare product", INTO_FLOAT32))
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One measurement, in a process of its own."""
+
+    operation: Operation
+    rival: str
+    workload: Workload
+
+    def __str__(self) -> str:
+        return f"{self.operation}-{self.rival}-{self.workload}".replace(" ", "_")
+
+
+def cells(
+    operations: Iterable[Operation],
+    rivals: Iterable[str],
+    workloads: Iterable[Workload],
+    device: str,
+) -> Iterator[Cell]:
+    """All combinations that exist, in the order of the workloads."""
+    operations, rivals = list(operations), list(rivals)
+    for workload in workloads:
+        for operation in operations:
+            for name in rivals:
+                rival = RIVALS[name]
+                if operation in rival.operations and device in rival.devices:
+                    yield Cell(operation, name, replace(workload, device=device))
+
+
+def targets(device: str) -> list[Cell]:
+    """What is measured in three separate processes, spread over the run."""
+    loss: Operation = "loss forward + backward"
+    return [
+        *cells([loss], [OURS, "tuned PyTorch"], [Workload(128), Workload(4096)], device),
+        *cells(["top-k"], [OURS, "faiss flat"], [SEARCH], device),
+    ]
+
+
+def full(device: str) -> list[Cell]:
+    """Everything, once."""
+    loss: Operation = "loss forward + backward"
+    sizes = [Workload(n) for n in SIZES]
+    small, large, largest = sizes[:3], sizes[3], sizes[4]
+
+    def variants(workloads: Iterable[Workload], **change: Any) -> list[Workload]:
+        return [replace(workload, **change) for workload in workloads]
+
+    half = {"dtype": torch.bfloat16}
+    grid = [
+        *cells([loss], [name for name in ALL if name != TILES], sizes, device),
+        *cells([loss], [TILES], [*small, large], device),
+        *cells(["top-k"], SEARCH_RIVALS, [SEARCH], device),
+        *cells(["top-k"], [*SEARCH_RIVALS, "KeOps"], small[1:2], device),
+        *cells(["mining"], [name for name in ALL if name != "torch.compile"], small, device),
+        *cells(["mining"], LEAN, [large], device),
+        *cells(["loss forward"], [*TORCH, "pytorch-metric-learning"], small, device),
+        *cells([loss], TORCH, variants(small, **half), device),
+        *cells([loss], LEAN, variants([large], **half), device),
+        *cells([loss], [INTO_FLOAT32], variants([*small, large, largest], **half), device),
+        *cells(["mining"], LEAN, variants(small, **half), device),
+        *cells(OPERATIONS[3:5], TORCH, small, device),
+        *cells(["pairwise forward"], LEAN, [large], device),
+        *cells(
+            [loss],
+            [*TORCH, "pytorch-metric-learning"],
+            variants([sizes[0], sizes[2]], shots=4),
+            device,
+        ),
+    ]
+    for d in (64, 512):
+        middle = variants([sizes[2]], d=d)
+        grid += cells([loss], TORCH, variants(small, d=d), device)
+        grid += cells([loss], LEAN, variants([large], d=d), device)
+        grid += cells(["mining"], LEAN, middle, device)
+        grid += cells(OPERATIONS[3:5], TORCH, middle, device)
+        grid += cells(["top-k"], SEARCH_RIVALS, variants([SEARCH], d=d), device)
+        grid += cells([loss], LEAN, variants(middle, **half), device)
+    grid += cells([loss], [OURS], variants([largest], d=64), device)
+    grid += cells(["top-k"], SEARCH_RIVALS, sizes[2:3], device)
+    grid += cells(["top-k"], LEAN, variants([SEARCH], **half), device)
+    slowest = [OURS] if device == "cpu" else LEAN
+    grid += cells(["mining"], slowest, [largest], device)
+    grid += cells([loss], slowest, variants([largest], **half), device)
+    return list(dict.fromkeys(grid))
+
+
+def quick(device: str) -> list[Cell]:
+    """For developers: small enough for any machine, no rival that compiles for long."""
+    rivals = [name for name in ALL if name not in ("KeOps", "torch.compile")]
+    return [
+        *cells(OPERATIONS[:5], rivals, [Workload(n) for n in SIZES[:3]], device),
+        *cells(["top-k"], rivals, [replace(SEARCH, m=20_000)], device),
+    ]

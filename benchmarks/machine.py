@@ -1,0 +1,84 @@
+"""Where and with what a measurement was taken."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from datetime import datetime, timezone
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import fgsbir_ext
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "benchmarks" / "results"
+PACKAGES = (
+    "torch",
+    "numpy",
+    "pytorch-metric-learning",
+    "pykeops",
+    "faiss-cpu",
+    "cupy-cuda13x",
+    "pytest-benchmark",
+)
+
+
+def describe_machine() -> dict[str, Any]:
+    """The processor, its instruction sets, memory, and what else was running."""
+    cuda = torch.cuda.is_available()
+    return {
+        "processor": _first(Path("/proc/cpuinfo"), "model name") or platform.processor(),
+        "cores": len(os.sched_getaffinity(0)),
+        "instruction_sets": torch.backends.cpu.get_cpu_capability(),
+        "memory_bytes": os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"),
+        "device": torch.cuda.get_device_name() if cuda else None,
+        "system": f"{platform.system()} {platform.release().split('-')[0]} {platform.machine()}",
+        "load_average": os.getloadavg()[0],
+    }
+
+
+def describe_software() -> dict[str, Any]:
+    """Versions, the commit, and whether the sources differ from it."""
+    packages: dict[str, str | None] = {}
+    for name in PACKAGES:
+        try:
+            packages[name] = version(name)
+        except PackageNotFoundError:
+            packages[name] = None
+    changed = _git("status", "--porcelain", "--untracked-files=no", "--", "fgsbir_ext", "csrc")
+    return {
+        "python": platform.python_version(),
+        **packages,
+        "fgsbir_ext": fgsbir_ext.build_info()._asdict(),
+        "commit": _git("rev-parse", "HEAD"),
+        "sources_changed": bool(changed),
+        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+    }
+
+
+def available_memory(device: str) -> int:
+    """Bytes that a process may take without pushing others out."""
+    if device == "cuda":
+        return torch.cuda.mem_get_info()[0]
+    kilobytes = _first(Path("/proc/meminfo"), "MemAvailable")
+    if kilobytes is None:
+        raise RuntimeError("the memory limit is taken from /proc/meminfo, which is not here")
+    return int(kilobytes.split()[0]) * 1024
+
+
+def _first(path: Path, name: str) -> str | None:
+    if not path.exists():
+        return None
+    for line in path.read_text().splitlines():
+        if line.startswith(name):
+            return line.partition(":")[2].strip()
+    return None
+
+
+def _git(*arguments: str) -> str | None:
+    done = subprocess.run(["git", "-C", str(ROOT), *arguments], capture_output=True, text=True)
+    return done.stdout.strip() if done.returncode == 0 else None

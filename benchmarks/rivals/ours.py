@@ -1,0 +1,67 @@
+"""This library."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+
+import fgsbir_ext as fx
+
+from ..workload import Inputs
+from .base import (
+    GUIDANCE,
+    MARGIN,
+    TOP,
+    Rival,
+    loss_operations,
+    pairwise_operations,
+    without_gradients,
+)
+
+
+def _labels(inputs: Inputs) -> tuple[Tensor | None, Tensor | None]:
+    return (None, None) if inputs.paired else (inputs.sketch_labels, inputs.photo_labels)
+
+
+def fgsbir_ext(inputs: Inputs) -> Tensor:
+    sketch, photo, sketch_logits, photo_logits = inputs.leaves
+    return fx.attribute_triplet_loss(
+        sketch,
+        photo,
+        sketch_logits,
+        photo_logits,
+        inputs.sketch_attributes,
+        inputs.photo_attributes,
+        *_labels(inputs),
+        margin=MARGIN,
+        attribute_margin=MARGIN,
+        attribute_guidance=GUIDANCE,
+    )
+
+
+def mine(inputs: Inputs) -> tuple[Tensor, Tensor]:
+    positive, negative, _ = fx.mine_batch_hard(
+        inputs.sketch,
+        inputs.photo,
+        *_labels(inputs),
+        inputs.sketch_attributes,
+        inputs.photo_attributes,
+        attribute_guidance=GUIDANCE,
+    )
+    return positive, negative
+
+
+def search(inputs: Inputs) -> tuple[Any, Any]:
+    return fx.topk(inputs.sketch, inputs.photo, TOP)
+
+
+OURS = Rival(
+    "fgsbir_ext",
+    {
+        **loss_operations(fgsbir_ext),
+        "mining": without_gradients(mine),
+        **pairwise_operations(fx.pairwise_distance),
+        "top-k": without_gradients(search),
+    },
+)

@@ -1,0 +1,22 @@
+"""Where the programs of a CUDA toolkit are."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from pathlib import Path
+
+
+def find_tool(name: str) -> str:
+    """A program on PATH, beside this Python, under CUDA_HOME or CUDA_PATH, or in the usual place.
+
+    Raises:
+        FileNotFoundError: where it is in none of them.
+    """
+    homes = [os.environ.get("CUDA_HOME"), os.environ.get("CUDA_PATH"), "/usr/local/cuda"]
+    folders = [str(Path(home, "bin")) for home in homes if home]
+    path = os.pathsep.join([os.environ.get("PATH", ""), str(Path(sys.executable).parent), *folders])
+    if found := shutil.which(name, path=path):
+        return found
+    raise FileNotFoundError(f"{name} is neither on PATH nor under CUDA_HOME")
