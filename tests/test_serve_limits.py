@@ -7,6 +7,7 @@ import io
 import itertools
 import struct
 import threading
+import time
 import zlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -273,8 +274,10 @@ def test_more_searches_than_may_wait_are_turned_away(
         asked = [pool.submit(client.post, "/api/search", content=BLANK) for _ in range(5)]
         assert started.acquire(timeout=20)
         assert started.acquire(timeout=20)
+        deadline = time.monotonic() + 20
         while service.queue.admitted < 5:
-            pass
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
         refused = client.post("/api/search", content=BLANK)
         assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
         assert not started.acquire(blocking=False)  # two at a time
