@@ -139,7 +139,7 @@ def time_strokes(server: Server, count: int) -> list[float]:
             shown = page.evaluate(SHOWN)["count"]
             draw(page, np.cumsum(rng.normal(0, 0.05, (12, 2)), axis=0) + rng.uniform(0.3, 0.7, 2))
             while (now := page.evaluate(SHOWN))["count"] == shown:
-                page.wait_for_timeout(10)
+                page.wait_for_timeout(50)  # rarely: looking takes time from the page
             seconds.append((now["at"] - page.evaluate("window.ended.at(-1)")) / 1000)
             page.wait_for_timeout(400)  # a person's pause
     return seconds
