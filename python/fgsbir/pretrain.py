@@ -25,7 +25,7 @@ from .checkpoint import (
 )
 from .config import AugmentConfig, PretrainConfig
 from .data.classes import ClassifiedSketches
-from .device import choose_device, takes_bfloat16
+from .device import choose_device, image_format, takes_bfloat16
 from .loop import run_to_the_end
 from .models import RetrievalModel
 from .optim import Stepper
@@ -87,7 +87,7 @@ def pretrain(
 
     network = create_model(config, DataFacts(sketches.name))
     classifier = Classifier(network, len(sketches.classes)).to(device)
-    classifier.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    classifier.to(memory_format=image_format(device))  # type: ignore[call-overload]
     reduced = takes_bfloat16(config.precision, device)
     inks = to_ink(sketches.images, source_size(network.size))
     labels = torch.tensor(sketches.labels)
@@ -146,7 +146,7 @@ def _augmented(inks: Tensor, size: int, config: AugmentConfig, generator: Genera
 def _loss(
     classifier: Classifier, images: Tensor, target: Tensor, config: PretrainConfig, reduced: bool
 ) -> Tensor:
-    images = images.contiguous(memory_format=torch.channels_last)
+    images = images.contiguous(memory_format=image_format(images.device))
     with torch.autocast(images.device.type, torch.bfloat16, enabled=reduced):
         logits = classifier(images)
     return F.cross_entropy(logits.float(), target, label_smoothing=config.label_smoothing)

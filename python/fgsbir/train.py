@@ -31,7 +31,7 @@ from .checkpoint import (
 from .config import EvalConfig, TrainConfig
 from .data.dataset import SketchPhotoSet
 from .data.join import align_attributes, annotated_names
-from .device import choose_device, takes_bfloat16
+from .device import choose_device, image_format, takes_bfloat16
 from .distributed import average_buffers, data_parallel, is_main, own_device, own_generator
 from .evaluate import evaluate
 from .listed_triplets import ListedObjective, TripletBatches
@@ -96,7 +96,7 @@ def train(
     facts = DataFacts(name, category, annotated_names(sets[0]))
     model = create_model(config, facts)
     init = None if config.init is None else init_trunk(model, config.model, config.init)
-    model.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model.to(device).to(memory_format=image_format(device))  # type: ignore[call-overload]
     held = []
     if config.holdout:
         held = [hold_out(one, config.holdout, config.seed)[1] for one in sets]
@@ -158,7 +158,8 @@ def embed_together(network: nn.Module, images: Sequence[Tensor], reduced: bool) 
         images: (B, 1, size, size) each.
         reduced: whether convolutions are in bfloat16.
     """
-    together = torch.cat(list(images)).contiguous(memory_format=torch.channels_last)
+    together = torch.cat(list(images))
+    together = together.contiguous(memory_format=image_format(together.device))
     with torch.autocast(together.device.type, torch.bfloat16, enabled=reduced):
         embedding, logits = network(together)
     sizes = [len(part) for part in images]

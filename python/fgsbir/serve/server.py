@@ -48,6 +48,7 @@ def stop_quietly() -> None:
     """
 
     def stop(number: int, frame: FrameType | None) -> None:
+        print(f"Ended by {signal.Signals(number).name}.", flush=True)
         sys.exit(0)
 
     for name in (signal.SIGINT, signal.SIGTERM):
