@@ -20,7 +20,7 @@ from cases import (
 from compare import assert_same_bits
 from hypothesis import given
 from hypothesis import strategies as st
-from torch import Tensor
+from torch import Tensor, library
 from torch._dynamo.testing import CompileCounterWithBackend
 
 import fgsbir_ext as fx
@@ -118,7 +118,7 @@ def test_cuda_counts_other_values_by_their_sign(device: str) -> None:
 )
 def test_opcheck(device: str, case: dict[str, Any]) -> None:
     a, b = rows(case["shape"], case["dtype"], device)
-    torch.library.opcheck(OP, (a, b, make_weights(a.shape[1], device) if case["weights"] else None))
+    library.opcheck(OP, (a, b, make_weights(a.shape[1], device) if case["weights"] else None))
 
 
 def test_compiled_by_the_first_shape_for_all(device: str) -> None:

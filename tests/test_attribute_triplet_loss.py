@@ -30,7 +30,7 @@ from compare import (
     loss_and_gradients,
     reference_over,
 )
-from torch import Tensor
+from torch import Tensor, library
 from torch._dynamo.testing import CompileCounterWithBackend
 
 import fgsbir_ext as fx
@@ -247,11 +247,11 @@ def test_opcheck(device: str, case: dict[str, Any]) -> None:
     total, parts, *saved = OP(*forward)
     of_total, of_parts = torch.ones_like(total), torch.ones_like(parts)
     backward = (of_total, of_parts, *forward[:6], *saved, *forward[10:])
-    torch.library.opcheck(BACKWARD, backward, rtol=0, atol=0)
+    library.opcheck(BACKWARD, backward, rtol=0, atol=0)
     for name in LOSS_INPUTS:
         if name in batch:
             batch[name].requires_grad_()
-    torch.library.opcheck(OP, op_inputs(batch, options), rtol=0, atol=0)
+    library.opcheck(OP, op_inputs(batch, options), rtol=0, atol=0)
 
 
 def test_compiled_by_the_first_shape_for_all(device: str) -> None:

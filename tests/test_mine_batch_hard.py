@@ -25,7 +25,7 @@ from cases import (
 from compare import assert_good_picks, assert_same_bits
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor
+from torch import Tensor, library
 from torch._dynamo.testing import CompileCounterWithBackend
 
 import fgsbir_ext as fx
@@ -308,7 +308,7 @@ def test_picks_among_extreme_values_are_those_of_the_reference(
     assert_good_picks(fx.mine_batch_hard(**batch, **options), batch, torch.float64, **options)
 
 
-# --- Layouts, repeatability, torch.library ------------------------------------------------------
+# --- Layouts, repeatability, the dispatcher ------------------------------------------------------
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -345,7 +345,7 @@ def test_opcheck(device: str, case: dict[str, Any]) -> None:
         case["guidance"],
         not case["labels"],
     ]
-    torch.library.opcheck(OP, tuple(inputs))
+    library.opcheck(OP, tuple(inputs))
 
 
 def test_compiled_by_the_first_shape_for_all(device: str) -> None:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from cases import FLOATS, LAYOUTS, METRICS, SMALL_SHAPES, all_pairs, make_batch, plain, relayout
 from compare import assert_accurate, assert_same_bits, exact
-from torch import Tensor
+from torch import Tensor, library
 from torch._dynamo.testing import CompileCounterWithBackend
 
 import fgsbir_ext as fx
@@ -174,11 +174,11 @@ def test_same_bits_twice(device: str) -> None:
 @pytest.mark.parametrize("case", all_pairs(shape=SMALL_SHAPES[1:4], dtype=FLOATS, metric=METRICS))
 def test_opcheck(device: str, case: dict[str, Any]) -> None:
     x, y = rows(case["shape"], dtype=case["dtype"], device=device)
-    torch.library.opcheck(OP, (x, y, case["metric"]), atol=0, rtol=0)
+    library.opcheck(OP, (x, y, case["metric"]), atol=0, rtol=0)
     d = fx.pairwise_distance(x, y, metric=case["metric"]).detach()
     backward = torch.ops.fgsbir.pairwise_distance_backward.default
     inputs = (torch.ones_like(d), d, x.detach(), y.detach(), case["metric"])
-    torch.library.opcheck(backward, inputs, atol=0, rtol=0)
+    library.opcheck(backward, inputs, atol=0, rtol=0)
 
 
 def test_compiled_by_the_first_shape_for_all(device: str) -> None:

@@ -22,7 +22,7 @@ from cases import (
 from compare import assert_accurate, assert_same_bits, exact, rounding
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor
+from torch import Tensor, library
 from torch._dynamo.testing import CompileCounterWithBackend
 
 import fgsbir_ext as fx
@@ -207,7 +207,7 @@ def test_opcheck(device: str, case: dict[str, Any]) -> None:
     names = ("query_logits", "gallery_logits")
     arguments = (inputs["query"], inputs["gallery"], options["k"], *map(inputs.get, names))
     settings = (case["mu"] or 0.0, case["metric"], case["attribute_metric"])
-    torch.library.opcheck(OP, (*arguments, *settings))
+    library.opcheck(OP, (*arguments, *settings))
 
 
 def test_compiled_by_the_first_shape_for_all(device: str) -> None:

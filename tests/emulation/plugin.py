@@ -12,11 +12,11 @@ import os
 from pathlib import Path
 
 import pytest
-import torch
 from emulation.attach import attach
 from emulation.build import MODULE_VARIABLE, build
+from torch import library
 
-_keep: list[torch.library.Library] = []
+_keep: list[library.Library] = []
 
 
 def register() -> None:
@@ -26,10 +26,10 @@ def register() -> None:
     given = os.environ.get(MODULE_VARIABLE)
     backend, emulated = attach(Path(given) if given else build())
     emulated.set_seed(int(os.environ.get("FGSBIR_EMULATION_SEED", "0")))
-    library = torch.library.Library("fgsbir", "IMPL")
+    kernels = library.Library("fgsbir", "IMPL")
     for name in ops.OPERATIONS:
-        library.impl(name, getattr(backend, name), "CPU", allow_override=True)
-    _keep.append(library)
+        kernels.impl(name, getattr(backend, name), "CPU", allow_override=True)
+    _keep.append(kernels)
     dispatch.BACKENDS["cpu"] = backend
 
 
