@@ -12,7 +12,6 @@ answer. Chromium, the clients and the server share the machine.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -28,7 +27,7 @@ from fgsbir.presets import RESNET
 from numpy.typing import NDArray
 from PIL import Image
 
-from .machine import ROOT, describe_machine, describe_software
+from .machine import ROOT, publish
 
 sys.path.insert(0, str(ROOT / "tests"))  # the server and the hands that the tests use
 from browser import chromium, draw
@@ -76,14 +75,8 @@ def main() -> None:
         "crowd": {**crowd, "rss_mib_before": before / 2**20, "rss_mib_after": after / 2**20},
         "exit_code": code,
         "stderr": errors,
-        "note": options.note,
-        "machine": describe_machine(),
-        "software": describe_software(),
     }
-    text = json.dumps(report, indent=2)
-    print(text)
-    if options.out:
-        options.out.write_text(text + "\n")
+    publish(report, options.note, options.out)
 
 
 def make_gallery(folder: Path, count: int) -> Path:

@@ -12,7 +12,6 @@ that looks at a part can be right there, and none needs to be.
 from __future__ import annotations
 
 import argparse
-import json
 import resource
 import time
 from pathlib import Path
@@ -29,7 +28,7 @@ from fgsbir.models import Output
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from .machine import describe_machine, describe_software
+from .machine import publish
 
 D, K, LATENT, VARIANTS = 256, 20, 64, 100
 WEIGHTS = (0.0, 0.2, 1.0)
@@ -66,14 +65,8 @@ def main() -> None:
         "peak_rss_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10,
         "searches": [compare(exact, ivf, queries, mu) for mu in WEIGHTS],
         "threads": torch.get_num_threads(),
-        "note": options.note,
-        "machine": describe_machine(),
-        "software": describe_software(),
     }
-    text = json.dumps(report, indent=2)
-    print(text)
-    if options.out:
-        options.out.write_text(text + "\n")
+    publish(report, options.note, options.out)
 
 
 def designs(photos: int, queries: int) -> tuple[Rows, list[Output]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import subprocess
@@ -58,6 +59,15 @@ def describe_software() -> dict[str, Any]:
         "sources_changed": bool(changed),
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
     }
+
+
+def publish(report: dict[str, Any], note: str, out: Path | None) -> None:
+    """Prints a report as JSON, with the machine and the versions, and writes it where asked."""
+    origin = {"note": note, "machine": describe_machine(), "software": describe_software()}
+    text = json.dumps(report | origin, indent=2)
+    print(text)
+    if out is not None:
+        out.write_text(text + "\n")
 
 
 def available_memory(device: str) -> int:
