@@ -51,13 +51,12 @@ def blocks(nvcc: str, source: Path, architecture: str) -> dict[str, Block]:
 def parse_ptx(ptx: str) -> Iterator[tuple[str, Block]]:
     """The kernels of one file of PTX: a kernel takes the arrays that it names."""
     arrays = {name: int(size) for name, size in _SHARED.findall(ptx)}
-    starts = [*_ENTRY.finditer(ptx)]
-    ends = [*(match.start() for match in starts[1:]), len(ptx)]
-    for match, end in zip(starts, ends, strict=True):
-        body = ptx[match.start() : end]
+    # What stands before the first entry, then symbol and body in turns.
+    _, *entries = _ENTRY.split(ptx)
+    for symbol, body in zip(entries[::2], entries[1::2], strict=True):
         threads = _THREADS.search(body)
         shared = sum(arrays[word] for word in set(_WORD.findall(body)) & arrays.keys())
-        yield readable(match[1]), Block(int(threads[1]) if threads else None, shared)
+        yield readable(symbol), Block(int(threads[1]) if threads else None, shared)
 
 
 def readable(symbol: str) -> str:

@@ -171,3 +171,4 @@ def test_blocks_of_kernels_in_ptx() -> None:
         "large": Block(None, 704),
         "none": Block(32, 0),
     }
+    assert dict(parse_ptx(".version 9.0\n.func helper() { ret; }\n")) == {}
