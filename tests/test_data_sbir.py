@@ -7,8 +7,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fgsbir.data import SketchPhotoSet, load_sbir, majority, open_dataset
-from fgsbir.data.sbir import ATTRIBUTE_NAMES, MISDRAWN_EXTRAS
+from fgsbir.data import (
+    ExtraData,
+    SketchPhotoSet,
+    add_shoe_sketches,
+    load_sbir,
+    majority,
+    open_dataset,
+)
+from fgsbir.data.sbir import ATTRIBUTE_NAMES
+from fgsbir.splits import fold
 from scipy.io import loadmat
 
 COUNTS = {
@@ -110,16 +118,30 @@ def test_majority_counts_votes_and_drops_ties() -> None:
 
 
 def test_extra_sketches_follow_without_the_misdrawn_ones(qmul: Path, data_root: Path) -> None:
-    data = load_sbir(qmul, "shoes", "train", extra_sketches=data_root / "extra_shoe_sketches")
+    folder = data_root / "extra_shoe_sketches"
+    data = add_shoe_sketches(load_sbir(qmul, "shoes", "train"), folder)
     extra = data.sketch_labels[304:]
-    assert len(extra) == 3 * (304 - len(MISDRAWN_EXTRAS))
-    assert not np.isin(MISDRAWN_EXTRAS, extra).any()
+    assert len(extra) == 3 * 301
+    assert not np.isin([111, 273, 290], extra).any()
     assert len(data.photos) == 304
     assert data.sketches[len(data.sketches) - 1].shape == (256, 256)
     last = data.sketch_attributes[-1]
     assert np.array_equal(last, data.photo_attributes[data.photo_labels == extra[-1]][0])
-    with pytest.raises(ValueError, match="shoes/train only"):
-        load_sbir(qmul, "chairs", "train", extra_sketches=data_root / "extra_shoe_sketches")
+    assert np.array_equal(data.sketches[303], load_sbir(qmul, "shoes", "train").sketches[303])
+
+
+def test_extra_sketches_are_of_the_photos_that_are_trained_on(qmul: Path, data_root: Path) -> None:
+    extra = ExtraData(extra_sketches=data_root / "extra_shoe_sketches")
+    sets = [load_sbir(qmul, category, "train") for category in ("shoes", "chairs")]
+    rest, _ = fold(sets[0], 0, 3)
+    shoes, chairs = extra.add_to([rest, sets[1]])
+    assert set(shoes.sketch_labels) == set(rest.photo_labels)
+    assert len(shoes.sketches) > 3.9 * len(rest.sketches)
+    assert chairs is sets[1]
+    with pytest.raises(ValueError, match=r"are of the benchmark's train shoes, got chairs/train"):
+        extra.add_to([sets[1]])
+    with pytest.raises(ValueError, match=r"are of the benchmark's train shoes, got shoes/test"):
+        extra.add_to([load_sbir(qmul, "shoes", "test")])
 
 
 def test_open_dataset_finds_the_benchmark(data_root: Path) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes
 
 from ..config import TrainConfig
+from ..data.extra import ExtraData
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,7 @@ class Train:
     """Start anew, and replace what an earlier run left in the folder."""
     tensorboard: FlagCreatePairsOff[bool] = False
     """Also write the figures of the log for TensorBoard, into the folder's tensorboard/."""
+    extra: OmitArgPrefixes[ExtraData] = field(default_factory=ExtraData)
     config: OmitArgPrefixes[TrainConfig] = field(default_factory=TrainConfig)
 
     def run(self) -> None:
@@ -45,6 +47,7 @@ class Train:
         listed = None
         if self.triplets is not None:
             listed = read_triplets(self.triplets, data[0])
+        data = self.extra.add_to(data)
         with process_group(self.config.device):
             train(
                 data,

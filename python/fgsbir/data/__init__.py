@@ -2,6 +2,7 @@
 
 from .dataset import SketchPhotoSet
 from .edges import PhotoEdges, extract_edges
+from .extra import ExtraData, add_shoe_sketches, load_photos
 from .images import ImageFiles, Images, read_image
 from .join import align_attributes
 from .open import open_dataset, open_datasets
@@ -11,16 +12,19 @@ from .procedural import load_synthetic, synthetic
 from .sbir import load_sbir, majority
 
 __all__ = [
+    "ExtraData",
     "ImageFiles",
     "Images",
     "Pair",
     "PhotoEdges",
     "SketchPhotoSet",
+    "add_shoe_sketches",
     "align_attributes",
     "build_set",
     "extract_edges",
     "load_csv",
     "load_folder",
+    "load_photos",
     "load_sbir",
     "load_synthetic",
     "majority",

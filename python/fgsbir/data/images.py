@@ -128,6 +128,37 @@ class Chosen(Images):
         return self.source[int(self.indices[index])]
 
 
+class Chained(Images):
+    """The images of several sequences, one sequence after the other."""
+
+    def __init__(self, parts: Sequence[Images]) -> None:
+        self.parts = tuple(parts)
+
+    def __len__(self) -> int:
+        return sum(map(len, self.parts))
+
+    def __getitem__(self, index: int, /) -> NDArray[np.uint8]:
+        place = range(len(self))[index]
+        for part in self.parts:
+            if place < len(part):
+                break
+            place -= len(part)
+        return part[place]
+
+
+class Mirrored(Images):
+    """Images flipped left to right."""
+
+    def __init__(self, source: Images) -> None:
+        self.source = source
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def __getitem__(self, index: int, /) -> NDArray[np.uint8]:
+        return self.source[index][:, ::-1]
+
+
 def choose(images: Images, indices: NDArray[np.int64]) -> Images:
     """``images[indices]``: a copy of a stacked array, a view of any other sequence."""
     return images[indices] if isinstance(images, np.ndarray) else Chosen(images, indices)

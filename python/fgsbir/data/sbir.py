@@ -8,7 +8,8 @@ Known faults of the release, and what `load_sbir` does about each:
   is left out of training unless ``keep_leaked=True``.
 * Train triplets are three raw votes per pair of photos, which may contradict each other: given
   raw, or settled by majority with ``votes="majority"``.
-* Extra shoe sketches of photos 111, 273 and 290 show other shoes: never read.
+* Extra shoe sketches of photos 111, 273 and 290 show other shoes: `add_shoe_sketches` leaves them
+  out.
 """
 
 from __future__ import annotations
@@ -32,8 +33,6 @@ NUMBERS = {
     "chairs": {"train": (1, 200), "test": (201, 297)},
 }
 LEAKED = {"shoes": (), "chairs": (13,)}
-MISDRAWN_EXTRAS = (111, 273, 290)
-EXTRAS_PER_PHOTO = 3
 
 # The release does not name its columns. These meanings were inferred by comparing the columns
 # with other annotations of the same photos.
@@ -86,7 +85,6 @@ def load_sbir(
     category: str,
     split: str = "train",
     *,
-    extra_sketches: str | Path | None = None,
     votes: Literal["raw", "majority"] = "raw",
     keep_leaked: bool = False,
 ) -> SketchPhotoSet:
@@ -99,15 +97,11 @@ def load_sbir(
         root: The folder that holds ``shoes/`` and ``chairs/``.
         category: ``"shoes"`` or ``"chairs"``.
         split: ``"train"`` (shoes 304 pairs, chairs 199) or ``"test"`` (115 and 97).
-        extra_sketches: A folder of ``{n}_{1,2,3}.png``, three more sketches for each train shoe
-            (Li et al., WACV 2016); they follow the benchmark's own sketches, with the attributes
-            of the photo.
         votes: Train triplets as ``"raw"`` votes, or one ``"majority"`` verdict per pair of photos.
         keep_leaked: Keep the train pairs whose photo is also a test photo.
 
     Raises:
-        ValueError: Unknown category, split or votes; extra sketches for anything but train shoes;
-            files that don't have the release's shape.
+        ValueError: Unknown category, split or votes; files that don't have the release's shape.
         FileNotFoundError: A file of the release is missing; says which.
     """
     if category not in NUMBERS:
@@ -121,22 +115,10 @@ def load_sbir(
     numbers = np.arange(first, last + 1)
     photos = [folder / split / "images" / f"{n}.jpg" for n in numbers]
     sketches = [folder / split / "sketches" / f"{n}.png" for n in numbers]
-    sketch_labels = numbers
     sketch_attributes = _attributes(folder, "sketch", category)[numbers - 1]
     photo_attributes = _attributes(folder, "image", category)[numbers - 1]
     if (category, split) == ("shoes", "test"):
         sketch_attributes = np.full_like(sketch_attributes, -1)
-    if extra_sketches is not None:
-        if (category, split) != ("shoes", "train"):
-            raise ValueError(f"extra sketches exist for shoes/train only, not {category}/{split}")
-        drawn = numbers[~np.isin(numbers, MISDRAWN_EXTRAS)]
-        extra_labels = np.repeat(drawn, EXTRAS_PER_PHOTO)
-        each = range(1, EXTRAS_PER_PHOTO + 1)
-        sketches += [Path(extra_sketches) / f"{n}_{i}.png" for n in drawn for i in each]
-        sketch_labels = np.concatenate([sketch_labels, extra_labels])
-        # Nobody annotated these; the shoe's own attributes are the best guess.
-        guessed = photo_attributes[extra_labels - first]
-        sketch_attributes = np.concatenate([sketch_attributes, guessed])
     _check_present([*photos, *sketches])
     triplets = _triplets(folder, category, split, len(numbers))
     benchmark = SketchPhotoSet(
@@ -144,7 +126,7 @@ def load_sbir(
         sketches=ImageFiles(sketches, mode="L", size=SIZE),
         edges=_edges(folder / f"{category}_edge_db_{split}.mat", len(numbers)),
         photos=ImageFiles(photos, size=SIZE),
-        sketch_labels=sketch_labels.astype(np.int64),
+        sketch_labels=numbers.astype(np.int64),
         photo_labels=numbers.astype(np.int64),
         sketch_attributes=sketch_attributes,
         photo_attributes=photo_attributes,
@@ -153,7 +135,8 @@ def load_sbir(
     )
     leaked = LEAKED[category]
     if split == "train" and leaked and not keep_leaked:
-        return benchmark.take(~np.isin(sketch_labels, leaked), ~np.isin(numbers, leaked))
+        kept = ~np.isin(numbers, leaked)
+        return benchmark.take(kept, kept)
     return benchmark
 
 
