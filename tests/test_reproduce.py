@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from fgsbir import reproduce as module
 from fgsbir.ablation import ROWS, VARIANTS, override
+from fgsbir.checkpoint import load_run
 from fgsbir.cli import main
 from fgsbir.config import EvalConfig, TrainConfig
 from fgsbir.data import synthetic
@@ -52,7 +53,7 @@ def test_the_report_has_every_row_with_means_deviations_and_sources(table):
     text = (out / "REPORT.md").read_text()
     results = json.loads((out / "results.json").read_text())
     rows = {entry["row"] for entry in results["summary"]}
-    assert rows == set(ROWS) - {"listed-people"}
+    assert rows == set(ROWS) - {"listed-people", "joint-extra"}
     assert "Left out, for the data lacks people's verdicts: listed triplets of people." in text
     for name in rows:
         assert text.count(f"| {ROWS[name].title} |") == 2
@@ -146,6 +147,25 @@ def test_pretraining_is_part_of_it(tmp_path):
     assert "pretrained for 1 epochs" in (tmp_path / "out" / "REPORT.md").read_text()
 
 
+def test_further_training_data_has_a_row_of_its_own(tmp_path):
+    (tmp_path / "catalogue").mkdir()
+    shoes = synthetic("shoes", 4, "test", size=32)
+    for i in range(4):
+        Image.fromarray(np.asarray(shoes.photos[i])).save(tmp_path / "catalogue" / f"{i}.png")
+    command = ["reproduce", *DATA, *TINY, "--epochs", "1", "--seeds", "0"]
+    command += ["--categories", "shoes", "chairs", "--rows", "joint", "joint-extra"]
+    command += ["--extra-photos", str(tmp_path / "catalogue"), "--cross-validate", "2"]
+    assert main([*command, "--out", str(tmp_path / "out")]) == 0
+    results = json.loads((tmp_path / "out" / "results.json").read_text())["results"]
+    names = {
+        load_run(tmp_path / "out" / r["run"]).data.name for r in results if "extra" in r["row"]
+    }
+    assert all(name.endswith(" + catalogue") for name in names)
+    assert {r["scores"]["sketches"] for r in results} == {5}
+    text = (tmp_path / "out" / "REPORT.md").read_text()
+    assert "Further training data: `catalogue`." in text
+
+
 def test_pairs_without_attributes(tmp_path):
     for kind in ("photos", "sketches"):
         (tmp_path / kind).mkdir()
@@ -203,6 +223,7 @@ def test_published_figures_stand_beside_those_of_the_same_photos(tmp_path):
         (["--cross-validate", "1"], "cross_validate: expected 2 or more folds, got 1"),
         (["--pretrain-data", "x", "--init", "y"], "pretrain_data: expected none beside init"),
         (["--rows", "listed-people"], "the data lacks people's verdicts for every row"),
+        (["--rows", "joint-extra"], "the data lacks further sketches and photos for every row"),
         (["--rows", "joint"], "the data lacks a second category for every row"),
     ],
 )

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
 from .data.dataset import SketchPhotoSet
+from .data.extra import ExtraData
 from .data.join import annotated_names
 from .triplets import Source
 
@@ -22,16 +23,20 @@ class Variant:
         overrides: settings by dotted name, ``"loss.lambda_a"``.
         triplets: the list to train on; None for triplets mined in the batch.
         joint: whether one model learns all categories.
+        extra: whether it learns from further training data too.
         needs: what the training data must have.
     """
 
     overrides: Mapping[str, Any] = field(default_factory=dict)
     triplets: Source | None = None
     joint: bool = False
+    extra: bool = False
     needs: Literal["attributes", "people", "nothing"] = "attributes"
 
-    def lacks(self, data: list[SketchPhotoSet]) -> str | None:
+    def lacks(self, data: list[SketchPhotoSet], extra: ExtraData) -> str | None:
         """What the training splits lack for it, in words; None where nothing."""
+        if self.extra and extra == ExtraData():
+            return "further sketches and photos"
         if self.joint and len(data) < 2:
             return "a second category"
         if self.needs == "attributes" and not all(map(annotated_names, data)):
@@ -56,6 +61,7 @@ VARIANTS: dict[str, Variant] = {
     "listed-attributes": Variant(_LISTED, "attributes"),
     "listed-people": Variant(_LISTED, "people", needs="people"),
     "joint": Variant(joint=True),
+    "joint-extra": Variant(joint=True, extra=True),
 }
 
 
@@ -84,6 +90,11 @@ ROWS: dict[str, Row] = {
     "listed-people": Row("listed triplets of people", "listed-people", fused=True),
     "listed-attributes": Row("listed triplets by attributes", "listed-attributes", fused=True),
     "joint": Row("full model of all categories together", "joint", fused=True),
+    "joint-extra": Row(
+        "full model of all categories together, with further training data",
+        "joint-extra",
+        fused=True,
+    ),
 }
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ import numpy as np
 from .ablation import ROWS, VARIANTS, Row, Variant, override
 from .checkpoint import FILE_NAME, Run
 from .config import EvalConfig, PretrainConfig, TrainConfig
-from .data import SketchPhotoSet, align_attributes, open_dataset
+from .data import ExtraData, SketchPhotoSet, align_attributes, open_dataset
 from .data.classes import open_classes
 from .evaluate import accuracy_at, rank, score
 from .files import file_digest, write_atomically
@@ -46,6 +46,7 @@ class Task:
         config: of every run, but for what a row changes, and the seed.
         scoring: how a row that ranks by embedding and attributes is ranked.
         folds: of a cross-validation in the training split; 0 to score on the test split.
+        extra: further training data, for the rows that are about it.
         pretrain_data: sketches in classes to pretrain the trunk on first; None for no pretraining,
             or for ``config.init``.
         pretraining: how.
@@ -59,6 +60,7 @@ class Task:
     config: TrainConfig
     scoring: EvalConfig
     folds: int = 0
+    extra: ExtraData = dataclasses.field(default_factory=ExtraData)
     pretrain_data: str | None = None
     pretraining: PretrainConfig = dataclasses.field(default_factory=PretrainConfig)
     command: str = ""
@@ -116,7 +118,7 @@ def reproduce(task: Task, out: str | Path, *, progress: bool = True) -> Path:
     scored = training
     if not task.folds:
         scored = {c: in_memory(open_dataset(task.data, c, "test")) for c in categories}
-    rows, left_out = _possible(task.rows, list(training.values()))
+    rows, left_out = _possible(task, list(training.values()))
     task = _pretrained(task, out, progress)
 
     results: list[dict[str, Any]] = []
@@ -148,13 +150,11 @@ def in_memory(data: SketchPhotoSet) -> SketchPhotoSet:
     return dataclasses.replace(data, sketches=np.stack(sketches), edges=np.stack(edges))
 
 
-def _possible(
-    names: Sequence[str], data: list[SketchPhotoSet]
-) -> tuple[dict[str, Row], dict[str, str]]:
+def _possible(task: Task, data: list[SketchPhotoSet]) -> tuple[dict[str, Row], dict[str, str]]:
     """The rows that the data has everything for, and what it lacks for the others."""
-    lacking = {name: VARIANTS[ROWS[name].variant].lacks(data) for name in names}
+    lacking = {name: VARIANTS[ROWS[name].variant].lacks(data, task.extra) for name in task.rows}
     left_out = {name: reason for name, reason in lacking.items() if reason is not None}
-    rows = {name: ROWS[name] for name in names if name not in left_out}
+    rows = {name: ROWS[name] for name in task.rows if name not in left_out}
     if not rows:
         reasons = ", ".join(sorted(set(left_out.values())))
         raise ValueError(f"rows: the data lacks {reasons} for every row asked for")
@@ -200,6 +200,8 @@ def _train(
     if job.fold is not None:
         parts = [fold(one, job.fold, task.folds) for one in learnt]
         learnt, galleries = [rest for rest, _ in parts], [held for _, held in parts]
+    if variant.extra:
+        learnt = task.extra.add_to(learnt)
     config = override(task.config, {**variant.overrides, "seed": job.seed})
     triplets = None if variant.triplets is None else _listed(variant, learnt[0], job.seed)
     category = "+".join(c for c in job.categories if c is not None) or None

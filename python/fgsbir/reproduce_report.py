@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .ablation import ROWS
+from .ablation import ROWS, VARIANTS
 from .files import write_atomically
 from .published import PUBLISHED
 from .reproduce_plots import draw_plots
@@ -45,7 +45,8 @@ def write_report(
         "left_out": left_out,
     }
     content = {**facts, "summary": summary, "results": results}
-    write_atomically(out / "results.json", json.dumps(content, indent=1).encode())
+    text = json.dumps(content, indent=1, default=str)  # of paths
+    write_atomically(out / "results.json", text.encode())
     draw_plots(out, results, summary)
     write_atomically(out / "REPORT.md", _markdown(task, facts, summary).encode())
     return out / "REPORT.md"
@@ -119,6 +120,10 @@ def _markdown(task: Task, facts: dict[str, Any], summary: list[dict[str, Any]]) 
             lines.append(f"| *{other.method}{source}* | {cells} |")
     if any(entry["benchmark"] for entry in summary):
         lines += ["", "In italics: published figures on the same test splits."]
+    if any(VARIANTS[ROWS[entry["row"]].variant].extra for entry in summary):
+        given = (task.extra.extra_sketches, task.extra.extra_photos)
+        folders = ", ".join(f"`{path.name}`" for path in given if path is not None)
+        lines += ["", f"Further training data: {folders}."]
     for row, reason in facts["left_out"].items():
         lines += ["", f"Left out, for the data lacks {reason}: {ROWS[row].title}."]
     lines += [

@@ -11,6 +11,7 @@ from pathlib import Path
 from tyro.conf import OmitArgPrefixes
 
 from ..config import EvalConfig, TrainConfig, Views
+from ..data.extra import ExtraData
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class Reproduce:
     """shoes and chairs, or one of them, where the data has categories."""
     rows: tuple[str, ...] = ()
     """Some of: triplet, prediction, ranking, full, sampler, listed-random, listed-people,
-    listed-attributes, joint. Left out, all that the data has the annotation for."""
+    listed-attributes, joint, joint-extra. Left out, all that the data has the annotation for."""
     seeds: tuple[int, ...] = (0, 1, 2)
     """One run of every row for each."""
     cross_validate: int = 0
@@ -44,6 +45,7 @@ class Reproduce:
     """mu of the rows that rank by embedding and attributes."""
     views: Views = "single"
     """What is embedded of an image, as for fgsbir evaluate."""
+    extra: OmitArgPrefixes[ExtraData] = field(default_factory=ExtraData)
     config: OmitArgPrefixes[TrainConfig] = field(default_factory=TrainConfig)
 
     def run(self) -> None:
@@ -70,6 +72,7 @@ class Reproduce:
             config=self.config,
             scoring=EvalConfig(attribute_weight=self.attribute_weight, views=self.views),
             folds=self.cross_validate,
+            extra=self.extra,
             pretrain_data=self.pretrain_data,
             pretraining=pretraining,
             command=shlex.join(["fgsbir", *sys.argv[1:]]),
