@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from tyro.conf import FlagCreatePairsOff
 
 from .dataset import SketchPhotoSet
 from .edges import PhotoEdges
@@ -30,7 +29,7 @@ class ExtraData:
     extra_photos: Path | None = None
     """Folder of photos that nobody sketched: the edges of each, bent, stand in for its sketch, in
     batches of their own."""
-    mirror_extra_photos: FlagCreatePairsOff[bool] = False
+    mirror_extra_photos: bool = False
     """Flip those photos left to right, where they face the other way."""
 
     def add_to(self, sets: Sequence[SketchPhotoSet]) -> list[SketchPhotoSet]:
