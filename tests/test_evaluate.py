@@ -14,6 +14,7 @@ from fgsbir.evaluate import (
     embed,
     evaluate,
     rank,
+    rank_together,
     score,
     triplet_accuracy,
 )
@@ -108,6 +109,28 @@ def test_ranking_is_by_embedding_and_attributes_together():
         expected, order = (d + mu * torch.cdist(a, b).square()).sort(dim=1)
         torch.testing.assert_close(ranking.distances, expected, atol=1e-5, rtol=1e-4)
         assert torch.equal(ranking.order, order)
+
+
+def test_an_ensemble_ranks_by_mean_distances_and_mean_logits():
+    torch.manual_seed(0)
+    first = build_model("resnet", size=32, width=8, attributes=2)
+    second = build_model("resnet", size=48, width=4, attributes=3, embedding_dim=16)
+    columns = [2, 0]
+    config = EvalConfig(attribute_weight=0.5)
+    together = rank_together([(first, None), (second, columns)], tiny_set(), config)
+    one, two = rank(first, tiny_set()), rank(second, tiny_set(), columns=columns)
+    d = sum(
+        torch.cdist(each.sketch.embedding, each.photo.embedding).square() / 2 for each in (one, two)
+    )
+    a, b = (
+        ((getattr(one, side).logits + getattr(two, side).logits) / 2).sigmoid()
+        for side in ("sketch", "photo")
+    )
+    expected, order = (d + 0.5 * torch.cdist(a, b).square()).sort(dim=1)
+    torch.testing.assert_close(together.distances, expected, atol=1e-5, rtol=1e-4)
+    assert torch.equal(together.order, order)
+    with pytest.raises(ValueError, match=r"same attributes, got \[2, 3\]"):
+        rank_together([(first, None), (second, None)], tiny_set())
 
 
 def test_scoring_a_perfect_and_a_hopeless_ranking():

@@ -11,6 +11,7 @@ from fgsbir.checkpoint import load_run
 from fgsbir.cli import main
 from fgsbir.config import EvalConfig, TrainConfig
 from fgsbir.data import synthetic
+from fgsbir.evaluate import rank_together, score
 from fgsbir.published import PUBLISHED
 from fgsbir.reproduce import in_memory
 from fgsbir.reproduce_report import summarise, write_report
@@ -53,7 +54,7 @@ def test_the_report_has_every_row_with_means_deviations_and_sources(table):
     text = (out / "REPORT.md").read_text()
     results = json.loads((out / "results.json").read_text())
     rows = {entry["row"] for entry in results["summary"]}
-    assert rows == set(ROWS) - {"listed-people", "joint-extra"}
+    assert rows == set(ROWS) - {"listed-people", "joint-extra", "ensemble-extra"}
     assert "Left out, for the data lacks people's verdicts: listed triplets of people." in text
     for name in rows:
         assert text.count(f"| {ROWS[name].title} |") == 2
@@ -77,7 +78,7 @@ def test_a_second_call_trains_nothing_and_scores_nothing(table, monkeypatch):
     def fail(*_, **__):
         raise AssertionError("done before")
 
-    monkeypatch.setattr(module, "rank", fail)
+    monkeypatch.setattr(module, "rank_together", fail)
     monkeypatch.setattr("fgsbir.optim.Stepper.step", fail)
     assert main(command) == 0
     assert json.loads((out / "results.json").read_text())["results"] == before
@@ -93,24 +94,24 @@ def test_a_stopped_table_goes_on(table, tmp_path, monkeypatch):
     class Stopped(BaseException):
         pass
 
-    rank = module.rank
+    real = module.rank_together
 
     def stopping(*arguments):
         nonlocal left
         left -= 1
         if left == 0:
             raise Stopped
-        return rank(*arguments)
+        return real(*arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(module, "rank", stopping)
+        patch.setattr(module, "rank_together", stopping)
         with pytest.raises(Stopped):
             main(command)
     assert not (tmp_path / "results.json").exists()
     assert main(command) == 0
     found = json.loads((tmp_path / "results.json").read_text())["results"]
     for result in found:
-        (twin,) = [r for r in expected if (r["row"], r["run"]) == (result["row"], result["run"])]
+        (twin,) = [r for r in expected if (r["row"], r["runs"]) == (result["row"], result["runs"])]
         assert result["scores"] == twin["scores"]
         assert result["loss"] == twin["loss"]
 
@@ -158,12 +159,26 @@ def test_further_training_data_has_a_row_of_its_own(tmp_path):
     assert main([*command, "--out", str(tmp_path / "out")]) == 0
     results = json.loads((tmp_path / "out" / "results.json").read_text())["results"]
     names = {
-        load_run(tmp_path / "out" / r["run"]).data.name for r in results if "extra" in r["row"]
+        load_run(tmp_path / "out" / r["runs"][0]).data.name for r in results if "extra" in r["row"]
     }
     assert all(name.endswith(" + catalogue") for name in names)
     assert {r["scores"]["sketches"] for r in results} == {5}
     text = (tmp_path / "out" / "REPORT.md").read_text()
     assert "Further training data: `catalogue`." in text
+
+
+def test_an_ensemble_ranks_by_the_models_of_all_seeds(table):
+    out, _ = table
+    results = json.loads((out / "results.json").read_text())["results"]
+    for category in ("shoes", "chairs"):
+        (found,) = [r for r in results if (r["row"], r["category"]) == ("ensemble", category)]
+        assert found["seed"] is None
+        assert [run.rpartition("seed")[2] for run in found["runs"]] == ["0", "1"]
+        gallery = synthetic(category, 10, "test", size=32)
+        runs = [load_run(out / run) for run in found["runs"]]
+        members = [(run.model, run.data.columns_of(gallery.attribute_names)) for run in runs]
+        expected = score(rank_together(members, gallery), gallery)
+        assert found["scores"] == expected.to_dict()
 
 
 def test_pairs_without_attributes(tmp_path):
@@ -198,8 +213,8 @@ def test_means_and_sample_deviations_by_hand():
 def test_published_figures_stand_beside_those_of_the_same_photos(tmp_path):
     scores = {"acc@1": 10.0, "acc@10": 20.0, "trip_acc": 60.0, "sketches": 115}
     place = {"row": "full", "category": "shoes", "seed": 0, "fold": None, "data": "shoes/test"}
-    found = {"scores": scores, "curve": [10.0, 20.0], "loss": [2.0, 1.0], "seconds": 60.0}
-    result = {**place, "run": "runs/x", **found}
+    found = {"scores": scores, "curve": [10.0, 20.0], "loss": [2.0, 1.0], "seconds": [60.0]}
+    result = {**place, "runs": ["runs/x"], **found}
     task = module.Task("x", ("full",), ("shoes",), (0,), TrainConfig(), EvalConfig(), command="f x")
     text = write_report(tmp_path, task, [result], {}, 30.0).read_text()
     line = (

@@ -73,11 +73,13 @@ class Row:
         title: what it says.
         variant: name of what was trained.
         fused: ranked by embedding and predicted attributes together; else by embedding alone.
+        ensemble: the models of all seeds rank together; else each for itself.
     """
 
     title: str
     variant: str
     fused: bool = False
+    ensemble: bool = False
 
 
 ROWS: dict[str, Row] = {
@@ -94,6 +96,10 @@ ROWS: dict[str, Row] = {
         "full model of all categories together, with further training data",
         "joint-extra",
         fused=True,
+    ),
+    "ensemble": Row("ensemble of the row `joint`, all seeds", "joint", fused=True, ensemble=True),
+    "ensemble-extra": Row(
+        "ensemble of the row `joint-extra`, all seeds", "joint-extra", fused=True, ensemble=True
     ),
 }
 

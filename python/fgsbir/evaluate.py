@@ -82,9 +82,10 @@ def embed(
     embeddings, logits = [], []
     for batch in inks.split(batch_size):
         seen = [model(image) for image in _views(as_float(batch.to(device)), views)]
-        embeddings.append(torch.cat([one.embedding for one in seen], 1).cpu() / len(seen) ** 0.5)
-        if model.attributes:
-            logits.append(torch.stack([one.logits for one in seen]).mean(0).cpu())
+        mean = _mean(seen)
+        embeddings.append(mean.embedding.cpu())
+        if mean.logits is not None:
+            logits.append(mean.logits.cpu())
     model.train(was_training)
     return Output(torch.cat(embeddings), torch.cat(logits) if model.attributes else None)
 
@@ -107,14 +108,41 @@ def rank(
     Raises:
         ValueError: when the set is empty.
     """
+    return rank_together([(model, columns)], data, config)
+
+
+def rank_together(
+    members: Sequence[tuple[RetrievalModel, Sequence[int] | None]],
+    data: SketchPhotoSet,
+    config: EvalConfig | None = None,
+) -> Ranking:
+    """Ranks a split by several models together, an ensemble: squared distances and attribute
+    logits are the means over them.
+
+    Args:
+        members: each model and its columns, as for :func:`rank`.
+        data: the split.
+        config: how to rank.
+
+    Raises:
+        ValueError: when the set is empty, or the models predict different attributes.
+    """
     config = config or EvalConfig()
+    widths = {model.attributes if c is None else len(c) for model, c in members} - {0}
+    if len(widths) > 1:
+        raise ValueError(f"an ensemble has to predict the same attributes, got {sorted(widths)}")
     if not len(data.sketches) or not len(data.photos):
         raise ValueError(
             f"{data.name}: nothing to rank, {len(data.sketches)} sketches and "
             f"{len(data.photos)} photos"
         )
     sketch, photo = (
-        _only(embed(model, to_ink(images, model.size), views=config.views), columns)
+        _mean(
+            [
+                _only(embed(model, to_ink(images, model.size), views=config.views), columns)
+                for model, columns in members
+            ]
+        )
         for images in (data.sketches, data.edges)
     )
     distances, order = fx.topk(
@@ -197,6 +225,13 @@ def attribute_accuracy(sketch: Output, photo: Output, data: SketchPhotoSet) -> d
         for name, r, n in zip(data.attribute_names, right, known.sum(0), strict=True)
         if n
     }
+
+
+def _mean(outputs: Sequence[Output]) -> Output:
+    """Embeddings side by side, so that a squared distance is the mean over them; mean logits."""
+    embedding = torch.cat([one.embedding for one in outputs], 1) / len(outputs) ** 0.5
+    logits = [one.logits for one in outputs if one.logits is not None]
+    return Output(embedding, torch.stack(logits).mean(0) if logits else None)
 
 
 def _only(output: Output, columns: Sequence[int] | None) -> Output:

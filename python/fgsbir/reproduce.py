@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from .checkpoint import FILE_NAME, Run
 from .config import EvalConfig, PretrainConfig, TrainConfig
 from .data import ExtraData, SketchPhotoSet, align_attributes, open_dataset
 from .data.classes import open_classes
-from .evaluate import accuracy_at, rank, score
+from .evaluate import accuracy_at, rank_together, score
 from .files import file_digest, write_atomically
 from .log import LOG_NAME
 from .pretrain import pretrain
@@ -122,24 +122,42 @@ def reproduce(task: Task, out: str | Path, *, progress: bool = True) -> Path:
     task = _pretrained(task, out, progress)
 
     results: list[dict[str, Any]] = []
+    together: dict[tuple[Any, ...], list[tuple[Job, Run]]] = {}
     jobs = list(_jobs(task, rows, categories, out))
     for number, job in enumerate(jobs, 1):
         if progress:
             print(f"[{number}/{len(jobs)}] {job.folder.relative_to(out)}", flush=True)
         run, galleries = _train(job, task, training, scored, progress)
-        for name, row in rows.items():
-            if row.variant != job.variant:
-                continue
-            scoring = dataclasses.replace(task.scoring, metric=task.config.loss.metric)
-            if not row.fused:
-                scoring = dataclasses.replace(scoring, attribute_weight=0.0)
-            for category, gallery in zip(job.categories, galleries, strict=True):
-                found = _score_once(job.folder, run, gallery, scoring)
-                place = {"category": category, "seed": job.seed, "fold": job.fold}
-                folder = str(job.folder.relative_to(out))
-                where = {"run": folder, "data": gallery.name}
-                results.append({"row": name, **place, **where, **found})
+        singles = [n for n, row in rows.items() if row.variant == job.variant and not row.ensemble]
+        ensembles = [n for n, row in rows.items() if row.variant == job.variant and row.ensemble]
+        results += _results(out, task, singles, [(job, run)], galleries, job.seed)
+        if ensembles:
+            members = together.setdefault((job.variant, job.categories, job.fold), [])
+            members.append((job, run))
+            if len(members) == len(task.seeds):
+                results += _results(out, task, ensembles, members, galleries, None)
     return write_report(out, task, results, left_out, time.perf_counter() - start)
+
+
+def _results(
+    out: Path,
+    task: Task,
+    rows: Sequence[str],
+    members: Sequence[tuple[Job, Run]],
+    galleries: Sequence[SketchPhotoSet],
+    seed: int | None,
+) -> Iterator[dict[str, Any]]:
+    """Scores of one run, or of several that rank together, for each row and category."""
+    job = members[0][0]
+    for name in rows:
+        scoring = dataclasses.replace(task.scoring, metric=task.config.loss.metric)
+        if not ROWS[name].fused:
+            scoring = dataclasses.replace(scoring, attribute_weight=0.0)
+        for category, gallery in zip(job.categories, galleries, strict=True):
+            found = _score_once(members, gallery, scoring)
+            place = {"category": category, "seed": seed, "fold": job.fold}
+            folders = [str(member.folder.relative_to(out)) for member, _ in members]
+            yield {"row": name, **place, "runs": folders, "data": gallery.name, **found}
 
 
 def in_memory(data: SketchPhotoSet) -> SketchPhotoSet:
@@ -224,31 +242,34 @@ def _listed(variant: Variant, data: SketchPhotoSet, seed: int) -> Any:
 
 
 def _score_once(
-    folder: Path, run: Run, gallery: SketchPhotoSet, scoring: EvalConfig
+    members: Sequence[tuple[Job, Run]], gallery: SketchPhotoSet, scoring: EvalConfig
 ) -> dict[str, Any]:
-    """Scores of a run, from the file in its folder where they were made of the very same model."""
-    path = folder / SCORES_NAME
-    asked = {
-        "model": file_digest(folder / FILE_NAME),
-        "data": gallery.name,
-        "scoring": asdict(scoring),
-    }
+    """Scores of runs that rank together, from the file in the last one's folder where they were
+    made of the very same models."""
+    folders = [job.folder for job, _ in members]
+    path = folders[-1] / SCORES_NAME
+    models = [file_digest(folder / FILE_NAME) for folder in folders]
+    asked = {"models": models, "data": gallery.name, "scoring": asdict(scoring)}
     known = json.loads(path.read_text()) if path.is_file() else []
     for entry in known:
         if entry["of"] == asked:
             found: dict[str, Any] = entry["found"]
             return found
-    ranking = rank(run.model, gallery, scoring, run.data.columns_of(gallery.attribute_names))
+    names = gallery.attribute_names
+    ranking = rank_together(
+        [(run.model, run.data.columns_of(names)) for _, run in members], gallery, scoring
+    )
     labels = gallery.sketch_labels, gallery.photo_labels
     most = min(CURVE, len(gallery.photos))
-    log = (folder / LOG_NAME).read_text(encoding="utf-8").splitlines()
+    logs = [(folder / LOG_NAME).read_text(encoding="utf-8").splitlines() for folder in folders]
+    epochs = [[json.loads(line) for line in log] for log in logs]
     found = {
         "scores": score(ranking, gallery).to_dict(),
         "curve": [accuracy_at(ranking.order, *labels, k) for k in range(1, most + 1)],
-        "loss": [json.loads(line)["loss"] for line in log],
-        "seconds": sum(json.loads(line)["seconds"] for line in log),
+        "loss": np.mean([[epoch["loss"] for epoch in log] for log in epochs], axis=0).tolist(),
+        "seconds": [sum(epoch["seconds"] for epoch in log) for log in epochs],
     }
-    kept = [entry for entry in known if entry["of"]["model"] == asked["model"]]
+    kept = [entry for entry in known if entry["of"]["models"][-1] == models[-1]]
     text = json.dumps([*kept, {"of": asked, "found": found}], indent=1)
     write_atomically(path, text.encode())
     return found

@@ -36,11 +36,14 @@ def write_report(
         seconds: since the command started.
     """
     summary = summarise(results)
+    seconds_by_run = dict(
+        item for r in results for item in zip(r["runs"], r["seconds"], strict=True)
+    )
     facts = {
         "command": task.command,
         "versions": versions(),
         "seconds_of_this_command": seconds,
-        "seconds_of_all_trainings": sum({r["run"]: r["seconds"] for r in results}.values()),
+        "seconds_of_all_trainings": sum(seconds_by_run.values()),
         "task": asdict(task),
         "left_out": left_out,
     }

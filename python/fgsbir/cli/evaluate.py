@@ -21,8 +21,9 @@ class Evaluate:
     Example: fgsbir evaluate runs/shoes --data data/sbir_cvpr2016 --json
     """
 
-    run_folder: Annotated[Positional[Path], arg(metavar="RUN")]
-    """Folder that fgsbir train wrote, or the checkpoint in it."""
+    run_folders: Annotated[Positional[tuple[Path, ...]], arg(metavar="RUN [RUN ...]")]
+    """Folder that fgsbir train wrote, or the checkpoint in it. Several rank together, as an
+    ensemble."""
     data: str
     """What to score on: anything that fgsbir train takes."""
     category: str | None = None
@@ -41,19 +42,21 @@ class Evaluate:
     def run(self) -> None:
         from ..checkpoint import load_run
         from ..data import open_datasets
-        from ..evaluate import rank, score
+        from ..evaluate import rank_together, score
         from ..table import format_scores
 
-        run = load_run(self.run_folder, self.device)
+        if not self.run_folders:
+            raise ValueError("RUN: expected at least one")
+        runs = [load_run(folder, self.device) for folder in self.run_folders]
         splits = open_datasets(
-            self.data, self.category, self.split, default_category=run.data.category
+            self.data, self.category, self.split, default_category=runs[0].data.category
         )
         if self.picture is not None and len(splits) > 1:
             raise ValueError("picture: is of one category; choose it by --category")
         found = {}
         for data in splits:
-            columns = run.data.columns_of(data.attribute_names)
-            ranking = rank(run.model, data, self.config, columns)
+            members = [(run.model, run.data.columns_of(data.attribute_names)) for run in runs]
+            ranking = rank_together(members, data, self.config)
             scores = found[data.name] = score(ranking, data)
             if not self.as_json:
                 print(format_scores(data.name, scores))
