@@ -1,8 +1,10 @@
 """The networks: the paper's layer table, shapes, determinism."""
 
+import itertools
+
 import pytest
 import torch
-from fgsbir.models import build_model
+from fgsbir.models import LocalEmbedding, build_model
 from torch import nn
 
 # Table of Sketch-a-Net in "Sketch Me That Shoe": weights and biases of each layer.
@@ -48,6 +50,36 @@ def test_output_shapes(name, size, attributes):
     assert (logits is None) if attributes == 0 else (logits.shape == (3, attributes))
 
 
+@pytest.mark.parametrize(
+    ("name", "options", "length"),
+    [
+        ("sketchanet", {}, 6 * 7 * 7),  # 256 / 49 = 5.2
+        ("resnet", {"width": 8}, 8 * 6 * 6),
+        ("resnet", {"width": 8, "size": 50}, 16 * 4 * 4),
+        ("resnet", {"width": 8, "embedding_dim": 36}, 36),
+    ],
+)
+@pytest.mark.parametrize("attributes", [0, 5])
+def test_local_embeddings_take_whole_cells(name, options, length, attributes):
+    model = build_model(name, head="local", attributes=attributes, **options)
+    ink = torch.rand(3, 1, model.size, model.size)
+    embedding, logits = model(ink)
+    assert embedding.shape == (3, length)
+    assert model.embedding_dim == length
+    torch.testing.assert_close(embedding.norm(dim=1), torch.ones(3))
+    assert (logits is None) if attributes == 0 else (logits.shape == (3, attributes))
+
+
+def test_a_local_embedding_has_the_same_weights_for_every_cell():
+    torch.manual_seed(0)
+    local = LocalEmbedding(5, 3)
+    cells = torch.randn(2, 5, 4, 4)
+    embedded = local(cells).view(2, 3, 4, 4)
+    weight, bias = local.cell.weight[:, :, 0, 0], local.cell.bias
+    torch.testing.assert_close(embedded[1, :, 2, 3], weight @ cells[1, :, 2, 3] + bias)
+    torch.testing.assert_close(local(cells.roll(1, 3)).view(2, 3, 4, 4), embedded.roll(1, 3))
+
+
 def test_resnet_takes_other_sizes():
     model = build_model("resnet", size=64, width=8)
     assert model(torch.rand(2, 1, 64, 64)).embedding.shape == (2, 256)
@@ -65,8 +97,9 @@ def test_untrained_sketchanet_keeps_its_signal():
 
 
 def test_every_parameter_gets_a_gradient():
-    for name in ("sketchanet", "resnet"):
-        model = build_model(name, attributes=4, **({"width": 8} if name == "resnet" else {}))
+    small = {"sketchanet": {}, "resnet": {"width": 8}}
+    for name, head in itertools.product(small, ("global", "local")):
+        model = build_model(name, head=head, attributes=4, **small[name])
         output = model(torch.rand(4, 1, model.size, model.size))
         direction = torch.randn_like(output.embedding)
         ((output.embedding * direction).sum() + output.logits.square().sum()).backward()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -149,6 +150,25 @@ def test_without_batch_statistics_the_number_of_ranks_changes_nothing(tmp_path: 
     drawn = create_model(PLAIN, load_run(tmp_path / "alone").data).state_dict()
     moved = max((x - drawn[name]).abs().max().item() for name, x in alone.items())
     assert moved > 1e-3  # so that equal weights mean equal gradients
+
+
+def train_local_embeddings(out: Path) -> dict[str, Tensor]:
+    data = synthetic("shoes", 10, "train", seed=0, size=64)
+    plain = replace(data, sketch_attributes=None, photo_attributes=None, attribute_names=())
+    loss = replace(PLAIN.loss, attribute_guidance=0.0)
+    config = replace(PLAIN, model=replace(PLAIN.model, head="local"), loss=loss)
+    return train(plain, config, out, progress=False).model.state_dict()
+
+
+def test_layers_that_no_head_reads_stay_as_they_are(tmp_path: Path) -> None:
+    first, second = run_ranks(2, train_local_embeddings, tmp_path / "run")
+    assert_same(first, second)
+    run = load_run(tmp_path / "run")
+    torch.manual_seed(PLAIN.seed)
+    drawn = create_model(run.config, run.data).state_dict()
+    fc6 = max(drawn, key=lambda name: drawn[name].numel())
+    assert torch.equal(first[fc6], drawn[fc6])
+    assert not torch.equal(first["trunk.0.weight"], drawn["trunk.0.weight"])
 
 
 def share_of(instances: int) -> Any:

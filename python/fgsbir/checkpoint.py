@@ -104,6 +104,7 @@ def create_model(config: TrainConfig | PretrainConfig, data: DataFacts) -> model
         size=config.model.size,
         width=config.model.width,
         batch_norm=config.model.batch_norm,
+        head=config.model.head,
         embedding_dim=config.model.embedding_dim,
         attributes=len(data.attribute_names),
         dropout=config.model.dropout,

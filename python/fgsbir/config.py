@@ -9,6 +9,7 @@ from typing import Any, Literal
 from fgsbir_ext.types import AttributeMetric, Margin, Metric
 
 Backbone = Literal["resnet", "sketchanet"]
+Head = Literal["global", "local"]
 Precision = Literal["auto", "float32", "bfloat16"]
 Views = Literal["single", "flip", "ten"]
 Sampler = Literal["random", "attributes"]
@@ -27,10 +28,13 @@ class ModelConfig:
     batch_norm: bool = False
     """Normalise after every convolution of sketchanet, as the paper's does not; resnet always
     does."""
+    head: Head = "global"
+    """What the embedding is made of: all features by one linear layer, or each cell of the last map
+    by the same weights, which learns more from few pairs."""
     embedding_dim: int = 256
-    """D, the length of an embedding."""
+    """D, the length of an embedding; local ones take the next multiple of the number of cells."""
     dropout: float = 0.5
-    """Share of the features before both heads that training drops."""
+    """Share of what both heads read that training drops."""
 
     def check(self) -> None:
         """Raises a ValueError for a value out of range."""

@@ -20,6 +20,8 @@ from torch.nn.parallel import DistributedDataParallel
 
 from fgsbir_ext.collectives import count_ranks
 
+from .models import RetrievalModel
+
 
 @contextmanager
 def process_group(device: str) -> Iterator[None]:
@@ -88,7 +90,7 @@ def own_generator(generator: Generator, seed: int, epoch: int) -> Generator:
     return Generator().manual_seed(seeds[1])
 
 
-def data_parallel(model: nn.Module, device: torch.device) -> nn.Module:
+def data_parallel(model: RetrievalModel, device: torch.device) -> nn.Module:
     """The model with gradients averaged over ranks; in a single process the model itself.
 
     Batch normalisation takes its statistics over all ranks on GPUs. torch has no such thing for the
@@ -96,13 +98,16 @@ def data_parallel(model: nn.Module, device: torch.device) -> nn.Module:
     """
     if count_ranks() == 1:
         return model
+    network: nn.Module = model
     if device.type == "cuda":
-        model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
+        network = nn.SyncBatchNorm.convert_sync_batchnorm(model)
     # Buffers stay what each rank made of them until average_buffers; torch 2.13 renamed the option.
     known = inspect.signature(DistributedDataParallel).parameters
     name = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"
     options: dict[str, Any] = {name: False}
-    return DistributedDataParallel(model, **options)
+    return DistributedDataParallel(
+        network, find_unused_parameters=not model.reads_features, **options
+    )
 
 
 @torch.no_grad()

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .config import Backbone
+from .config import Backbone, Head
 
 INK_MEAN, INK_STD = 0.05, 0.2
 """Rough statistics of line images in [0, 1]; centred inputs let a network without batch
@@ -30,38 +30,84 @@ class Output(NamedTuple):
     logits: Tensor | None
 
 
+class Trunk(NamedTuple):
+    """Convolutions, in two parts: to the last map, and on to the features.
+
+    Attributes:
+        layers: maps (B, 1, size, size) to features (B, width).
+        to_map: how many of the layers give the last map.
+        channels, side: of that map, (B, channels, side, side).
+        width: of the features.
+    """
+
+    layers: nn.Sequential
+    to_map: int
+    channels: int
+    side: int
+    width: int
+
+
+class LocalEmbedding(nn.Module):
+    """Every cell of a map embedded by the same weights: (B, C, h, w) to (B, channels * h * w).
+
+    With a few hundred pairs a linear layer over all cells has to learn for every place anew what a
+    line means; this one learns it once, and still says where it is.
+    """
+
+    def __init__(self, channels: int, outputs: int) -> None:
+        super().__init__()
+        self.cell = nn.Conv2d(channels, outputs, 1)
+
+    def forward(self, cells: Tensor) -> Tensor:
+        embedded: Tensor = self.cell(cells).flatten(1)
+        return embedded
+
+
 class RetrievalModel(nn.Module):
     """A trunk of convolutions with two heads: the embedding and the attributes.
 
     Args:
-        trunk: maps (B, 1, size, size) to features (B, feature_dim).
-        feature_dim: width of the trunk's features, which both heads read.
+        trunk: the convolutions.
         size: side of the square input in pixels.
-        embedding_dim: D.
+        head: what embeds: ``"global"``, a linear layer over the features, or ``"local"``, one
+            over the channels of each cell of the last map (:class:`LocalEmbedding`).
+        embedding_dim: D; of local embeddings the next multiple of the number of cells.
         attributes: K; 0 leaves the attribute head out.
-        dropout: share of the features that training drops, the same for both heads.
+        dropout: share of what both heads read that training drops.
     """
 
     def __init__(
         self,
-        trunk: nn.Module,
-        feature_dim: int,
+        trunk: Trunk,
         size: int,
         *,
+        head: Head = "global",
         embedding_dim: int = 256,
         attributes: int = 0,
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
         self.size = size
-        self.embedding_dim = embedding_dim
+        self.head = head
         self.attributes = attributes
-        self.trunk = trunk
+        self.feature_dim = trunk.width
+        self.trunk = trunk.layers
+        self._to_map = trunk.to_map
         self.dropout = nn.Dropout(dropout)
-        self.embedding = nn.Linear(feature_dim, embedding_dim)
-        self.attribute_head = nn.Linear(feature_dim, attributes) if attributes else None
-        nn.init.xavier_uniform_(self.embedding.weight)
-        nn.init.zeros_(self.embedding.bias)
+        if head == "global":
+            self.embedding_dim = embedding_dim
+            linear: nn.Linear | nn.Conv2d = nn.Linear(trunk.width, embedding_dim)
+            self.embedding: nn.Module = linear
+        else:
+            cells = trunk.side**2
+            channels = -(-embedding_dim // cells)
+            self.embedding_dim = channels * cells
+            self.embedding = LocalEmbedding(trunk.channels, channels)
+            linear = self.embedding.cell
+        self.attribute_head = nn.Linear(trunk.width, attributes) if attributes else None
+        nn.init.xavier_uniform_(linear.weight)
+        assert linear.bias is not None
+        nn.init.zeros_(linear.bias)
         if self.attribute_head is not None:
             # Near probability 1/2 at first: the features of a network without normalisation are
             # large, and confident wrong guesses would drown the ranking for many epochs.
@@ -70,23 +116,37 @@ class RetrievalModel(nn.Module):
 
     def forward(self, ink: Tensor) -> Output:
         """Embeds (B, 1, size, size) images in [0, 1], ink 1 on background 0."""
-        features = self.features(ink)
+        cells = self._map(ink)
+        features = self._features(cells) if self.reads_features else None
+        embedded = self.embedding(features if self.head == "global" else self.dropout(cells))
         # float32 even under autocast: the loss subtracts distances that differ little
-        embedding = F.normalize(self.embedding(features).float(), dim=1)
+        embedding = F.normalize(embedded.float(), dim=1)
         logits = self.attribute_head(features).float() if self.attribute_head else None
         return Output(embedding, logits)
 
+    @property
+    def reads_features(self) -> bool:
+        """Whether a head reads what lies behind the last map; else those layers do not learn."""
+        return self.head == "global" or self.attribute_head is not None
+
     def features(self, ink: Tensor) -> Tensor:
-        """What the heads read: (B, feature_dim) of (B, 1, size, size) images in [0, 1]."""
+        """(B, feature_dim) of (B, 1, size, size) images in [0, 1]: what a global head reads."""
+        return self._features(self._map(ink))
+
+    def _map(self, ink: Tensor) -> Tensor:
         if ink.shape[1:] != (1, self.size, self.size):
             raise ValueError(
                 f"ink: expected (B, 1, {self.size}, {self.size}), got {tuple(ink.shape)}"
             )
-        features: Tensor = self.dropout(self.trunk((ink - INK_MEAN) / INK_STD))
+        cells: Tensor = self.trunk[: self._to_map]((ink - INK_MEAN) / INK_STD)
+        return cells
+
+    def _features(self, cells: Tensor) -> Tensor:
+        features: Tensor = self.dropout(self.trunk[self._to_map :](cells))
         return features
 
 
-def sketch_a_net_trunk(feature_dim: int = 512, *, batch_norm: bool = False) -> nn.Sequential:
+def sketch_a_net_trunk(*, batch_norm: bool = False) -> Trunk:
     """conv1 to fc6 of Sketch-a-Net as in "Sketch Me That Shoe" (CVPR 2016), for 225x225 input.
 
     fc6 is the 7x7 convolution that turns the last (256, 7, 7) map into a feature vector. The
@@ -103,7 +163,7 @@ def sketch_a_net_trunk(feature_dim: int = 512, *, batch_norm: bool = False) -> n
             layers.append(nn.BatchNorm2d(outputs))
         return [*layers, nn.ReLU(inplace=True)]
 
-    trunk = nn.Sequential(
+    to_map = nn.Sequential(
         *conv(1, 64, 15, stride=3),  # 225 -> 71
         nn.MaxPool2d(3, stride=2),  # 35
         *conv(64, 128, 5),  # 31
@@ -112,11 +172,10 @@ def sketch_a_net_trunk(feature_dim: int = 512, *, batch_norm: bool = False) -> n
         *conv(256, 256, 3, padding=1),
         *conv(256, 256, 3, padding=1),
         nn.MaxPool2d(3, stride=2),  # 7
-        *conv(256, feature_dim, 7),  # fc6
-        nn.Flatten(),
     )
-    _scale_for_relu(trunk)
-    return trunk
+    layers = nn.Sequential(*to_map, *conv(256, 512, 7), nn.Flatten())  # fc6
+    _scale_for_relu(layers)
+    return Trunk(layers, len(to_map), channels=256, side=7, width=512)
 
 
 class ResidualBlock(nn.Module):
@@ -141,11 +200,11 @@ class ResidualBlock(nn.Module):
         return F.relu(self.body(x) + self.shortcut(x))
 
 
-def residual_trunk(width: int = 32, cells: int = 3) -> tuple[nn.Sequential, int]:
+def residual_trunk(size: int, width: int = 32, grid: int = 3) -> Trunk:
     """A strided stem and four residual stages of one block each, for input of any size.
 
-    The last map is averaged over a grid of cells x cells, not over the whole image: fine-grained
-    retrieval has to know where a line is. Returns the trunk and its feature width.
+    The last map, a sixteenth of the input's side, is averaged over a grid of grid x grid, not over
+    the whole image: fine-grained retrieval has to know where a line is.
     """
     widths = (width, 2 * width, 4 * width, 8 * width)
     layers: list[nn.Module] = [
@@ -155,9 +214,10 @@ def residual_trunk(width: int = 32, cells: int = 3) -> tuple[nn.Sequential, int]
     ]
     for inputs, outputs in zip((width, *widths), widths, strict=False):
         layers.append(ResidualBlock(inputs, outputs, stride=1 if inputs == outputs else 2))
-    trunk = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(cells), nn.Flatten())
+    trunk = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(grid), nn.Flatten())
     _scale_for_relu(trunk)
-    return trunk, widths[-1] * cells * cells
+    side = -(-size // 16)
+    return Trunk(trunk, len(layers), widths[-1], side, widths[-1] * grid * grid)
 
 
 def build_model(
@@ -166,6 +226,7 @@ def build_model(
     size: int | None = None,
     width: int = 32,
     batch_norm: bool = False,
+    head: Head = "global",
     embedding_dim: int = 256,
     attributes: int = 0,
     dropout: float = 0.0,
@@ -178,9 +239,7 @@ def build_model(
         width: channels of the first stage of ``resnet``; ``sketchanet`` has the paper's.
         batch_norm: whether ``sketchanet`` normalises after every convolution; ``resnet`` always
             does.
-        embedding_dim: D.
-        attributes: K; 0 leaves the attribute head out.
-        dropout: share of the features before both heads that training drops.
+        head, embedding_dim, attributes, dropout: see :class:`RetrievalModel`.
 
     Raises:
         ValueError: for an unknown name or an impossible size.
@@ -188,18 +247,18 @@ def build_model(
     if name == "sketchanet":
         if size not in (None, 225):
             raise ValueError(f"size: sketchanet has a fixed input of 225 pixels, got {size}")
-        trunk, features, size = sketch_a_net_trunk(batch_norm=batch_norm), 512, 225
+        trunk, size = sketch_a_net_trunk(batch_norm=batch_norm), 225
     elif name == "resnet":
         size = 96 if size is None else size
         if size < 32:
             raise ValueError(f"size: resnet needs at least 32 pixels, got {size}")
-        trunk, features = residual_trunk(width)
+        trunk = residual_trunk(size, width)
     else:
         raise ValueError(f"backbone: expected 'sketchanet' or 'resnet', got {name!r}")
     return RetrievalModel(
         trunk,
-        features,
         size,
+        head=head,
         embedding_dim=embedding_dim,
         attributes=attributes,
         dropout=dropout,

@@ -40,7 +40,7 @@ class Classifier(nn.Module):
     def __init__(self, model: RetrievalModel, classes: int) -> None:
         super().__init__()
         self.model = model
-        self.head = nn.Linear(model.embedding.in_features, classes)
+        self.head = nn.Linear(model.feature_dim, classes)
 
     def forward(self, ink: Tensor) -> Tensor:
         """(B, C) logits of (B, 1, size, size) images in [0, 1], ink 1 on background 0."""
