@@ -29,15 +29,9 @@ void bind_cpu(py::module_& module, const char* type) {
     const auto name = [type](const char* operation) { return std::string(operation) + "_" + type; };
 
     module.def(
-        name("squared_norms").c_str(),
-        [](Address x, Address out, int64_t n, int64_t d, int threads) {
-            cpu::squared_norms(at<const T>(x), at<T>(out), n, d, threads);
-        },
-        Unlocked());
-    module.def(
-        name("inverse_norms").c_str(),
-        [](Address x, Address out, int64_t n, int64_t d, int threads) {
-            cpu::inverse_norms(at<const T>(x), at<T>(out), n, d, threads);
+        name("norms").c_str(),
+        [](Address x, Address out, int64_t n, int64_t d, Metric metric, int threads) {
+            cpu::norms(at<const T>(x), at<T>(out), n, d, metric, threads);
         },
         Unlocked());
     module.def(
@@ -62,42 +56,34 @@ void bind_cpu(py::module_& module, const char* type) {
         Unlocked());
 
     py::class_<cpu::Mining<T>>(module, name("Mining").c_str())
-        .def(py::init([](Address sketch, Address photo, Address sketch_norms, Address photo_norms,
-                         bool paired, Address order, Address begin, Address end,
-                         const cpu::Attributes& attributes, double guidance, bool exclude_self,
-                         Metric metric, int64_t n, int64_t m, int64_t d, Address positive_distance,
-                         Address negative_score, Address negative_attribute_distance,
-                         Address positive, Address negative) {
-            return cpu::Mining<T>{at<const T>(sketch),
-                                  at<const T>(photo),
-                                  at<const T>(sketch_norms),
-                                  at<const T>(photo_norms),
-                                  paired,
-                                  at<const int64_t>(order),
-                                  at<const int64_t>(begin),
-                                  at<const int64_t>(end),
-                                  attributes,
-                                  guidance,
-                                  exclude_self,
-                                  metric,
-                                  n,
-                                  m,
-                                  d,
-                                  at<T>(positive_distance),
-                                  at<T>(negative_score),
-                                  at<T>(negative_attribute_distance),
-                                  at<int64_t>(positive),
-                                  at<int64_t>(negative)};
-        }))
-        .def("begin", [](const cpu::Mining<T>& mining) { cpu::mine_begin(mining); })
+        .def(py::init([](Address sketch, Address photo, bool paired, Address sketch_labels,
+                         Address photo_labels, const cpu::Attributes& attributes, double guidance,
+                         bool exclude_self, Metric metric, int64_t n, int64_t m, int64_t d,
+                         Address positive, Address negative, int threads) {
+                 const cpu::Batch<T> batch{at<const T>(sketch),
+                                           at<const T>(photo),
+                                           paired,
+                                           at<const int64_t>(sketch_labels),
+                                           at<const int64_t>(photo_labels),
+                                           attributes,
+                                           guidance,
+                                           exclude_self,
+                                           metric,
+                                           n,
+                                           m,
+                                           d};
+                 return cpu::Mining<T>(batch, at<int64_t>(positive), at<int64_t>(negative),
+                                       threads);
+             }),
+             Unlocked())
         .def(
             "tile",
-            [](const cpu::Mining<T>& mining, Address products, int64_t row, int64_t rows,
-               int64_t column, int64_t columns, int threads) {
+            [](cpu::Mining<T>& mining, Address products, int64_t row, int64_t rows, int64_t column,
+               int64_t columns, int threads) {
                 cpu::mine_tile(mining, at<const T>(products), row, rows, column, columns, threads);
             },
             Unlocked())
-        .def("end", [](const cpu::Mining<T>& mining) { cpu::mine_end(mining); }, Unlocked());
+        .def("end", &cpu::mine_end<T>, Unlocked());
 
     py::class_<LossInputs<T>>(module, name("LossInputs").c_str())
         .def(py::init([](bool has_logits, Address sketch, Address photo, Address sketch_logits,
@@ -206,11 +192,6 @@ void bind_cpu_attributes(py::module_& module) {
             cpu::attribute_distance(attributes, at<float>(out), threads);
         },
         Unlocked());
-    module.def("group_by_label", [](Address sketch_labels, Address photo_labels, Address order,
-                                    Address begin, Address end, int64_t n, int64_t m) {
-        cpu::group_by_label(at<const int64_t>(sketch_labels), at<const int64_t>(photo_labels),
-                            at<int64_t>(order), at<int64_t>(begin), at<int64_t>(end), n, m);
-    });
 }
 
 void bind_options(py::module_& module) {

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstdint>
+#include <vector>
 
 namespace fgsbir {
 
@@ -86,11 +87,10 @@ struct LossGradients {
 // number of OpenMP threads to use.
 namespace cpu {
 
-// out[i] = |x_i|^2; out[i] = 1 / |x_i|, or 0 for a zero row.
+// What distances need beside products: out[i] = |x_i|^2, for cosine 1 / |x_i| or 0 for a zero row.
 template <typename T>
-void squared_norms(const T* x /* [n, d] */, T* out /* [n] */, int64_t n, int64_t d, int threads);
-template <typename T>
-void inverse_norms(const T* x /* [n, d] */, T* out /* [n] */, int64_t n, int64_t d, int threads);
+void norms(const T* x /* [n, d] */, T* out /* [n] */, int64_t n, int64_t d, Metric metric,
+           int threads);
 
 // Turns inner products into distances, in place. What the subtraction of nearly equal numbers would
 // spoil is computed anew from the rows. `*_norms` are squared norms, inverse norms for cosine.
@@ -125,42 +125,39 @@ struct Attributes {
 
 void attribute_distance(const Attributes& attributes, float* out /* [n, m] */, int threads);
 
-// For each sketch, its positive photos as order[begin:end], ascending.
-void group_by_label(const int64_t* sketch_labels /* [n] */, const int64_t* photo_labels /* [m] */,
-                    int64_t* order /* [m] */, int64_t* begin /* [n] */, int64_t* end /* [n] */,
-                    int64_t n, int64_t m);
-
-// A batch to mine and the state of the search, which mine_begin sets. Tiles of one row come in
-// ascending order of columns.
+// A batch to mine.
 template <typename T>
-struct Mining {
-    const T* sketch;        // [N, D]
-    const T* photo;         // [M, D]
-    const T* sketch_norms;  // [N] squared norms, inverse norms for cosine
-    const T* photo_norms;   // [M]
-    bool paired;            // photo i is the one positive of sketch i;
-    const int64_t* order;   // else positives are as group_by_label gives them
-    const int64_t* begin;
-    const int64_t* end;
-    Attributes attributes;  // used where guidance > 0
-    double guidance;        // beta; infinity compares attributes first, distances second
-    bool exclude_self;      // photo i is neither a positive nor a negative of sketch i
+struct Batch {
+    const T* sketch;               // [N, D]
+    const T* photo;                // [M, D]
+    bool paired;                   // photo i is the one positive of sketch i;
+    const int64_t* sketch_labels;  // [N] else the photos of its label are
+    const int64_t* photo_labels;   // [M]
+    Attributes attributes;         // used where guidance > 0
+    double guidance;               // beta; infinity compares attributes first, distances second
+    bool exclude_self;             // photo i is neither a positive nor a negative of sketch i
     Metric metric;
     int64_t n, m, d;
-    T* positive_distance;            // [N] state
-    T* negative_score;               // [N] state
-    T* negative_attribute_distance;  // [N] state
-    int64_t* positive;               // [N] result, -1 where not valid
-    int64_t* negative;               // [N] result, -1 where not valid
+};
+
+// A search through a batch, and the best so far. Tiles of one row come in ascending order of
+// columns.
+template <typename T>
+struct Mining : Batch<T> {
+    Mining(const Batch<T>& batch, int64_t* positive, int64_t* negative, int threads);
+
+    std::vector<T> sketch_norms, photo_norms;  // as norms() computes them
+    std::vector<int64_t> order, begin, end;    // positives of sketch i: order[begin[i]:end[i]]
+    std::vector<T> positive_distance, negative_score, negative_attribute_distance;  // [N]
+    int64_t* positive;  // [N] result, -1 where not valid
+    int64_t* negative;  // [N] result, -1 where not valid
 };
 
 template <typename T>
-void mine_begin(const Mining<T>& mining);
-template <typename T>
-void mine_tile(const Mining<T>& mining, const T* products /* [rows, columns] */, int64_t row,
+void mine_tile(Mining<T>& mining, const T* products /* [rows, columns] */, int64_t row,
                int64_t rows, int64_t column, int64_t columns, int threads);
 template <typename T>
-void mine_end(const Mining<T>& mining);
+void mine_end(Mining<T>& mining);
 
 // The loss over chosen triplets.
 template <typename T>

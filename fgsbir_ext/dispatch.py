@@ -59,25 +59,22 @@ def _refuse_transforms(name: str, tensors: list[Tensor]) -> None:
 
 
 def _unobserved(tensors: list[Tensor]) -> bool:
-    """Whether plain tensors of a device with kernels are all that a call concerns."""
-    return (
-        torch._C._len_torch_dispatch_stack() == 0
-        and torch._C._get_tracing_state() is None
-        and all(_plain(x) for x in tensors)
+    """Whether plain tensors of one device with kernels are all that a call concerns."""
+    kind = tensors[0].device.type
+    if kind not in BACKENDS or torch._C._len_torch_dispatch_stack() != 0:
+        return False
+    more_than_plain = ~_plain_keys(kind)
+    return torch._C._get_tracing_state() is None and all(
+        _plain(x, more_than_plain) for x in tensors
     )
 
 
-def _plain(x: Tensor) -> bool:
+def _plain(x: Tensor, more_than_plain: int) -> bool:
     """Whether the dispatcher would do no more with a tensor than find its device.
 
     A subclass would see the call; a lazy negation, for one, would be carried out.
     """
-    kind = x.device.type
-    return (
-        type(x) in _PLAIN
-        and kind in BACKENDS
-        and torch._C._dispatch_keys(x).raw_repr() & ~_plain_keys(kind) == 0
-    )
+    return type(x) in _PLAIN and torch._C._dispatch_keys(x).raw_repr() & more_than_plain == 0
 
 
 @functools.cache

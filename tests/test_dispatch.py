@@ -96,9 +96,10 @@ def test_function_transforms_are_refused(device: str, transform: Any) -> None:
 
 def test_plain_tensors_are_known_by_their_keys(device: str) -> None:
     x = torch.randn(2, 2, device=device)
-    assert dispatch._plain(x)
-    assert dispatch._plain(torch.nn.Parameter(x))
+    assert dispatch._unobserved([x])
+    assert dispatch._unobserved([torch.nn.Parameter(x), x])
     with torch.inference_mode():
-        assert dispatch._plain(torch.ones(2, device=device))
-    assert not dispatch._plain(torch._neg_view(x))
-    assert not dispatch._plain(x.to("meta"))
+        assert dispatch._unobserved([torch.ones(2, device=device)])
+    assert not dispatch._unobserved([x, torch._neg_view(x)])
+    assert not dispatch._unobserved([x, x.to("meta")])
+    assert not dispatch._unobserved([x.to("meta"), x])

@@ -1,6 +1,6 @@
 // The attribute distance: annotations packed into bits once, then a few operations on words a pair.
 
-#include <cmath>
+#include <algorithm>
 
 #include "../ops.h"
 #include "attributes.h"
@@ -11,18 +11,25 @@ namespace fgsbir::cpu {
 template <typename A>
 int64_t pack_attributes(const A* attributes, uint32_t* codes, int64_t n, int64_t k) {
     const int64_t words = attribute_words(k);
-    for (int64_t at = 0; at < 2 * words * n; ++at) codes[at] = 0;
+    const auto is = [=](int64_t at, int value) { return attributes[at] == static_cast<A>(value); };
+    bool valid = true;
     for (int64_t i = 0; i < n; ++i) {
-        for (int64_t j = 0; j < k; ++j) {
-            const A value = attributes[i * k + j];
-            const bool yes = value == A(1), no = value == A(0);
-            if (!yes && !no && !(value == A(-1))) return i * k + j;
-            const uint32_t bit = 1u << (j % 32);
-            if (yes) codes[j / 32 * n + i] |= bit;
-            if (yes || no) codes[(words + j / 32) * n + i] |= bit;
+        for (int64_t w = 0; w < words; ++w) {
+            uint32_t yes = 0, known = 0;
+            for (int64_t j = w * 32; j < std::min(k, w * 32 + 32); ++j) {
+                const int64_t at = i * k + j;
+                const bool one = is(at, 1), zero = is(at, 0);
+                yes |= static_cast<uint32_t>(one) << (j % 32);
+                known |= static_cast<uint32_t>(one | zero) << (j % 32);
+                valid &= one | zero | is(at, -1);
+            }
+            codes[w * n + i] = yes;
+            codes[(words + w) * n + i] = known;
         }
     }
-    return -1;
+    int64_t at = 0;
+    while (!valid && (is(at, 1) || is(at, 0) || is(at, -1))) ++at;
+    return valid ? -1 : at;
 }
 
 void attribute_distance(const Attributes& attributes, float* out, int threads) {

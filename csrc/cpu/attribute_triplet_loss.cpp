@@ -9,6 +9,7 @@
 
 #include "../ops.h"
 #include "parallel.h"
+#include "predictions.h"
 #include "rows.h"
 
 namespace fgsbir::cpu {
@@ -28,15 +29,16 @@ T hinge_slope(T x, double margin, bool soft) {
     return static_cast<T>(margin) + x <= 0 ? T(0) : T(1);
 }
 
-// What the gradients of the terms of one anchor are multiplied with.
+// What the gradients of the terms of one anchor are multiplied with, for both chosen photos.
 template <typename T>
 struct Factors {
-    T triplet, attribute_rank, prediction[3];  // prediction: sketch, positive, negative
+    T triplet[2], attribute_rank[2];
+    T prediction[3];  // sketch, positive, negative
 };
 
 template <typename T>
-Factors<T> factors_of(int64_t i, int64_t n, const LossOptions& options, const T* grad_total,
-                      const T* grad_parts, const T* distances, T scale) {
+Factors<T> factors_of(int64_t i, int64_t n, int64_t k, const LossOptions& options,
+                      const T* grad_total, const T* grad_parts, const T* distances, T scale) {
     const bool per_anchor = options.reduction == Reduction::none;
     T of_term[kTerms];
     for (int t = 0; t < kTerms; ++t) {
@@ -48,11 +50,16 @@ Factors<T> factors_of(int64_t i, int64_t n, const LossOptions& options, const T*
         of_term[t] = grad * scale;
     }
     const T* d = distances + i;
-    return {of_term[kTriplet] * hinge_slope(d[kPositive * n] - d[kNegative * n], options.margin,
-                                            options.soft_margin),
-            of_term[kAttributeRank] *
-                hinge_slope(d[kPositivePredicted * n] - d[kNegativePredicted * n],
-                            options.attribute_margin, options.soft_attribute_margin),
+    const T triplet = of_term[kTriplet] * hinge_slope(d[kPositive * n] - d[kNegative * n],
+                                                      options.margin, options.soft_margin);
+    const T attribute_rank = of_term[kAttributeRank] *
+                             hinge_slope(d[kPositivePredicted * n] - d[kNegativePredicted * n],
+                                         options.attribute_margin, options.soft_attribute_margin);
+    const auto slope = [&](TripletDistance of, T factor) {
+        return distance_slope(d[of * n], factor, k, options.attribute_metric);
+    };
+    return {{triplet, -triplet},
+            {slope(kPositivePredicted, attribute_rank), slope(kNegativePredicted, -attribute_rank)},
             {of_term[kSketchAttribute], of_term[kPositiveAttribute], of_term[kNegativeAttribute]}};
 }
 
@@ -98,18 +105,36 @@ void attribute_triplet_loss(const LossInputs<T>& in, const LossOptions& options,
                                    options.soft_margin);
         }
         if (pos >= 0 && in.has_logits) {
-            const T* a = in.sketch_logits + i * k;
-            const T* a_pos = in.photo_logits + pos * k;
-            const T* a_neg = in.photo_logits + neg * k;
+            const T* logits[3] = {in.sketch_logits + i * k, in.photo_logits + pos * k,
+                                  in.photo_logits + neg * k};
+            const int8_t* attributes[3] = {in.sketch_attributes + i * k,
+                                           in.photo_attributes + pos * k,
+                                           in.photo_attributes + neg * k};
             const AttributeMetric metric = options.attribute_metric;
-            distance[kPositivePredicted] = predicted_distance(a, a_pos, k, metric);
-            distance[kNegativePredicted] = predicted_distance(a, a_neg, k, metric);
+            Vec<T> distances[2] = {}, losses[3] = {};
+            by_parts<T>(k, [&](const Part<T>& part) FGSBIR_INLINE {
+                const Prediction<T> of[3] = {Prediction<T>(part.load(logits[0])),
+                                             Prediction<T>(part.load(logits[1])),
+                                             Prediction<T>(part.load(logits[2]))};
+                for (int side = 0; side < 2; ++side) {
+                    distances[side] += part.only_new(distance_terms(of[0], of[1 + side], metric));
+                }
+                for (int r = 0; r < 3; ++r) {
+                    losses[r] +=
+                        part.only_new(loss_terms(of[r], part.load_annotation(attributes[r])));
+                }
+            });
+            for (int side = 0; side < 2; ++side) {
+                distance[kPositivePredicted + side] =
+                    predicted_distance<T>(distances[side], k, metric);
+            }
             term[kAttributeRank] =
                 hinge(distance[kPositivePredicted] - distance[kNegativePredicted],
                       options.attribute_margin, options.soft_attribute_margin);
-            term[kSketchAttribute] = prediction_loss(a, in.sketch_attributes + i * k, k);
-            term[kPositiveAttribute] = prediction_loss(a_pos, in.photo_attributes + pos * k, k);
-            term[kNegativeAttribute] = prediction_loss(a_neg, in.photo_attributes + neg * k, k);
+            for (int r = 0; r < 3; ++r) {
+                term[kSketchAttribute + r] =
+                    sum<T>(losses[r]) / known_attributes<T>(attributes[r], k);
+            }
         }
         for (int t = 0; t < kTerms; ++t) terms[t * n + i] = term[t];
         for (int t = 0; t < kTripletDistances; ++t) out.distances[t * n + i] = distance[t];
@@ -150,63 +175,71 @@ void attribute_triplet_loss_backward(const LossInputs<T>& in, const LossOptions&
     const Metric metric = options.metric;
     const AttributeMetric attribute_metric = options.attribute_metric;
     const References references(in.positive, in.negative, n, m);
-    const auto factors = [&](int64_t i) {
-        return factors_of(i, n, options, grad_total, grad_parts, distances, *scale);
-    };
+    std::vector<Factors<T>> factors(n);
 
     parallel_rows(n, grain_of(4 * d + 64 * k), threads, [&](int64_t i) FGSBIR_INLINE {
         T* grad = out.sketch + i * d;
-        T* grad_logits = has_logits ? out.sketch_logits + i * k : nullptr;
         std::fill_n(grad, d, T(0));
-        if (has_logits) std::fill_n(grad_logits, k, T(0));
         const int64_t chosen[2] = {in.positive[i], in.negative[i]};
-        if (chosen[0] < 0) return;
-        const Factors<T> f = factors(i);
+        if (chosen[0] < 0) {
+            if (has_logits) std::fill_n(out.sketch_logits + i * k, k, T(0));
+            return;
+        }
+        const Factors<T> f = factors[i] =
+            factors_of(i, n, k, options, grad_total, grad_parts, distances, *scale);
         for (int side = 0; side < 2; ++side) {
-            const T sign = side == 0 ? T(1) : T(-1);
-            const int64_t j = chosen[side];
-            if (f.triplet != 0) {
-                add_embedding_gradient(in.sketch + i * d, in.photo + j * d, d, metric,
-                                       distances[(kPositive + side) * n + i], sign * f.triplet,
-                                       grad);
-            }
-            if (has_logits && f.attribute_rank != 0) {
-                add_predicted_gradient(in.sketch_logits + i * k, in.photo_logits + j * k, k,
-                                       attribute_metric, false,
-                                       distances[(kPositivePredicted + side) * n + i],
-                                       sign * f.attribute_rank, grad_logits);
-            }
+            if (f.triplet[side] == 0) continue;
+            add_embedding_gradient(in.sketch + i * d, in.photo + chosen[side] * d, d, metric,
+                                   distances[(kPositive + side) * n + i], f.triplet[side], grad);
         }
-        if (has_logits) {
-            add_prediction_gradient(in.sketch_logits + i * k, in.sketch_attributes + i * k, k,
-                                    f.prediction[0], grad_logits);
-        }
+        if (!has_logits) return;
+        const int8_t* attributes = in.sketch_attributes + i * k;
+        const T of_loss = f.prediction[0] / known_attributes<T>(attributes, k);
+        by_parts<T>(k, [&](const Part<T>& part) FGSBIR_INLINE {
+            const Prediction<T> own(part.load(in.sketch_logits + i * k));
+            Vec<T> total = {};
+            for (int side = 0; side < 2; ++side) {
+                if (f.attribute_rank[side] == 0) continue;
+                const Prediction<T> other(part.load(in.photo_logits + chosen[side] * k));
+                total +=
+                    distance_gradient(own, other, attribute_metric, false, f.attribute_rank[side]);
+            }
+            total += loss_gradient(own, part.load_annotation(attributes), of_loss);
+            part.store(out.sketch_logits + i * k, total);
+        });
     });
 
     parallel_rows(m, grain_of(4 * d + 64 * k), threads, [&](int64_t j) FGSBIR_INLINE {
         T* grad = out.photo + j * d;
-        T* grad_logits = has_logits ? out.photo_logits + j * k : nullptr;
         std::fill_n(grad, d, T(0));
-        if (has_logits) std::fill_n(grad_logits, k, T(0));
-        for (int64_t r = references.begin[j]; r < references.begin[j + 1]; ++r) {
-            const int64_t i = references.triplets[r] / 2, side = references.triplets[r] % 2;
-            const T sign = side == 0 ? T(1) : T(-1);
-            const Factors<T> f = factors(i);
-            if (f.triplet != 0) {
-                add_embedding_gradient(in.photo + j * d, in.sketch + i * d, d, metric,
-                                       distances[(kPositive + side) * n + i], sign * f.triplet,
-                                       grad);
-            }
-            if (!has_logits) continue;
-            if (f.attribute_rank != 0) {
-                add_predicted_gradient(in.photo_logits + j * k, in.sketch_logits + i * k, k,
-                                       attribute_metric, true,
-                                       distances[(kPositivePredicted + side) * n + i],
-                                       sign * f.attribute_rank, grad_logits);
-            }
-            add_prediction_gradient(in.photo_logits + j * k, in.photo_attributes + j * k, k,
-                                    f.prediction[1 + side], grad_logits);
+        const int64_t* begin = references.triplets.data() + references.begin[j];
+        const int64_t* end = references.triplets.data() + references.begin[j + 1];
+        for (const int64_t* r = begin; r != end; ++r) {
+            const int64_t i = *r / 2, side = *r % 2;
+            const T factor = factors[i].triplet[side];
+            if (factor == 0) continue;
+            add_embedding_gradient(in.photo + j * d, in.sketch + i * d, d, metric,
+                                   distances[(kPositive + side) * n + i], factor, grad);
         }
+        if (!has_logits) return;
+        const int8_t* attributes = in.photo_attributes + j * k;
+        const T known = known_attributes<T>(attributes, k);
+        by_parts<T>(k, [&](const Part<T>& part) FGSBIR_INLINE {
+            const Prediction<T> own(part.load(in.photo_logits + j * k));
+            const Vec<T> annotation = part.load_annotation(attributes);
+            Vec<T> total = {};
+            for (const int64_t* r = begin; r != end; ++r) {
+                const int64_t i = *r / 2, side = *r % 2;
+                const Factors<T>& f = factors[i];
+                if (f.attribute_rank[side] != 0) {
+                    const Prediction<T> other(part.load(in.sketch_logits + i * k));
+                    total += distance_gradient(own, other, attribute_metric, true,
+                                               f.attribute_rank[side]);
+                }
+                total += loss_gradient(own, annotation, f.prediction[1 + side] / known);
+            }
+            part.store(out.photo_logits + j * k, total);
+        });
     });
 }
 

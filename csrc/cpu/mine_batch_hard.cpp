@@ -29,15 +29,14 @@ struct Positives {
     const int64_t* end;
 
     Positives(const Mining<T>& mining, const int64_t& i, int64_t from) {
-        next = mining.paired ? &i : mining.order + mining.begin[i];
-        end = mining.paired ? next + 1 : mining.order + mining.end[i];
+        next = mining.paired ? &i : mining.order.data() + mining.begin[i];
+        end = mining.paired ? next + 1 : mining.order.data() + mining.end[i];
         next = std::lower_bound(next, end, from);
     }
 };
 
 template <typename T>
-FGSBIR_INLINE inline void offer_positive(const Mining<T>& mining, int64_t i, int64_t j,
-                                         T distance) {
+FGSBIR_INLINE inline void offer_positive(Mining<T>& mining, int64_t i, int64_t j, T distance) {
     T& best = mining.positive_distance[i];
     if (std::isnan(best) ||
         (mining.positive[i] >= 0 && !(distance > best) && !std::isnan(distance)))
@@ -49,7 +48,7 @@ FGSBIR_INLINE inline void offer_positive(const Mining<T>& mining, int64_t i, int
 // The smallest of the scores meets the best so far; among equals the lowest index wins, in whatever
 // order blocks come. Struck-out scores are infinite.
 template <typename T>
-FGSBIR_INLINE inline void offer_negatives(const Mining<T>& mining, int64_t i, int64_t first,
+FGSBIR_INLINE inline void offer_negatives(Mining<T>& mining, int64_t i, int64_t first,
                                           const T* scores) {
     T& best = mining.negative_score[i];
     int64_t& negative = mining.negative[i];
@@ -68,8 +67,8 @@ FGSBIR_INLINE inline void offer_negatives(const Mining<T>& mining, int64_t i, in
 // The same where attributes come first: `scores` are distances, `h` attribute distances, infinite
 // where struck out. A NaN distance still comes before everything.
 template <typename T>
-FGSBIR_INLINE inline void offer_negatives_by_attributes(const Mining<T>& mining, int64_t i,
-                                                        int64_t first, T* scores, const T* h) {
+FGSBIR_INLINE inline void offer_negatives_by_attributes(Mining<T>& mining, int64_t i, int64_t first,
+                                                        T* scores, const T* h) {
     T& best_h = mining.negative_attribute_distance[i];
     const T closest = smallest_of(h).value;
     if (closest < best_h && !std::isnan(mining.negative_score[i])) {
@@ -88,7 +87,7 @@ FGSBIR_INLINE inline void offer_negatives_by_attributes(const Mining<T>& mining,
 // One anchor against the columns of a tile.
 template <typename T>
 struct Sweep {
-    const Mining<T>& mining;
+    Mining<T>& mining;
     const AttributeRows<T>* attributes;  // null without guidance
     const T* products;                   // [columns]
     int64_t i, column, columns;
@@ -98,7 +97,7 @@ struct Sweep {
     // Writes d(i, j) for j in [first, first + size).
     FGSBIR_INLINE void distances(int64_t first, int64_t size, T* out) const {
         distances_of_block(products + (first - column), size, mining.metric, mining.sketch_norms[i],
-                           mining.photo_norms + first, out);
+                           mining.photo_norms.data() + first, out);
         if (finite) return;
         for (int64_t j = 0; j < size; ++j) {
             if (std::isfinite(out[j])) continue;
@@ -159,7 +158,7 @@ struct Sweep {
             for (int64_t b = 0; b < blocks; ++b) {
                 nearest[b] = nearest_in_block(products + at + b * kBlock, mining.metric,
                                               mining.sketch_norms[i],
-                                              mining.photo_norms + column + at + b * kBlock);
+                                              mining.photo_norms.data() + column + at + b * kBlock);
                 if (nearest[b] < nearest[first]) first = b;
             }
             if (nearest[first] <= mining.negative_score[i]) {
@@ -176,10 +175,10 @@ struct Sweep {
 };
 
 template <typename T>
-FGSBIR_INLINE inline void mine_row(const Mining<T>& mining, const AttributeRows<T>* attributes,
+FGSBIR_INLINE inline void mine_row(Mining<T>& mining, const AttributeRows<T>* attributes,
                                    const T* products, int64_t i, int64_t column, int64_t columns,
                                    bool finite_columns) {
-    const bool finite = finite_columns && all_finite(mining.sketch_norms + i, 1);
+    const bool finite = finite_columns && all_finite(&mining.sketch_norms[i], 1);
     const Sweep<T> sweep{mining, attributes, products, i,
                          column, columns,    finite,   Positives<T>(mining, i, column)};
     sweep.offer_positives();
@@ -198,41 +197,54 @@ int64_t lowest_negative(const Mining<T>& mining, int64_t i) {
     return lowest < mining.m ? lowest : -1;
 }
 
-}  // namespace
-
-void group_by_label(const int64_t* sketch_labels, const int64_t* photo_labels, int64_t* order,
-                    int64_t* begin, int64_t* end, int64_t n, int64_t m) {
-    std::iota(order, order + m, int64_t{0});
-    std::sort(order, order + m, [=](int64_t a, int64_t b) {
-        return photo_labels[a] != photo_labels[b] ? photo_labels[a] < photo_labels[b] : a < b;
+// Sorts photos by label, and finds those of each sketch's.
+template <typename T>
+void group_by_label(Mining<T>& mining) {
+    const int64_t* labels = mining.photo_labels;
+    std::vector<int64_t>& order = mining.order;
+    order.resize(mining.m);
+    std::iota(order.begin(), order.end(), int64_t{0});
+    std::sort(order.begin(), order.end(), [=](int64_t a, int64_t b) {
+        return labels[a] != labels[b] ? labels[a] < labels[b] : a < b;
     });
-    for (int64_t i = 0; i < n; ++i) {
-        const int64_t label = sketch_labels[i];
-        const int64_t* first = std::lower_bound(
-            order, order + m, label, [=](int64_t j, int64_t l) { return photo_labels[j] < l; });
-        const int64_t* last =
-            std::upper_bound(first, const_cast<const int64_t*>(order) + m, label,
-                             [=](int64_t l, int64_t j) { return l < photo_labels[j]; });
-        begin[i] = first - order;
-        end[i] = last - order;
+    mining.begin.resize(mining.n);
+    mining.end.resize(mining.n);
+    for (int64_t i = 0; i < mining.n; ++i) {
+        const int64_t label = mining.sketch_labels[i];
+        const auto first = std::lower_bound(order.begin(), order.end(), label,
+                                            [=](int64_t j, int64_t l) { return labels[j] < l; });
+        const auto last = std::upper_bound(first, order.end(), label,
+                                           [=](int64_t l, int64_t j) { return l < labels[j]; });
+        mining.begin[i] = first - order.begin();
+        mining.end[i] = last - order.begin();
     }
 }
 
+}  // namespace
+
 template <typename T>
-void mine_begin(const Mining<T>& mining) {
-    std::fill_n(mining.positive_distance, mining.n, -kInfinity<T>);
-    std::fill_n(mining.negative_score, mining.n, kInfinity<T>);
-    std::fill_n(mining.negative_attribute_distance, mining.n, kInfinity<T>);
-    std::fill_n(mining.positive, mining.n, int64_t{-1});
-    std::fill_n(mining.negative, mining.n, int64_t{-1});
+Mining<T>::Mining(const Batch<T>& batch, int64_t* positive, int64_t* negative, int threads)
+    : Batch<T>(batch),
+      sketch_norms(batch.n),
+      photo_norms(batch.m),
+      positive_distance(batch.n, -kInfinity<T>),
+      negative_score(batch.n, kInfinity<T>),
+      negative_attribute_distance(batch.n, kInfinity<T>),
+      positive(positive),
+      negative(negative) {
+    std::fill_n(positive, batch.n, int64_t{-1});
+    std::fill_n(negative, batch.n, int64_t{-1});
+    norms(batch.sketch, sketch_norms.data(), batch.n, batch.d, batch.metric, threads);
+    norms(batch.photo, photo_norms.data(), batch.m, batch.d, batch.metric, threads);
+    if (!batch.paired) group_by_label(*this);
 }
 
 template <typename T>
-void mine_tile(const Mining<T>& mining, const T* products, int64_t row, int64_t rows,
-               int64_t column, int64_t columns, int threads) {
+void mine_tile(Mining<T>& mining, const T* products, int64_t row, int64_t rows, int64_t column,
+               int64_t columns, int threads) {
     const bool guided = mining.guidance > 0;
     const AttributeRows<T> attributes(guided ? mining.attributes : Attributes{});
-    const bool finite = all_finite(mining.photo_norms + column, columns);
+    const bool finite = all_finite(mining.photo_norms.data() + column, columns);
     parallel_rows(rows, grain_of(columns), threads, [&](int64_t r) FGSBIR_INLINE {
         mine_row(mining, guided ? &attributes : nullptr, products + r * columns, row + r, column,
                  columns, finite);
@@ -240,7 +252,7 @@ void mine_tile(const Mining<T>& mining, const T* products, int64_t row, int64_t 
 }
 
 template <typename T>
-void mine_end(const Mining<T>& mining) {
+void mine_end(Mining<T>& mining) {
     for (int64_t i = 0; i < mining.n; ++i) {
         if (mining.negative[i] < 0) mining.negative[i] = lowest_negative(mining, i);
         if (mining.positive[i] < 0 || mining.negative[i] < 0) {
@@ -249,10 +261,10 @@ void mine_end(const Mining<T>& mining) {
     }
 }
 
-#define FGSBIR_INSTANTIATE(T)                                                                     \
-    template void mine_begin(const Mining<T>&);                                                   \
-    template void mine_tile(const Mining<T>&, const T*, int64_t, int64_t, int64_t, int64_t, int); \
-    template void mine_end(const Mining<T>&);
+#define FGSBIR_INSTANTIATE(T)                                                               \
+    template Mining<T>::Mining(const Batch<T>&, int64_t*, int64_t*, int);                   \
+    template void mine_tile(Mining<T>&, const T*, int64_t, int64_t, int64_t, int64_t, int); \
+    template void mine_end(Mining<T>&);
 FGSBIR_INSTANTIATE(float)
 FGSBIR_INSTANTIATE(double)
 #undef FGSBIR_INSTANTIATE

@@ -96,15 +96,10 @@ FGSBIR_INLINE inline void turn_only(const T* x, T scale, T* grad, int64_t d) {
 }  // namespace
 
 template <typename T>
-void squared_norms(const T* x, T* out, int64_t n, int64_t d, int threads) {
-    parallel_rows(n, grain_of(d), threads,
-                  [=](int64_t i) FGSBIR_INLINE { out[i] = squared_norm(x + i * d, d); });
-}
-
-template <typename T>
-void inverse_norms(const T* x, T* out, int64_t n, int64_t d, int threads) {
-    parallel_rows(n, grain_of(d), threads,
-                  [=](int64_t i) FGSBIR_INLINE { out[i] = inverse_norm(x + i * d, d); });
+void norms(const T* x, T* out, int64_t n, int64_t d, Metric metric, int threads) {
+    parallel_rows(n, grain_of(d), threads, [=](int64_t i) FGSBIR_INLINE {
+        out[i] = metric == Metric::cosine ? inverse_norm(x + i * d, d) : squared_norm(x + i * d, d);
+    });
 }
 
 template <typename T>
@@ -172,8 +167,7 @@ void pairwise_distance_backward(const T* grad, const T* distance, const T* x, co
 }
 
 #define FGSBIR_INSTANTIATE(T)                                                                     \
-    template void squared_norms(const T*, T*, int64_t, int64_t, int);                             \
-    template void inverse_norms(const T*, T*, int64_t, int64_t, int);                             \
+    template void norms(const T*, T*, int64_t, int64_t, Metric, int);                             \
     template void pairwise_distance(T*, const T*, const T*, const T*, const T*, int64_t, int64_t, \
                                     int64_t, Metric, int);                                        \
     template void pairwise_distance_backward(const T*, const T*, const T*, const T*, const T*,    \

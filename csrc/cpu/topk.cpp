@@ -12,6 +12,7 @@
 
 #include "../ops.h"
 #include "parallel.h"
+#include "predictions.h"
 #include "rows.h"
 #include "sweep.h"
 

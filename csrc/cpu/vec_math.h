@@ -12,49 +12,69 @@
 
 namespace fgsbir::cpu {
 
-typedef uint32_t Bits __attribute__((vector_size(64)));
+// f of every lane of one vector, or of two. A loop marked `omp simd` becomes vectors once it stands
+// in a function for a known instruction set; of a condition on GCC's own vectors GCC has made
+// scalars by then (isa.h). Not for functions of <cmath>, whose vector versions round otherwise.
+template <typename T, typename F>
+FGSBIR_INLINE inline Vec<T> by_lane(Vec<T> x, const F& f) {
+    alignas(64) T lanes[kLanes<T>];
+    store(lanes, x);
+#pragma omp simd
+    for (int64_t l = 0; l < kLanes<T>; ++l) lanes[l] = f(lanes[l]);
+    return load(lanes);
+}
 
-FGSBIR_INLINE inline Bits bits_of(Vec<float> x) {
-    Bits bits;
+template <typename T, typename F>
+FGSBIR_INLINE inline Vec<T> by_lane(Vec<T> x, Vec<T> y, const F& f) {
+    alignas(64) T of_x[kLanes<T>], of_y[kLanes<T>];
+    store(of_x, x);
+    store(of_y, y);
+#pragma omp simd
+    for (int64_t l = 0; l < kLanes<T>; ++l) of_x[l] = f(of_x[l], of_y[l]);
+    return load(of_x);
+}
+
+FGSBIR_INLINE inline uint32_t bits_of(float x) {
+    uint32_t bits;
     std::memcpy(&bits, &x, sizeof bits);
     return bits;
 }
 
 // 2^n for n in [-126, 127].
-FGSBIR_INLINE inline Vec<float> power_of_two(Bits n) {
-    const Bits bits = (n + 127u) << 23;
-    Vec<float> result;
+FGSBIR_INLINE inline float power_of_two(uint32_t n) {
+    const uint32_t bits = (n + 127u) << 23;
+    float result;
     std::memcpy(&result, &bits, sizeof result);
     return result;
 }
 
 // exp(x) for x <= 0, with denormal results. A NaN stays one.
-FGSBIR_INLINE inline Vec<float> exp_of_negative(Vec<float> x) {
-    x = x < -104.0f ? Vec<float>{} - 104.0f : x;  // exp(-104) rounds to 0
+FGSBIR_INLINE inline float exp_of_negative(float x) {
+    x = x < -104.0f ? -104.0f : x;  // exp(-104) rounds to 0
     // Adding 1.5 * 2^23 leaves the nearest whole number in the lowest bits.
-    const Vec<float> shift = Vec<float>{} + 12582912.0f;
-    const Vec<float> shifted = x * 1.44269504088896341f + shift;
-    const Vec<float> n = shifted - shift;
-    const Vec<float> r = x - n * 0.693359375f - n * -2.12194440e-4f;
-    Vec<float> y = r * 1.9875691500e-4f + 1.3981999507e-3f;
+    const float shift = 12582912.0f;
+    const float shifted = x * 1.44269504088896341f + shift;
+    const float n = shifted - shift;
+    const float r = x - n * 0.693359375f - n * -2.12194440e-4f;
+    float y = r * 1.9875691500e-4f + 1.3981999507e-3f;
     y = y * r + 8.3334519073e-3f;
     y = y * r + 4.1665795894e-2f;
     y = y * r + 1.6666665459e-1f;
     y = y * r + 5.0000001201e-1f;
     y = y * r * r + r + 1.0f;
     // In two steps, since 2^n alone is a denormal number below -126.
-    const Bits whole = bits_of(shifted) - bits_of(shift);
-    const Bits minus_half = (0u - whole) >> 1;
+    const uint32_t whole = bits_of(shifted) - bits_of(shift);
+    const uint32_t minus_half = (0u - whole) >> 1;
     return y * power_of_two(0u - minus_half) * power_of_two(whole + minus_half);
 }
 
 // log(1 + e) for e in [0, 1].
-FGSBIR_INLINE inline Vec<float> log_one_plus(Vec<float> e) {
-    const Vec<float> u = e + 1.0f;
-    const Vec<float> lost = (e - (u - 1.0f)) / u;  // of e, by rounding u
-    const auto big = u > 1.41421356f;
-    const Vec<float> f = (big ? u * 0.5f : u) - 1.0f;
-    Vec<float> y = f * 7.0376836292e-2f + -1.1514610310e-1f;
+FGSBIR_INLINE inline float log_one_plus(float e) {
+    const float u = e + 1.0f;
+    const float lost = (e - (u - 1.0f)) / u;  // of e, by rounding u
+    const bool big = u > 1.41421356f;
+    const float f = (big ? u * 0.5f : u) - 1.0f;
+    float y = f * 7.0376836292e-2f + -1.1514610310e-1f;
     y = y * f + 1.1676998740e-1f;
     y = y * f + -1.2420140846e-1f;
     y = y * f + 1.4249322787e-1f;
@@ -62,14 +82,22 @@ FGSBIR_INLINE inline Vec<float> log_one_plus(Vec<float> e) {
     y = y * f + 2.0000714765e-1f;
     y = y * f + -2.4999993993e-1f;
     y = y * f + 3.3333331174e-1f;
-    const Vec<float> zero = {};
-    y = y * f * f * f + (big ? zero - 2.12194440e-4f : zero) - f * f * 0.5f;
-    return f + y + (big ? zero + 0.693359375f : zero) + lost;
+    y = y * f * f * f + (big ? -2.12194440e-4f : 0.0f) - f * f * 0.5f;
+    return f + y + (big ? 0.693359375f : 0.0f) + lost;
 }
 
-FGSBIR_INLINE inline Vec<double> exp_of_negative(Vec<double> x) {
-    for (int64_t l = 0; l < kLanes<double>; ++l) x[l] = std::exp(x[l]);
+// exp(-|x|).
+FGSBIR_INLINE inline Vec<float> decay_of(Vec<float> x) {
+    return by_lane<float>(x, [](float v) FGSBIR_INLINE { return exp_of_negative(v < 0 ? v : -v); });
+}
+
+FGSBIR_INLINE inline Vec<double> decay_of(Vec<double> x) {
+    for (int64_t l = 0; l < kLanes<double>; ++l) x[l] = std::exp(-std::abs(x[l]));
     return x;
+}
+
+FGSBIR_INLINE inline Vec<float> log_one_plus(Vec<float> e) {
+    return by_lane<float>(e, [](float v) FGSBIR_INLINE { return log_one_plus(v); });
 }
 
 FGSBIR_INLINE inline Vec<double> log_one_plus(Vec<double> e) {
@@ -77,23 +105,18 @@ FGSBIR_INLINE inline Vec<double> log_one_plus(Vec<double> e) {
     return e;
 }
 
-template <typename V>
-FGSBIR_INLINE inline V minus_absolute(V x) {
-    return x < 0 ? x : -x;
+// 1 / (1 + exp(-x)), where decay = exp(-|x|).
+template <typename T>
+FGSBIR_INLINE inline Vec<T> sigmoid_of(Vec<T> x, Vec<T> decay) {
+    return by_lane<T>(x, decay,
+                      [](T v, T e) FGSBIR_INLINE { return (v >= 0 ? T(1) : e) / (e + 1); });
 }
 
-// 1 / (1 + exp(-x)).
-template <typename V>
-FGSBIR_INLINE inline V sigmoid_of(V x) {
-    const V e = exp_of_negative(minus_absolute(x)), zero = {};
-    return (x >= 0 ? zero + 1 : e) / (e + 1);
-}
-
-// log(1 + exp(x)). A NaN stays one.
-template <typename V>
-FGSBIR_INLINE inline V softplus_of(V x) {
-    const V zero = {};
-    return (x < 0 ? zero : x) + log_one_plus(exp_of_negative(minus_absolute(x)));
+// log(1 + exp(x)), where decay = exp(-|x|). A NaN stays one.
+template <typename T>
+FGSBIR_INLINE inline Vec<T> softplus_of(Vec<T> x, Vec<T> decay) {
+    return by_lane<T>(x, log_one_plus(decay),
+                      [](T v, T log) FGSBIR_INLINE { return (v < 0 ? T(0) : v) + log; });
 }
 
 }  // namespace fgsbir::cpu

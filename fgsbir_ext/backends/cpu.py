@@ -17,6 +17,12 @@ from .. import _C
 _METRIC = _C.Metric.__members__
 _ATTRIBUTE_METRIC = _C.AttributeMetric.__members__
 _REDUCTION = _C.Reduction.__members__
+_NO_ATTRIBUTES = _C.cpu.Attributes()
+_PACK = {
+    torch.int8: _C.cpu.pack_attributes_int8,
+    torch.float32: _C.cpu.pack_attributes_float32,
+    torch.float64: _C.cpu.pack_attributes_float64,
+}
 
 # A tile of products: at most 4 MiB in float32. It is square since the BLAS packs both operands anew
 # for every tile.
@@ -103,27 +109,13 @@ def mine_batch_hard(
     exclude_self: bool,
 ) -> tuple[Tensor, Tensor]:
     sketch, photo = _computable(sketch), _computable(photo)
-    n, m = len(sketch), len(photo)
-    sketch_norms, photo_norms = _norms(sketch, metric), _norms(photo, metric)
-    state = sketch.new_empty(3, n)
-    positive, negative = (torch.empty(n, dtype=torch.int64) for _ in range(2))
+    (n, d), m = sketch.shape, photo.shape[0]
+    positive, negative = torch.empty(n, dtype=torch.int64), torch.empty(n, dtype=torch.int64)
+    threads = torch.get_num_threads()
 
-    order = begin = end = None
-    if sketch_labels is not None and photo_labels is not None:
-        sketch_labels, photo_labels = sketch_labels.contiguous(), photo_labels.contiguous()
-        order = torch.empty(m, dtype=torch.int64)
-        begin, end = torch.empty(2, n, dtype=torch.int64)
-        _C.cpu.group_by_label(
-            sketch_labels.data_ptr(),
-            photo_labels.data_ptr(),
-            order.data_ptr(),
-            begin.data_ptr(),
-            end.data_ptr(),
-            n,
-            m,
-        )
-
-    attributes, _keep = _C.cpu.Attributes(), None
+    paired = sketch_labels is None or photo_labels is None
+    labels = [None if x is None else x.contiguous() for x in (sketch_labels, photo_labels)]
+    attributes, _keep = _NO_ATTRIBUTES, None
     if sketch_attributes is not None and photo_attributes is not None:
         attributes, _keep = _packed(
             ("sketch_attributes", sketch_attributes),
@@ -134,26 +126,21 @@ def mine_batch_hard(
     mining = _kernel("Mining", sketch)(
         sketch.data_ptr(),
         photo.data_ptr(),
-        sketch_norms.data_ptr(),
-        photo_norms.data_ptr(),
-        order is None,
-        _address(order),
-        _address(begin),
-        _address(end),
+        paired,
+        *map(_address, labels),
         attributes,
         attribute_guidance,
         exclude_self,
         _METRIC[metric],
         n,
         m,
-        sketch.shape[1],
-        *(row.data_ptr() for row in state),
+        d,
         positive.data_ptr(),
         negative.data_ptr(),
+        threads,
     )
-    mining.begin()
     for row, rows, column, columns, products in _tiles(sketch, photo):
-        mining.tile(products.data_ptr(), row, rows, column, columns, torch.get_num_threads())
+        mining.tile(products.data_ptr(), row, rows, column, columns, threads)
     mining.end()
     return positive, negative
 
@@ -195,7 +182,7 @@ def attribute_triplet_loss(
         positive,
         negative,
     )
-    n = len(sketch)
+    n = sketch.shape[0]
     per_anchor = (n,) if reduction == "none" else ()
     total, parts = sketch.new_empty(per_anchor), sketch.new_empty((5, *per_anchor))
     distances, scale = sketch.new_empty(4, n), sketch.new_empty(())
@@ -249,7 +236,9 @@ def attribute_triplet_loss_backward(
         *(grad.data_ptr() for grad in grads),
         torch.get_num_threads(),
     )
-    of_sketch, of_photo, of_sketch_logits, of_photo_logits = (g.to(sketch.dtype) for g in grads)
+    if grads[0].dtype != sketch.dtype:
+        grads = [grad.to(sketch.dtype) for grad in grads]
+    of_sketch, of_photo, of_sketch_logits, of_photo_logits = grads
     return of_sketch, of_photo, of_sketch_logits, of_photo_logits
 
 
@@ -335,8 +324,8 @@ def _address(x: Tensor | None) -> int:
 def _norms(x: Tensor, metric: str) -> Tensor:
     """What distances of a metric need beside products: squared norms, or inverse norms: (N,)."""
     out = x.new_empty(len(x))
-    name = "inverse_norms" if metric == "cosine" else "squared_norms"
-    _kernel(name, x)(x.data_ptr(), out.data_ptr(), len(x), x.shape[1], torch.get_num_threads())
+    threads = torch.get_num_threads()
+    _kernel("norms", x)(x.data_ptr(), out.data_ptr(), len(x), x.shape[1], _METRIC[metric], threads)
     return out
 
 
@@ -362,15 +351,21 @@ def _tiles(x: Tensor, y: Tensor) -> Iterator[tuple[int, int, int, int, Tensor]]:
 
     Yields (row, rows, column, columns, products); the products are overwritten by the next tile.
     """
-    n, m = len(x), len(y)
-    buffer = x.new_empty(min(n, _TILE_ROWS) * min(m, _TILE_COLUMNS))
+    n, m = x.shape[0], y.shape[0]
+    buffer = x.new_empty(min(n, _TILE_ROWS), min(m, _TILE_COLUMNS))
     for row in range(0, n, _TILE_ROWS):
         rows = min(_TILE_ROWS, n - row)
         for column in range(0, m, _TILE_COLUMNS):
             columns = min(_TILE_COLUMNS, m - column)
-            products = buffer[: rows * columns].view(rows, columns)
-            _product(x[row : row + rows], y[column : column + columns], products)
+            products = buffer
+            if buffer.shape != (rows, columns):
+                products = buffer.flatten()[: rows * columns].view(rows, columns)
+            _product(_rows(x, row, rows), _rows(y, column, columns), products)
             yield row, rows, column, columns, products
+
+
+def _rows(x: Tensor, first: int, count: int) -> Tensor:
+    return x if count == x.shape[0] else x[first : first + count]
 
 
 def _packed(
@@ -379,7 +374,7 @@ def _packed(
     """Attributes as bits, and the tensors that must live as long as they do."""
     codes_a, codes_b = _codes(*a), _codes(*b)
     dense_weights = _dense_weights(*weights)
-    n, m, k = len(a[1]), len(b[1]), a[1].shape[1]
+    (n, k), m = a[1].shape, b[1].shape[0]
     attributes = _C.cpu.Attributes(
         codes_a.data_ptr(), codes_b.data_ptr(), _address(dense_weights), n, m, k
     )
@@ -390,8 +385,7 @@ def _codes(name: str, attributes: Tensor) -> Tensor:
     n, k = attributes.shape
     codes = torch.empty(2, _C.cpu.attribute_words(k), n, dtype=torch.int32)
     dense = _annotation(attributes)
-    pack = getattr(_C.cpu, f"pack_attributes_{str(dense.dtype).removeprefix('torch.')}")
-    invalid = pack(dense.data_ptr(), codes.data_ptr(), n, k)
+    invalid = _PACK[dense.dtype](dense.data_ptr(), codes.data_ptr(), n, k)
     if invalid >= 0:
         row, column = divmod(invalid, k)
         raise ValueError(
@@ -403,12 +397,16 @@ def _codes(name: str, attributes: Tensor) -> Tensor:
 
 def _annotation(attributes: Tensor) -> Tensor:
     """Dense int8, float32 or float64, without a change of value, whatever type they came in."""
+    if attributes.dtype in _PACK:
+        return attributes.contiguous()
     if attributes.dtype == torch.bool:
         return attributes.contiguous().view(torch.int8)
-    if attributes.dtype in (torch.int8, torch.float32, torch.float64):
-        return attributes.contiguous()
     exact = torch.float32 if attributes.dtype.itemsize < 4 else torch.float64
     return attributes.to(exact).contiguous()
+
+
+def _as_int8(attributes: Tensor) -> Tensor:
+    return (attributes if attributes.dtype == torch.int8 else attributes.char()).contiguous()
 
 
 def _dense_weights(name: str, weights: Tensor | None) -> Tensor | None:
@@ -455,7 +453,7 @@ def _loss_inputs(
     floats = (sketch, photo, sketch_logits, photo_logits)
     dense = [None if x is None else _computable(x) for x in floats]
     annotations = [
-        x.to(torch.int8).contiguous() if has_logits and x is not None else None
+        _as_int8(x) if has_logits and x is not None else None
         for x in (sketch_attributes, photo_attributes)
     ]
     inputs = _kernel("LossInputs", sketch)(
@@ -464,8 +462,8 @@ def _loss_inputs(
         *(_address(x) for x in annotations),
         positive.data_ptr(),
         negative.data_ptr(),
-        len(sketch),
-        len(photo),
+        sketch.shape[0],
+        photo.shape[0],
         sketch.shape[1],
         0 if sketch_logits is None else sketch_logits.shape[1],
     )
