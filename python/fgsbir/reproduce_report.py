@@ -100,7 +100,7 @@ def _markdown(task: Task, facts: dict[str, Any], summary: list[dict[str, Any]]) 
         "# Reproduction",
         "",
         what,
-        f"{len(task.seeds)} {'seed' if len(task.seeds) == 1 else 'seeds'} ({', '.join(map(str, task.seeds))}), "
+        f"Seeds {', '.join(map(str, task.seeds))}, "
         f"{task.config.optim.epochs} epochs each, {task.config.model.backbone}, from {start}.",
         "Percent, mean ± sample standard deviation over seeds.",
     ]
