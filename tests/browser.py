@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +18,12 @@ if TYPE_CHECKING:
 
 CHROMIUM = os.environ.get("FGSBIR_CHROMIUM") or shutil.which("chromium")
 COUNT = 10  # photos that the page shows
+SIZES = {"desktop": (1280, 800), "phone": (390, 844), "narrow": (360, 640), "sideways": (844, 390)}
+
+BOOT = [(0.35, 0.1), (0.36, 0.5), (0.15, 0.8), (0.15, 0.88), (0.62, 0.88), (0.6, 0.1), (0.35, 0.1)]
+STRAP = [(0.34, 0.45), (0.62, 0.45)]
+
+Open = Callable[..., "Page"]
 
 
 @contextmanager
@@ -32,6 +38,36 @@ def chromium() -> Iterator[Browser]:
         browser = started.chromium.launch(executable_path=CHROMIUM, args=options)
         yield browser
         browser.close()
+
+
+@contextmanager
+def pages(browser: Browser, url: str) -> Iterator[Open]:
+    """Opens the page in a size and a theme; in the end, nothing may have gone wrong in any."""
+    from playwright.sync_api import expect
+
+    wrong: list[str] = []
+    hosts: set[str] = set()
+    contexts = []
+
+    def open_page(size: str = "desktop", theme: str = "light", **options: object) -> Page:
+        width, height = SIZES[size]
+        context = browser.new_context(
+            viewport={"width": width, "height": height}, color_scheme=theme, **options
+        )
+        contexts.append(context)
+        page = context.new_page()
+        page.on("console", lambda message: wrong.append(message.text))
+        page.on("pageerror", lambda error: wrong.append(str(error)))
+        page.on("request", lambda request: hosts.add(request.url.split("/")[2]))
+        page.goto(url)
+        expect(page.locator("#about")).to_contain_text("photos")
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert wrong == []
+    assert hosts <= {url.split("/")[2]}
 
 
 def draw(page: Page, stroke: Sequence[tuple[float, float]] | NDArray[np.float64]) -> None:

@@ -66,10 +66,11 @@ class Server:
 
 
 @contextmanager
-def serving(gallery: Path, *options: str) -> Iterator[Server]:
-    """`fgsbir serve` on a free port, ended with the context."""
+def serving(gallery: Path, *options: str, prelude: str = "") -> Iterator[Server]:
+    """`fgsbir serve` on a free port, ended with the context; `prelude` is code that runs before."""
+    code = f"import sys\n{prelude}\nfrom fgsbir.cli import main\nsys.exit(main())"
     process = subprocess.Popen(
-        [sys.executable, "-m", "fgsbir", "serve", str(gallery), "--port", "0", *options],
+        [sys.executable, "-c", code, "serve", str(gallery), "--port", "0", *options],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

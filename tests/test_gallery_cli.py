@@ -131,6 +131,30 @@ def test_wrong_input_ends_in_one_line(
     assert not (folder / "new").exists()
 
 
+def test_a_name_cannot_steer_the_terminal(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name = "two\nlines \x1b[31m.png"
+    (tmp_path / name).write_bytes((folder / "photos" / "000.png").read_bytes())
+    (tmp_path / f"broken {name}").write_bytes(b"")
+    gallery = str(tmp_path / "new.gallery")
+    arguments = [str(tmp_path), "--model", str(folder / "runs" / "shoes"), "--out", gallery]
+    assert main(["index", *arguments]) == 0
+    assert main(["search", gallery, str(folder / "sketch.png")]) == 0
+    out, err = capsys.readouterr()
+    assert "two\N{REPLACEMENT CHARACTER}lines \N{REPLACEMENT CHARACTER}[31m.png" in out
+    assert "\x1b" not in out + err
+    assert main(["search", gallery, str(folder / "sketch.png"), "--json"]) == 0
+    (match,) = json.loads(capsys.readouterr().out)["matches"]
+    assert match["path"] == str(tmp_path / name)
+
+
+def test_an_empty_gallery_is_an_error(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Gallery.create(folder / "runs" / "shoes", folder / "empty.gallery")
+    assert main(["search", str(folder / "empty.gallery"), str(folder / "sketch.png")]) == 2
+    assert "holds no photos" in capsys.readouterr().err
+
+
 def test_nothing_readable_is_an_error(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (folder / "bad").mkdir()
     (folder / "bad" / "a.png").write_text("no image")

@@ -124,6 +124,8 @@ def test_follows_the_gallery(store: Store, name: str) -> None:
         index = open_index(Store(store.folder), name, update=update)
         assert len(index) == COUNT - 4
         assert recall(index, rows, 0.3, live) >= (0.9 if name == "faiss" else 1.0)
+        assert index.numbers(5) == [0, 1, 2, 4, 5]
+        assert index.numbers(10 * COUNT) == live.nonzero().squeeze(1).tolist()
         assert index.path(4) == "/nowhere/4.png"
         for number in (3, COUNT):
             with pytest.raises(IndexError, match=f"number {number}"):

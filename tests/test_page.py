@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from browser import chromium, draw, names, screenshot, settled
+from browser import BOOT, STRAP, chromium, draw, names, pages, screenshot, settled
 from fgsbir.data import synthetic
 from serving import Server, encoded, serving, small_gallery
 
@@ -17,13 +17,8 @@ pytest.importorskip("playwright.sync_api")
 from playwright.sync_api import expect
 
 if TYPE_CHECKING:
+    from browser import Open
     from playwright.sync_api import Browser, Page, Route
-
-BOOT = [(0.35, 0.1), (0.36, 0.5), (0.15, 0.8), (0.15, 0.88), (0.62, 0.88), (0.6, 0.1), (0.35, 0.1)]
-STRAP = [(0.34, 0.45), (0.62, 0.45)]
-SIZES = {"desktop": (1280, 800), "phone": (390, 844), "narrow": (360, 640)}
-
-Open = Callable[..., "Page"]
 
 
 @pytest.fixture(scope="module")
@@ -42,30 +37,8 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def open_page(browser: Browser, server: Server) -> Iterator[Open]:
-    """Opens the page; in the end, nothing may have gone wrong in any."""
-    wrong: list[str] = []
-    hosts: set[str] = set()
-    contexts = []
-
-    def open_page(size: str = "desktop", theme: str = "light", **options: object) -> Page:
-        width, height = SIZES[size]
-        context = browser.new_context(
-            viewport={"width": width, "height": height}, color_scheme=theme, **options
-        )
-        contexts.append(context)
-        page = context.new_page()
-        page.on("console", lambda message: wrong.append(message.text))
-        page.on("pageerror", lambda error: wrong.append(str(error)))
-        page.on("request", lambda request: hosts.add(request.url.split("/")[2]))
-        page.goto(server.url)
-        expect(page.locator("#about")).to_have_text("shoes · 16 photos")
-        return page
-
-    yield open_page
-    for context in contexts:
-        context.close()
-    assert wrong == []
-    assert hosts <= {server.url.split("/")[2]}
+    with pages(browser, server.url) as open_page:
+        yield open_page
 
 
 @pytest.fixture
@@ -303,6 +276,7 @@ POINTERS = """(canvas, [pointerType, pressure, points]) => {
         ("desktop", "light"),
         ("phone", "dark"),
         ("narrow", "light"),
+        ("sideways", "light"),
         pytest.param("desktop", "dark", marks=pytest.mark.slow),
         pytest.param("phone", "light", marks=pytest.mark.slow),
     ],

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import io
+import os
 import re
+import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +21,7 @@ from serving import COUNT, encoded, small_gallery
 pytest.importorskip("fastapi")
 pytest.importorskip("httpx2")
 from fastapi.testclient import TestClient
-from fgsbir.serve import Settings, create_app
+from fgsbir.serve import Settings, create_app, thumbnails
 from fgsbir.serve.static_files import load_static_files
 
 SKETCHES = synthetic("shoes", 4, "test").sketches
@@ -131,6 +134,8 @@ def test_a_photo_that_changes_or_goes_is_not_served_from_memory(tmp_path: Path) 
             assert answer.status_code == 404, step
             assert answer.json() == {"error": "photo 4 can no longer be read"}
             gallery.photo_path(4).unlink(missing_ok=True)
+        os.mkfifo(gallery.photo_path(4))  # opening it would wait for ever
+        assert client.get("/photos/4").status_code == 404
         answer = client.post("/api/search?k=100", content=encoded(SKETCHES[0]))
         assert len(answer.json()["matches"]) == COUNT  # the page shows a gap
 
@@ -148,6 +153,38 @@ def test_thumbnails_are_prepared_and_kept(tmp_path: Path) -> None:
         while len(list((tmp_path / "kept").glob("*/*.jpg"))) < COUNT:
             assert time.monotonic() < deadline
             time.sleep(0.05)
+
+
+def test_a_name_of_any_bytes_is_shown(tmp_path: Path) -> None:
+    gallery = small_gallery(tmp_path)
+    odd = gallery.photo_path(0).with_name(os.fsdecode(b"caf\xe9\x07.png"))
+    gallery.photo_path(0).rename(odd)
+    gallery.add(tmp_path / "photos")
+    with TestClient(create_app(gallery), base_url="http://localhost") as client:
+        answer = client.post("/api/search?k=100", content=encoded(SKETCHES[0]))
+        shown = {match["name"]: match["photo"] for match in answer.json()["matches"]}
+        assert client.get(shown["caf" + 2 * "\N{REPLACEMENT CHARACTER}"]).status_code == 200
+
+
+def test_few_photos_are_unpacked_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "photo.png").write_bytes(encoded(SKETCHES[0]))
+    at_work, most, lock = 0, 0, threading.Lock()
+
+    def unpack(photo: Path, side: int) -> bytes:
+        nonlocal at_work, most
+        with lock:
+            at_work += 1
+            most = max(most, at_work)
+        time.sleep(0.02)
+        with lock:
+            at_work -= 1
+        return b""
+
+    monkeypatch.setattr(thumbnails, "_jpeg", unpack)
+    made = thumbnails.Thumbnails(tmp_path / "kept", workers=2)
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(made.large, [tmp_path / "photo.png"] * 16)) == [b""] * 16
+    assert most == 2
 
 
 def test_photos_are_shown_where_no_thumbnail_can_be_kept(tmp_path: Path) -> None:

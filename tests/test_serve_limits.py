@@ -63,6 +63,19 @@ def tiff_of_many_pages() -> bytes:
     return content.getvalue()
 
 
+def jpeg_of_many_scans(count: int) -> bytes:
+    """A progressive JPEG whose last scan, of 16 bytes, is there again and again."""
+    content = io.BytesIO()
+    Image.new("L", (1024, 1024), 255).save(content, "JPEG", progressive=True)
+    whole = content.getvalue()
+    scan = whole[whole.rindex(b"\xff\xda") : -2]
+    return whole[:-2] + (count - whole.count(b"\xff\xda")) * scan + whole[-2:]
+
+
+def test_a_progressive_sketch(client: TestClient) -> None:
+    assert client.post("/api/search", content=jpeg_of_many_scans(10)).status_code == 200
+
+
 @pytest.mark.parametrize(
     ("body", "status", "message"),
     [
@@ -80,6 +93,7 @@ def tiff_of_many_pages() -> bytes:
         (png(2**31 - 1, 2**31 - 1), 413, "4194304 pixels"),
         (encoded(np.zeros((2100, 2100), np.uint8)), 413, "4194304 pixels"),
         (BLANK + b"\0" * (2 << 20), 413, "2097152 bytes"),
+        (jpeg_of_many_scans(65), 422, "64 scans"),
         (b"x" * (3 << 20), 413, "2097152 bytes"),
     ],
 )
@@ -217,6 +231,8 @@ def test_a_name_that_is_ours(gallery: Gallery, host: str) -> None:
         ({"Origin": "http://evil.example"}, 403),
         ({"Origin": "http://localhost:81"}, 403),
         ({"Origin": "null"}, 403),
+        ({"Origin": "http://["}, 403),
+        ({"Origin": ""}, 403),
         ({"Sec-Fetch-Site": "cross-site"}, 403),
     ],
 )

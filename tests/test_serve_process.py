@@ -8,6 +8,7 @@ import socket
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
@@ -87,6 +88,53 @@ def test_bears_raw_requests_and_finishes_what_is_under_way_when_terminated(galle
         assert "Traceback" not in errors
 
 
+IMPATIENT = "from fgsbir.serve import server as s; s.SECONDS_OF_SILENCE, s.MAX_CONNECTIONS = 3, 8"
+WHOLE = b"GET /static/style.css HTTP/1.1\r\nHost: localhost\r\n\r\n"
+
+
+@pytest.mark.slow
+def test_silent_clients_do_not_keep_others_out(gallery: Path) -> None:
+    with serving(gallery, prelude=IMPATIENT) as server:
+        for sent in (b"", WHOLE[:20], WHOLE + WHOLE[:20]):
+            with ExitStack() as clients:
+                for _ in range(7):  # the one that asks is the eighth
+                    client = socket.create_connection(("127.0.0.1", server.port))
+                    clients.enter_context(client).sendall(sent)
+                assert httpx.get(f"{server.url}/healthz").status_code == 503
+                deadline = time.monotonic() + 30
+                while httpx.get(f"{server.url}/healthz").status_code != 200:
+                    assert time.monotonic() < deadline
+                    time.sleep(0.2)
+
+
+@pytest.mark.slow
+def test_a_client_that_takes_no_answer_is_left(gallery: Path) -> None:
+    with serving(gallery, prelude=IMPATIENT) as server, socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.connect(("127.0.0.1", server.port))
+        client.sendall(400 * WHOLE)  # eight megabytes of answers
+        deadline = time.monotonic() + 30
+        with suppress(ConnectionError):
+            while True:
+                client.sendall(b"G")
+                assert time.monotonic() < deadline
+                time.sleep(0.2)
+
+
+@pytest.mark.parametrize("trusted", [False, True])
+def test_a_client_is_whom_it_says_only_behind_a_trusted_proxy(gallery: Path, trusted: bool) -> None:
+    options = ("--trusted-proxy", "127.0.0.1") if trusted else ()
+    with (
+        serving(gallery, "--searches-per-second", "0.1", *options) as server,
+        httpx.Client(base_url=server.url) as client,
+    ):
+        for i in range(60):
+            headers = {"X-Forwarded-For": f"10.0.0.{i}", "Forwarded": f"for=10.0.0.{i}"}
+            if client.post("/api/search", headers=headers).status_code == 429:
+                break
+        assert (i == 59) == trusted
+
+
 def request_head(method: str, target: str, *headers: str) -> bytes:
     lines = [f"{method} {target} HTTP/1.1", "Host: localhost", *headers, "", ""]
     return "\r\n".join(lines).encode()
@@ -137,6 +185,12 @@ def test_an_address_that_cannot_be_had(host: str, port: int | None, reason: str)
         port = taken.getsockname()[1] if port is None else port
         with pytest.raises(OSError, match=f"^cannot listen on {host} port {port}: {reason}"):
             bind(host, port)
+
+
+def test_an_address_that_a_browser_can_open_is_announced(gallery: Path) -> None:
+    with serving(gallery, "--host", "0.0.0.0") as server:
+        assert server.url.startswith("http://localhost:")
+        assert httpx.get(f"http://127.0.0.2:{server.port}/healthz").status_code == 200
 
 
 def test_without_the_extra_it_says_what_to_install(gallery: Path) -> None:

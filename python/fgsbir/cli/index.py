@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,7 +36,7 @@ class Index:
 
     def run(self) -> None:
         from ..gallery import Gallery
-        from ..gallery.folder import find_photos
+        from ..gallery.folder import find_photos, printable
 
         find_photos(self.photos)  # before anything is made
         if self.model is None and not (self.out / "gallery.json").is_file():
@@ -50,7 +49,7 @@ class Index:
             print("\nStopped; the same command goes on from here.", file=sys.stderr)
             raise SystemExit(130) from None
         for skipped in added.skipped:
-            print(f"skipped: {_printable(skipped.reason)}", file=sys.stderr)
+            print(f"skipped: {printable(skipped.reason)}", file=sys.stderr)
         print(
             f"{self.out}: {len(gallery)} photos ({added.count} embedded, {added.unchanged} as they "
             f"were, {added.removed} removed, {len(added.skipped)} skipped)"
@@ -62,8 +61,3 @@ class Index:
 
             draw_map(gallery, self.picture)
         print(f"Next: fgsbir search {self.out} sketch.png, or fgsbir serve {self.out}")
-
-
-def _printable(text: str) -> str:
-    """The text, with what is no character in a file's name replaced."""
-    return os.fsencode(text).decode("utf-8", "replace")

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -41,11 +40,14 @@ class Search:
 
     def run(self) -> None:
         from ..gallery import Gallery
+        from ..gallery.folder import printable
         from ..table import format_matches
 
         if both := set(self.attribute) & set(self.not_attribute):
             raise ValueError(f"attribute: {both.pop()!r} is both required and excluded")
         gallery = Gallery.load(self.gallery, index=self.index, device=self.device)
+        if not len(gallery):
+            raise ValueError(f"{self.gallery}: holds no photos; `fgsbir index` puts some in")
         matches = gallery.search(
             self.sketch,
             self.k,
@@ -60,7 +62,8 @@ class Search:
             found = [{**asdict(match), "path": str(match.path)} for match in matches]
             print(json.dumps({"sketch": predicted, "matches": found}, indent=2))
         else:
-            print(os.fsencode(format_matches(matches)).decode("utf-8", "replace"))
+            shown = [replace(match, path=Path(printable(str(match.path)))) for match in matches]
+            print(format_matches(shown))
         if self.picture is not None:
             from ..report import draw_search
 

@@ -70,12 +70,18 @@ class Serve:
             if self.attribute_weight and not gallery.attribute_names:
                 raise ValueError("attribute_weight: the gallery's model predicts no attributes")
             torch.set_num_threads(max(1, torch.get_num_threads() // settings.workers))
-            shown, port = listening.getsockname()[:2]
-            shown = f"[{shown}]" if ":" in shown else shown
-            print(f"{len(gallery)} photos on http://{shown}:{port}", flush=True)
+            shown = _addresses(*listening.getsockname()[:2])
+            print(f"{len(gallery)} photos on {shown}", flush=True)
             print("Ctrl+C ends it.", flush=True)
             serve(gallery, listening, settings, trusted_proxy=self.trusted_proxy)
 
     def _thumbnails(self) -> Path | None:
         """Inside the gallery where it may be written to, so that they are made only once."""
         return self.gallery / "thumbnails" if os.access(self.gallery, os.W_OK) else None
+
+
+def _addresses(host: str, port: int) -> str:
+    """Where to point a browser."""
+    if host in ("0.0.0.0", "::"):
+        return f"http://localhost:{port} and on every other address of this machine"
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

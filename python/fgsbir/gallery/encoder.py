@@ -35,9 +35,12 @@ class Encoder:
         """The edge map of a photo as (1, 1, size, size) uint8 ink.
 
         Raises:
-            ValueError: the file cannot be decoded; names it.
+            ValueError: there is no such file, or it cannot be decoded; names it.
         """
-        return to_ink([extract_edges(read_image(Path(path), size=SIDE))], self.model.size)
+        file = Path(path)
+        if not file.is_file():  # to open a pipe would wait for whoever writes into it
+            raise ValueError(f"no such file: {path}")
+        return to_ink([extract_edges(read_image(file, size=SIDE))], self.model.size)
 
     def photos(self, inks: Sequence[Tensor]) -> Output:
         """Embeddings (B, D) and logits (B, K) of B photos."""

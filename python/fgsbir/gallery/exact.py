@@ -32,6 +32,11 @@ class ExactIndex:
     def __len__(self) -> int:
         return len(self.rows)
 
+    def numbers(self, count: int) -> list[int]:
+        """The `count` lowest numbers of photos, ascending; fewer where there are fewer."""
+        lowest: list[int] = self.rows.numbers[:count].tolist()
+        return lowest
+
     def path(self, number: int) -> str:
         """Where photo `number` lies; IndexError when there is none."""
         at = int(np.searchsorted(self.rows.numbers, number))

@@ -53,11 +53,19 @@ def read_facts(folder: Path) -> Facts:
     try:
         values = json.loads(file.read_text(encoding="utf-8"))
         written = values["format"]
-    except (ValueError, KeyError, TypeError) as error:
+        facts = Facts(**values) if written == FORMAT else None
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ValueError(f"{file}: damaged ({error})") from error
-    if written != FORMAT:
+    if facts is None:
         raise ValueError(f"{file}: expected the format {FORMAT!r}, got {written!r}")
-    try:
-        return Facts(**values)
-    except TypeError as error:
-        raise ValueError(f"{file}: damaged ({error})") from error
+    if not _is_sound(facts):
+        raise ValueError(f"{file}: damaged (a value of another type than expected)")
+    return facts
+
+
+def _is_sound(facts: Facts) -> bool:
+    lists = (facts.attributes, facts.folders)
+    if not (isinstance(facts.embedding_dim, int) and all(isinstance(one, list) for one in lists)):
+        return False
+    texts = (facts.model, facts.index, facts.id, *facts.attributes, *facts.folders)
+    return all(isinstance(text, str) for text in texts)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,6 +73,12 @@ def find_photos(photos: str | Path) -> Found:
     if not found:
         raise ValueError(f"{photos}: no images; looked for {', '.join(sorted(SUFFIXES))}")
     return Found(top, found, [Skipped(Path(e.filename), e.strerror or str(e)) for e in closed])
+
+
+def printable(text: str) -> str:
+    """A file's name for people: what is no character, or would steer a terminal, is replaced."""
+    decoded = os.fsencode(text).decode("utf-8", "replace")
+    return re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]", "\N{REPLACEMENT CHARACTER}", decoded)
 
 
 def _image_files(top: Path, closed: list[OSError]) -> Iterator[str]:

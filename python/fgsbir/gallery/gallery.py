@@ -13,7 +13,7 @@ from ..checkpoint import FILE_NAME as MODEL_NAME
 from ..checkpoint import Run, load_run
 from .add import Added, add_photos
 from .encoder import Encoder, Sketch
-from .folder import find_photos
+from .folder import find_photos, printable
 from .indexes import Index, checked_index, open_index
 from .match import Match, best_matches
 from .store import Rows, Store
@@ -105,7 +105,7 @@ class Gallery:
         gallery = cls.create(model, out, index=index, device=device)
         added = gallery.add(photos, progress=progress)
         if added.skipped:
-            listed = "\n".join(f"  {skipped.reason}" for skipped in added.skipped)
+            listed = "\n".join(f"  {printable(skipped.reason)}" for skipped in added.skipped)
             warnings.warn(f"{len(added.skipped)} unreadable:\n{listed}", stacklevel=2)
         return gallery
 
@@ -187,6 +187,10 @@ class Gallery:
         logits = self._encoder.sketch(sketch).logits
         values = [] if logits is None else logits[0].sigmoid().tolist()
         return dict(zip(self.attribute_names, values, strict=True))
+
+    def numbers(self, count: int) -> list[int]:
+        """The `count` lowest numbers of photos, ascending; fewer where there are fewer."""
+        return self._index().numbers(count)
 
     def photo_path(self, index: int) -> Path:
         """Where the photo of a number lies, absolute.

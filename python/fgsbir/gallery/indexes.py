@@ -27,6 +27,9 @@ class Index(Protocol):
     def __len__(self) -> int:
         """How many photos there are."""
 
+    def numbers(self, count: int) -> list[int]:
+        """The `count` lowest numbers of photos, ascending; fewer where there are fewer."""
+
     def path(self, number: int) -> str:
         """Where photo `number` lies; IndexError when there is none."""
 

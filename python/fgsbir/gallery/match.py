@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..models import Output
+from .folder import printable
 from .linear import probabilities
 
 
@@ -56,6 +57,11 @@ class Match:
     attributes: dict[str, float]
     agree: tuple[str, ...]
     differ: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """The file's name without its ending, as text that can be shown whatever its bytes are."""
+        return printable(self.path.stem)
 
 
 def best_matches(

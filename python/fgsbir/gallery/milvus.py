@@ -30,6 +30,7 @@ from .store import Store
 
 SENT_NAME = "milvus.json"  # which shards, as of which time, the database has
 MOST_RESULTS = 16384  # that Milvus gives to one search
+PAGE = 1000  # photos that come with one answer, where all are wanted
 PATH_BYTES = 65535  # that a field of Milvus may have
 MOST_ATTRIBUTES = 4096  # likewise
 
@@ -65,6 +66,18 @@ class MilvusIndex:
         if not found:
             raise IndexError(f"no photo has the number {number}")
         return self.store.path_of(*json.loads(found[0]["file"]))
+
+    def numbers(self, count: int) -> list[int]:
+        """The `count` lowest numbers of photos, ascending; fewer where there are fewer."""
+        numbers: list[int] = []
+        with self._errors():
+            pages = self.client.query_iterator(
+                self.collection, PAGE, count, output_fields=["number"]
+            )
+            while page := pages.next():
+                numbers += [row["number"] for row in page]
+            pages.close()
+        return numbers
 
     def search(
         self, query: Output, k: int, attribute_weight: float, required: Mapping[int, bool]

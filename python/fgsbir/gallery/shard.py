@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
@@ -58,9 +58,26 @@ def _read(path: Path, *, tensors: bool) -> Shard:
             metadata = stored.metadata() or {}
             rows = {name: stored.get_tensor(name) for name in stored.keys() if tensors}  # noqa: SIM118
     except SafetensorError as error:
-        raise ValueError(
-            f"{path}: damaged; delete it and index the photos again ({error})"
-        ) from error
+        raise _damaged(path, error) from error
     if metadata.get("format") != FORMAT:
         raise ValueError(f"{path}: expected the format {FORMAT!r}, got {metadata.get('format')!r}")
-    return Shard([entry and tuple(entry) for entry in json.loads(metadata["photos"])], rows)
+    try:
+        entries = [_entry(entry) for entry in json.loads(metadata["photos"])]
+        if any(len(tensor) != len(entries) for tensor in rows.values()):
+            raise ValueError("as many rows as photos expected")
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
+        raise _damaged(path, error) from error
+    return Shard(entries, rows)
+
+
+def _entry(read: Any) -> Entry | None:
+    if read is None:
+        return None
+    folder, file, size, mtime = read
+    if [type(value) for value in read] != [int, str, int, int]:
+        raise TypeError(f"no entry of a photo: {read}")
+    return folder, file, size, mtime
+
+
+def _damaged(path: Path, error: Exception) -> ValueError:
+    return ValueError(f"{path}: damaged; delete it and index the photos again ({error})")

@@ -85,11 +85,10 @@ class Store:
         """
         folder, digest = Path(folder), file_digest(checkpoint)
         if not (folder / FACTS_NAME).is_file():
-            folder.mkdir(parents=True, exist_ok=True)
-            if any(not path.name.startswith(".") for path in folder.iterdir()):
-                raise FileExistsError(f"{folder}: holds other things and is not a gallery")
             names = list(run.data.attribute_names)
-            Facts(digest, run.model.embedding_dim, names, index or "exact").write(folder)
+            facts = Facts(digest, run.model.embedding_dim, names, index or "exact")
+            with exclusive(folder):
+                _begin(folder, facts)
         store = cls(folder)
         if store.facts.model != digest:
             raise ValueError(
@@ -97,7 +96,8 @@ class Store:
                 "or delete this one to start anew"
             )
         if not store.model.is_file():
-            write_atomically(store.model, checkpoint.read_bytes())
+            with exclusive(folder):
+                write_atomically(store.model, checkpoint.read_bytes())
         (folder / SHARDS).mkdir(exist_ok=True)
         if index not in (None, store.facts.index):
             with store.writing():
@@ -140,7 +140,7 @@ class Store:
         shards, starts = np.unique(numbers // CAPACITY, return_index=True)
         for shard, start, here in zip(shards, starts, np.split(numbers, starts)[1:], strict=True):
             slots = torch.from_numpy(here % CAPACITY)
-            tensors = read_shard(self.shard_path(shard)).tensors
+            tensors = self._tensors(shard)
             # One allocation: parts put together at the end would take twice the memory.
             embedding[start : start + len(slots)] = tensors["embedding"][slots]
             if self.facts.attributes:
@@ -184,15 +184,27 @@ class Store:
 
     def path_of(self, folder: int, path: str) -> str:
         """The absolute path of what an entry calls `path` in one of the folders."""
+        if not 0 <= folder < len(self.facts.folders):
+            raise ValueError(f"{self.folder / FACTS_NAME}: `folders` lacks number {folder}")
         return os.path.join(self.facts.folders[folder], path)
 
     def shards(self) -> list[int]:
         """Their numbers, ascending."""
-        return sorted(int(path.stem) for path in (self.folder / SHARDS).glob("*.safetensors"))
+        files = (self.folder / SHARDS).glob("*.safetensors")
+        return sorted(int(file.stem) for file in files if file.stem.isdecimal())
 
     def shard_path(self, shard: int) -> Path:
         """The file of a shard."""
         return self.folder / SHARDS / f"{shard:06d}.safetensors"
+
+    def _tensors(self, shard: int) -> dict[str, Tensor]:
+        path = self.shard_path(shard)
+        tensors = read_shard(path).tensors
+        widths = {"embedding": self.facts.embedding_dim, "logits": len(self.facts.attributes)}
+        found = {name: tensor.shape[1] for name, tensor in tensors.items() if tensor.ndim == 2}
+        if found != {name: width for name, width in widths.items() if width}:
+            raise ValueError(f"{path}: expected columns as in {FACTS_NAME}, {widths}, got {found}")
+        return tensors
 
     def _entry(self, photo: Photo) -> Entry:
         for i, folder in enumerate(self.facts.folders):
@@ -203,3 +215,12 @@ class Store:
     def _photo(self, entry: Entry) -> Photo:
         folder, path, size, mtime = entry
         return Photo(self.path_of(folder, path), size, mtime)
+
+
+def _begin(folder: Path, facts: Facts) -> None:
+    """Writes what a new gallery says of itself, if no other process has by now."""
+    if (folder / FACTS_NAME).is_file():
+        return
+    if any(not path.name.startswith(".") for path in folder.iterdir()):
+        raise FileExistsError(f"{folder}: holds other things and is not a gallery")
+    facts.write(folder)

@@ -39,7 +39,7 @@ def create_app(gallery: Gallery, settings: Settings | None = None) -> FastAPI:
             folder = settings.thumbnails
             if folder is None:
                 folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="fgsbir-")))
-            thumbnails = Thumbnails(folder)
+            thumbnails = Thumbnails(folder, settings.workers)
             if settings.prepare_thumbnails:
                 stack.enter_context(thumbnails.prepared_in_background(gallery))
             queue = WorkQueue(settings.workers, settings.max_waiting)

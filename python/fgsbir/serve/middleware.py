@@ -101,6 +101,7 @@ def refusal(status: int, error: str, *, retry_after: float | None = None) -> JSO
 def _is_foreign(headers: Headers, host: str) -> bool:
     """Whether a browser says that another site's page sent this; programs say nothing."""
     origin = headers.get("origin")
-    if origin is not None and urlsplit(origin).netloc != host:
+    # Compared as text, since what a stranger sends need not be an address at all.
+    if origin is not None and origin.partition("://")[2] != host:
         return True
     return headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none")

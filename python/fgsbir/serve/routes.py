@@ -60,13 +60,13 @@ async def static_file(request: Request, name: str) -> Response:
 
 
 @router.get("/healthz")
-async def health(request: Request) -> dict[str, str | int]:
+def health(request: Request) -> dict[str, str | int]:
     """Whether the server is up, for whoever watches it."""
     return {"status": "ok", "photos": len(service_of(request).gallery)}
 
 
 @router.get("/api/gallery")
-async def gallery_info(request: Request) -> GalleryInfo:
+def gallery_info(request: Request) -> GalleryInfo:
     """What the page needs to know before the first stroke."""
     service = service_of(request)
     return GalleryInfo(
@@ -188,7 +188,7 @@ def _describe(thumbnails: Thumbnails, match: Match) -> PhotoMatch:
         version = ""
     return PhotoMatch(
         index=match.index,
-        name=match.path.stem,
+        name=match.name,
         photo=f"/photos/{match.index}?v={version}",
         distance=match.distance,
         embedding_distance=match.embedding_distance,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import socket
@@ -10,6 +11,7 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from .app import create_app
 from .settings import Settings
@@ -18,7 +20,36 @@ if TYPE_CHECKING:
     from ..gallery import Gallery
 
 MAX_CONNECTIONS = 1000  # a browser holds up to six
+SECONDS_OF_SILENCE = 30  # from one request of a connection to the next, or to take its answer
 SECONDS_TO_FINISH = 5  # for the answers that are under way when the server is told to stop
+
+
+class Connection(H11Protocol):
+    """HTTP/1.1 that ends connections on which nothing happens.
+
+    uvicorn lets a client take as long as it likes to ask, and to receive the answer: a thousand
+    silent connections would keep everybody else out.
+    """
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._watch()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._watching.cancel()
+        super().connection_lost(error)
+
+    def _watch(self) -> None:
+        self._watching = self.loop.call_later(SECONDS_OF_SILENCE, self._end_if_stuck, self.cycle)
+
+    def _end_if_stuck(self, request: object) -> None:
+        """Called with the request that the connection was busy with when it was last looked at."""
+        at_work = self.cycle is not None and not self.cycle.response_complete
+        waits_for_client = not at_work or self.transport.get_write_buffer_size() > 0
+        if waits_for_client and self.cycle is request:
+            self.transport.abort()
+        else:
+            self._watch()
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -75,6 +106,7 @@ def serve(
         create_app(gallery, settings),
         log_level="warning",
         access_log=False,
+        http=Connection,
         ws="none",
         server_header=False,
         proxy_headers=trusted_proxy is not None,

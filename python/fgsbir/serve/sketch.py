@@ -16,6 +16,7 @@ from ..data.images import to_array
 from .settings import Settings
 
 FORMATS = ("PNG", "JPEG", "WEBP")
+MAX_SCANS = 64  # of a progressive JPEG, each of which unpacks the whole picture; cameras make ten
 CLOSE = {"Connection": "close"}  # where the rest of a body is not worth waiting for
 SIDE = 256  # of the square that `fgsbir.data` fits every image into
 
@@ -67,6 +68,8 @@ def decode_sketch(body: bytes, settings: Settings) -> NDArray[np.uint8]:
         raise HTTPException(415, f"not a picture in {', '.join(FORMATS)}") from error
     if image.width * image.height > settings.max_pixels:
         raise _too_many_pixels(settings)
+    if body.startswith(b"\xff\xd8") and body.count(b"\xff\xda") > MAX_SCANS:
+        raise HTTPException(422, f"the picture has more than {MAX_SCANS} scans")
     try:
         return to_array(image, mode="L", size=SIDE)
     except Exception as error:

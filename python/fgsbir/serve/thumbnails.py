@@ -6,11 +6,11 @@ import hashlib
 import io
 import logging
 import os
+import stat
 import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,8 +37,10 @@ class Thumbnails:
     looked like: a photo that changes gets a new one. Thread-safe.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, workers: int) -> None:
+        """At most `workers` photos are unpacked at a time: one may take hundreds of megabytes."""
         self.folder = folder
+        self._unpacking = threading.Semaphore(workers)
 
     def version(self, photo: Path) -> str:
         """A short text that changes whenever the photo's file does.
@@ -47,6 +49,8 @@ class Thumbnails:
             OSError: The photo is gone.
         """
         state = photo.stat()
+        if not stat.S_ISREG(state.st_mode):  # to open a pipe would wait for whoever writes into it
+            raise FileNotFoundError(f"no such file: {photo}")
         facts = f"{photo}\0{state.st_mtime_ns}\0{state.st_size}\0{THUMBNAIL_SIDE}\0{QUALITY}"
         return hashlib.sha256(facts.encode(errors="surrogateescape")).hexdigest()[:20]
 
@@ -61,7 +65,7 @@ class Thumbnails:
         try:
             return file.read_bytes()
         except OSError:  # not made yet, mostly
-            content = _jpeg(photo, THUMBNAIL_SIDE)
+            content = self._jpeg(photo, THUMBNAIL_SIDE)
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
             write_atomically(file, content)
@@ -71,7 +75,7 @@ class Thumbnails:
 
     def large(self, photo: Path) -> bytes:
         """A copy to look at closely; errors as those of `small`."""
-        return _jpeg(photo, LARGE_SIDE)
+        return self._jpeg(photo, LARGE_SIDE)
 
     @contextmanager
     def prepared_in_background(self, gallery: Gallery) -> Iterator[None]:
@@ -88,20 +92,19 @@ class Thumbnails:
     def _prepare(self, gallery: Gallery, stop: threading.Event) -> None:
         if sys.platform == "linux":  # the priority of this thread alone: searches go first
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 19)
-        left = min(len(gallery), PREPARED)
-        for index in count():
-            if not left or stop.is_set():
+        for index in gallery.numbers(PREPARED):
+            if stop.is_set():
                 return
             try:
                 photo = gallery.photo_path(index)
-            except IndexError:  # the number of a photo that was removed
-                continue
-            try:
                 if not self._file(photo).exists():
                     self.small(photo)
-            except (OSError, ValueError) as error:
+            except (IndexError, OSError, ValueError) as error:  # IndexError: removed by now
                 log.warning("no thumbnail of photo %d: %s", index, error)
-            left -= 1
+
+    def _jpeg(self, photo: Path, side: int) -> bytes:
+        with self._unpacking:
+            return _jpeg(photo, side)
 
     def _file(self, photo: Path) -> Path:
         version = self.version(photo)

@@ -1,5 +1,7 @@
 // What the page asks of the server.
 
+const PATIENCE = 20000; // milliseconds for an answer to arrive
+
 /** An answer other than yes. `retryAfter`: seconds after which it is worth asking again. */
 export class Refusal extends Error {
   constructor(message, retryAfter = null) {
@@ -21,25 +23,30 @@ export function search(png, { k = 10, weight, must, mustNot }, signal) {
   return ask(`/api/search?${query}`, { method: "POST", body: png, signal });
 }
 
-async function ask(url, options) {
-  let response;
+async function ask(url, { signal, ...options } = {}) {
+  const patience = AbortSignal.timeout(PATIENCE);
+  let response, text;
   try {
-    response = await fetch(url, options);
+    response = await fetch(url, { ...options, signal: signal ? AbortSignal.any([signal, patience]) : patience });
+    text = await response.text();
   } catch (error) {
     if (error.name === "AbortError") throw error;
-    throw new Refusal("The server cannot be reached.");
+    throw new Refusal(patience.aborted ? "The server does not answer." : "The server cannot be reached.");
   }
-  if (response.ok) return response.json();
-  const text = await response.text();
+  const answer = parsed(text);
+  if (response.ok && answer) return answer;
   const seconds = Number(response.headers.get("Retry-After")) || null;
-  throw new Refusal(reason(text) ?? `The server answered ${response.status}.`, seconds);
+  throw new Refusal(reason(answer) ?? `The server's answer (${response.status}) cannot be read.`, seconds);
 }
 
-function reason(text) {
+function parsed(text) {
   try {
-    const { error } = JSON.parse(text);
-    return error && `${error[0].toUpperCase()}${error.slice(1)}.`;
+    return JSON.parse(text);
   } catch {
     return null;
   }
+}
+
+function reason(answer) {
+  return answer?.error ? `${answer.error[0].toUpperCase()}${answer.error.slice(1)}.` : null;
 }

@@ -13,7 +13,7 @@ const LARGEST_UPLOAD = 1024; // pixels on a side that are kept of an uploaded pi
 const by = (id) => document.getElementById(id);
 
 const sketch = new Sketch();
-const paper = new Paper(sketch, by("canvas"), by("crosshair"));
+const paper = new Paper(sketch, by("canvas"), by("crosshair"), by("pen-state"));
 const filters = new Filters({
   panel: by("filters"),
   chips: by("chips"),
@@ -27,8 +27,8 @@ const results = new Results(by("list"), filters, (match, answer) =>
   openDetails(by("details"), match, answer, shownWeight),
 );
 
-let photos = 0;
-let png = null; // of the sketch as it is; a slider asks for the same one again
+let gallery = null; // what the server says of it
+let png = null; // of the sketch as it is, if there is ink; a slider asks for the same one again
 let current = new AbortController();
 
 /** Searches for the sketch as it is now; an earlier search that is still under way is dropped. */
@@ -37,8 +37,10 @@ async function refresh() {
   current.abort();
   const { signal } = (current = new AbortController());
   notice(null);
-  by("empty").hidden = !sketch.isEmpty;
-  if (sketch.isEmpty) {
+  png ??= toPng(sketch);
+  by("empty").hidden = png !== null;
+  if (png === null) {
+    results.busy = false;
     results.clear();
     filters.mark({});
     say("");
@@ -47,8 +49,8 @@ async function refresh() {
   results.busy = true;
   if (results.isEmpty) results.showPlaceholders(COUNT);
   try {
+    await meetGallery();
     const asked = filters.values;
-    png ??= toPng(sketch);
     const answer = await search(png, { k: COUNT, ...asked }, signal);
     await results.show(answer, signal);
     shownWeight = asked.weight;
@@ -64,7 +66,8 @@ async function refresh() {
 }
 
 function report(count) {
-  if (count) say(`${count} of ${photos.toLocaleString("en")} photos, nearest first`);
+  if (count) say(`${count} of ${gallery.photos.toLocaleString("en")} photos, nearest first`);
+  else if (!filters.isDemanding) say("The gallery is empty");
   else {
     say("No photo fits");
     notice("No photo has all the attributes that you ask for.", "Reset attributes", () => filters.reset());
@@ -73,6 +76,7 @@ function report(count) {
 
 function fail(error, signal) {
   if (by("list").querySelector(".placeholder")) results.clear();
+  say(results.isEmpty ? "" : "Found for an earlier sketch");
   if (error.retryAfter) {
     notice("The server is busy; trying again in a moment.");
     setTimeout(() => signal.aborted || refresh(), 1000 * error.retryAfter);
@@ -122,7 +126,12 @@ function setWidth(width) {
   by("width-dot").style.setProperty("--width", paper.width);
 }
 
+function undo() {
+  if (!paper.abandon()) sketch.undo();
+}
+
 function clear() {
+  paper.abandon();
   if (!sketch.isEmpty) sketch.add({ clears: true });
 }
 
@@ -132,11 +141,10 @@ sketch.addEventListener("change", () => {
   by("undo").ariaDisabled = !sketch.canUndo;
   by("redo").ariaDisabled = !sketch.canRedo;
   by("clear").ariaDisabled = sketch.isEmpty;
-  by("hint").hidden = sketch.canUndo && !sketch.isEmpty;
   refresh();
 });
 filters.addEventListener("change", refresh);
-by("undo").addEventListener("click", () => sketch.undo());
+by("undo").addEventListener("click", undo);
 by("redo").addEventListener("click", () => sketch.redo());
 by("clear").addEventListener("click", clear);
 by("pen").addEventListener("click", () => useTool(false));
@@ -147,13 +155,13 @@ by("file").addEventListener("change", (event) => {
   place(event.target.files[0]);
   event.target.value = ""; // so that the same file can be chosen again
 });
-by("canvas").addEventListener("pointerdown", () => (by("hint").hidden = true));
 
 document.addEventListener("paste", (event) => {
   place([...event.clipboardData.files].find((file) => file.type.startsWith("image/")));
 });
-by("paper").addEventListener("dragover", (event) => event.preventDefault());
-by("paper").addEventListener("drop", (event) => {
+// Anywhere on the page, since a browser leaves it for a file that is dropped beside the target.
+document.addEventListener("dragover", (event) => event.preventDefault());
+document.addEventListener("drop", (event) => {
   event.preventDefault();
   place(event.dataTransfer.files[0]);
 });
@@ -162,7 +170,7 @@ document.addEventListener("keydown", (event) => {
   if ((event.ctrlKey || event.metaKey) && !event.altKey && (key === "z" || key === "y")) {
     event.preventDefault();
     if (key === "y" || event.shiftKey) sketch.redo();
-    else sketch.undo();
+    else undo();
   }
 });
 by("canvas").addEventListener("keydown", (event) => {
@@ -171,18 +179,14 @@ by("canvas").addEventListener("keydown", (event) => {
   else if (event.key === "Delete") clear();
 });
 
-async function start() {
-  setWidth(by("width").value);
-  by("filters").open = matchMedia("(min-width: 60rem)").matches;
-  try {
-    const gallery = await galleryInfo();
-    photos = gallery.photos;
-    by("about").textContent = `${gallery.name} · ${photos.toLocaleString("en")} photos`;
-    document.title = `${gallery.name} · Search by sketch`;
-    filters.start(gallery);
-  } catch (error) {
-    notice(error.message, "Try again", start);
-  }
+async function meetGallery() {
+  if (gallery) return;
+  gallery = await galleryInfo();
+  by("about").textContent = `${gallery.name} · ${gallery.photos.toLocaleString("en")} photos`;
+  document.title = `${gallery.name} · Search by sketch`;
+  filters.start(gallery);
 }
 
-start();
+setWidth(by("width").value);
+by("filters").open = matchMedia("(min-width: 60rem)").matches;
+meetGallery().catch((error) => notice(error.message, "Try again", refresh));

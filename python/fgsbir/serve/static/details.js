@@ -26,7 +26,7 @@ export function openDetails(dialog, match, answer, weight) {
 
 function sum(match, weight) {
   const distance = element("strong", {}, match.distance.toFixed(3));
-  if (!weight) return ["Distance ", distance, " of the shapes"];
+  if (!weight) return ["Distance ", distance, ", of the shapes alone"];
   return [
     "Distance ",
     distance,

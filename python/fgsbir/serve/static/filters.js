@@ -106,8 +106,8 @@ export class Filters extends EventTarget {
     chips.replaceChildren(
       ...this.#names.map((name) =>
         this.#shown.has(name)
-          ? this.chip(name, { kind: "is-shown", note: "seems to be in your sketch" })
-          : this.chip(name),
+          ? this.chip(name, { kind: "filter is-shown", note: "seems to be in your sketch" })
+          : this.chip(name, { kind: "filter" }),
       ),
     );
     if (focused) chips.querySelector(`[data-key="${CSS.escape(focused)}"]`)?.focus();

@@ -15,15 +15,18 @@ export class Paper {
   #stroke = null; // the one being drawn
   #pointer = null;
   #crosshair;
+  #state;
   #at = [0.5, 0.5]; // of the crosshair
   #drawingByKey = false;
   #frame = 0;
 
-  constructor(sketch, canvas, crosshair) {
+  /** `state` is where screen readers hear of the pen that keys move. */
+  constructor(sketch, canvas, crosshair, state) {
     this.#sketch = sketch;
     this.#canvas = canvas;
     this.#context = canvas.getContext("2d");
     this.#crosshair = crosshair;
+    this.#state = state;
     sketch.addEventListener("change", () => this.#redraw());
     new ResizeObserver(() => this.#redraw()).observe(canvas);
     canvas.addEventListener("pointerdown", (event) => this.#down(event));
@@ -38,6 +41,15 @@ export class Paper {
     });
   }
 
+  /** Forgets the stroke that is being drawn; false if there is none. */
+  abandon() {
+    if (!this.#stroke) return false;
+    this.#pointer = this.#stroke = null;
+    this.#liftByKey();
+    this.#paintSoon();
+    return true;
+  }
+
   #down(event) {
     // One pointer at a time: a palm beside the pen draws nothing.
     if (this.#pointer !== null || (event.pointerType === "mouse" && event.button !== 0)) return;
@@ -47,6 +59,7 @@ export class Paper {
     this.#canvas.setPointerCapture(event.pointerId);
     this.#begin(event.button === 5 || this.erasing); // 5 is a pen's other end
     this.#add(event);
+    this.#paintSoon();
   }
 
   #move(event) {
@@ -63,9 +76,7 @@ export class Paper {
   }
 
   #cancel(event) {
-    if (event.pointerId !== this.#pointer) return;
-    this.#pointer = this.#stroke = null;
-    this.#paintSoon();
+    if (event.pointerId === this.#pointer) this.abandon();
   }
 
   #begin(erases) {
@@ -107,6 +118,7 @@ export class Paper {
       if (this.#drawingByKey) this.#finishByKey();
       else {
         this.#drawingByKey = true;
+        this.#state.textContent = "Pen down";
         this.#begin(this.erasing);
         this.#addPoint(...this.#at);
         this.#showCrosshair(true);
@@ -117,17 +129,23 @@ export class Paper {
   }
 
   #finishByKey() {
-    if (!this.#drawingByKey) return;
+    if (this.#liftByKey()) this.#finish();
+  }
+
+  #liftByKey() {
+    if (!this.#drawingByKey) return false;
     this.#drawingByKey = false;
+    this.#state.textContent = "Pen up";
     this.#crosshair.classList.remove("is-down");
-    this.#finish();
+    return true;
   }
 
   #showCrosshair(byKey = this.#canvas.matches(":focus-visible")) {
     this.#crosshair.hidden = !byKey;
     this.#crosshair.classList.toggle("is-down", this.#drawingByKey);
     const [x, y] = this.#at;
-    this.#crosshair.style.translate = `${x * this.#canvas.clientWidth}px ${y * this.#canvas.clientHeight}px`;
+    this.#crosshair.style.left = `${100 * x}%`;
+    this.#crosshair.style.top = `${100 * y}%`;
   }
 
   #redraw() {
@@ -152,5 +170,6 @@ export class Paper {
     this.#context.clearRect(0, 0, side, side);
     this.#context.drawImage(this.#kept, 0, 0);
     if (this.#stroke) drawSteps(this.#context, [this.#stroke], side);
+    this.#canvas.classList.toggle("has-ink", this.#stroke !== null || !this.#sketch.isEmpty);
   }
 }

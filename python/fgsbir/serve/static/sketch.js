@@ -5,6 +5,7 @@
 // size that models are trained on.
 
 export const SIDE = 256;
+const WHITE = 0xffffffff;
 
 export class Sketch extends EventTarget {
   #done = [];
@@ -64,7 +65,7 @@ export function drawSteps(context, steps, side) {
   }
 }
 
-/** The sketch as the server wants it: a PNG, black on white. */
+/** The sketch as the server wants it: a PNG, black on white. Null where the paper is blank. */
 export function toPng(sketch) {
   const canvas = document.createElement("canvas");
   canvas.width = canvas.height = SIDE;
@@ -73,6 +74,8 @@ export function toPng(sketch) {
   context.globalCompositeOperation = "destination-over";
   context.fillStyle = "white";
   context.fillRect(0, 0, SIDE, SIDE);
+  const pixels = new Uint32Array(context.getImageData(0, 0, SIDE, SIDE).data.buffer);
+  if (pixels.every((pixel) => pixel === WHITE)) return null;
   // Not toBlob(), which waits for an idle moment of the browser: that took longer than the search.
   const encoded = canvas.toDataURL("image/png").split(",")[1];
   return Uint8Array.from(atob(encoded), (character) => character.charCodeAt(0));
