@@ -18,6 +18,7 @@ _STATIC = "__shared__ __align__(16) unsigned char shared_bytes[sizeof(Memory)];"
 _ENTRY = re.compile(r"^(?:\.visible |\.weak )?\.entry (\w+)", re.MULTILINE)
 _THREADS = re.compile(r"\.maxntid (\d+)")
 _SHARED = re.compile(r"\.shared (?:\.align \d+ )?\.b8 (\w+)\[(\d+)\]")
+_DEFAULT_LAYOUT = re.compile(r", GridLayout<\d+, \d+>")
 _WORD = re.compile(r"[\w$]+")
 
 
@@ -60,9 +61,10 @@ def parse_ptx(ptx: str) -> Iterator[tuple[str, Block]]:
 
 
 def readable(symbol: str) -> str:
-    """``mine_tiles<float, 128, 64>`` of a mangled symbol."""
+    """``mine_tiles<float, Tile<float, 128, 64>>`` of a mangled symbol."""
     name = subprocess.run(
         ["c++filt", symbol], capture_output=True, text=True, check=True
     ).stdout.strip()
-    name = name.replace("fgsbir::cuda::(anonymous namespace)::", "").removeprefix("void ")
-    return name.split("(")[0]
+    name = name.replace("(anonymous namespace)::", "").replace("fgsbir::cuda::", "")
+    name = _DEFAULT_LAYOUT.sub("", name.removeprefix("void "))
+    return name.split("(")[0].replace(" >", ">")

@@ -106,7 +106,8 @@ def kernel_resources(
     sources = [s for s in sorted(SOURCES.glob("*.cu")) if not operations or s.stem in operations]
     work = [(source, a) for source in sources for a in architectures]
     with ThreadPoolExecutor(jobs) as pool:
-        shapes = pool.map(lambda source: blocks(nvcc, source, architectures[0]), sources)
+        newest = max(architectures, key=int)  # on which no kernel is left out
+        shapes = pool.map(lambda source: blocks(nvcc, source, newest), sources)
         reports = pool.map(lambda item: compile_report(nvcc, *item), work)
         by_source = dict(zip(sources, shapes, strict=True))
         parsed = (

@@ -5,6 +5,7 @@ The operations' own tests run on it too: ``PYTHONPATH=tests pytest -p emulation.
 
 from __future__ import annotations
 
+import functools
 import os
 import subprocess
 import sys
@@ -16,7 +17,14 @@ import torch
 from cases import make_batch, make_weights
 from compare import assert_same_bits
 from emulation.attach import attach
-from emulation.build import MODULE_VARIABLE, build, build_changed, sanitizer_environment
+from emulation.build import (
+    MODULE_VARIABLE,
+    build,
+    build_changed,
+    built_or_skip,
+    sanitizer_environment,
+)
+from emulation.faults import FAULTS
 
 pytestmark = pytest.mark.slow
 HERE = Path(__file__).parent
@@ -25,10 +33,7 @@ LAMBDAS = [0.5, 2.0, 3.0, 0.7]
 
 @pytest.fixture(scope="module")
 def module_path() -> Path:
-    header = Path("/usr/include/boost/context/detail/fcontext.hpp")
-    if not header.exists() and not os.environ.get("CI"):
-        pytest.skip("the emulation of CUDA needs Boost.Context (Debian: libboost-context-dev)")
-    return build()
+    return built_or_skip()
 
 
 @pytest.fixture(scope="module")
@@ -116,47 +121,18 @@ def test_more_than_1024_neighbours_are_refused(emulation: tuple[Any, Any]) -> No
         backend.topk(x, x.expand(2000, 2), 1025, None, None, 0.0, "sqeuclidean", "sqeuclidean")
 
 
-# --- Planted faults -----------------------------------------------------------------------------
+# --- Operations on CUDA cores -------------------------------------------------------------------
 
-# What is changed, in which file, compiled as part of which unit, and a test that must notice.
-FAULTS = {
-    "missing __syncthreads": (
-        "tile.cuh",
-        "                next_right.put(memory.right[1 - current]);\n            }\n"
-        "            __syncthreads();\n",
-        "                next_right.put(memory.right[1 - current]);\n            }\n",
-        "pairwise_distance.cu",
-        "test_pairwise_distance.py::test_values_and_gradients",
-    ),
-    "off-by-one store": (
-        "pairwise_distance.cu",
-        "if (i >= x.rows || j >= y.rows) continue;",
-        "if (i > x.rows || j >= y.rows) continue;",
-        "pairwise_distance.cu",
-        "test_pairwise_distance.py::test_values_and_gradients",
-    ),
-    "wrong shuffle mask": (
-        "numeric.cuh",
-        "x += __shfl_xor_sync(kFullMask, x, offset);",
-        "x += __shfl_xor_sync(0x0000ffffu, x, offset);",
-        "attribute_triplet_loss.cu",
-        "test_attribute_triplet_loss.py::test_gradient_of_each_part_alone",
-    ),
-    "winner of a split overwritten by each of its tiles": (
-        "mine_batch_hard.cu",
-        "memory.negative[own] = smaller(memory.negative[own], negative);",
-        "memory.negative[own] = negative;",
-        "mine_batch_hard.cu",
-        "test_mine_batch_hard.py::test_picks_of_every_plan",
-    ),
-    "dropped tie-break": (
-        "key.cuh",
-        "return bits < other.bits;",
-        "return bits >> 32 < other.bits >> 32;",
-        "mine_batch_hard.cu",
-        "test_mine_batch_hard.py",
-    ),
-}
+
+@pytest.mark.parametrize("operation", ["mine_batch_hard", "pairwise_distance", "topk"])
+def test_operations_without_tensor_cores(operation: str, module_path: Path) -> None:
+    """The tests of every operation that has two engines, on the one that is not the default."""
+    switch = {"FGSBIR_TENSOR_CORES": "0"}
+    status, output = run_tests(module_path, f"test_{operation}.py", switch)
+    assert status == 0, output
+
+
+# --- Planted faults -----------------------------------------------------------------------------
 
 
 def run_tests(module: Path, selected: str, environment: dict[str, str]) -> tuple[int, str]:
@@ -170,17 +146,22 @@ def run_tests(module: Path, selected: str, environment: dict[str, str]) -> tuple
     return result.returncode, result.stdout + result.stderr
 
 
+@functools.cache
+def assert_sound(module: Path, selected: str, sanitize: bool) -> None:
+    """Asked once, though several faults are to be noticed by the same tests."""
+    status, output = run_tests(module, selected, sanitizer_environment() if sanitize else {})
+    assert status == 0, output
+
+
 @pytest.mark.parametrize("fault", FAULTS)
 def test_planted_fault_is_noticed(fault: str, module_path: Path, tmp_path: Path) -> None:
     changed, old, new, unit, selected = FAULTS[fault]
     sanitize = fault == "off-by-one store"  # in memory that nobody reads: AddressSanitizer's task
     sound = build("sanitized") if sanitize else module_path
-    environment = sanitizer_environment() if sanitize else {}
-    faulty = build_changed(sound, changed, old, new, unit, tmp_path)
+    assert_sound(sound, selected, sanitize)
 
-    status, output = run_tests(sound, selected, environment)
-    assert status == 0, output
-    status, output = run_tests(faulty, selected, environment)
+    faulty = build_changed(sound, changed, old, new, unit, tmp_path)
+    status, output = run_tests(faulty, selected, sanitizer_environment() if sanitize else {})
     assert status != 0, output
     if sanitize:
         assert "AddressSanitizer: heap-buffer-overflow" in output

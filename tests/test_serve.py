@@ -181,7 +181,7 @@ def test_few_photos_are_unpacked_at_a_time(tmp_path: Path, monkeypatch: pytest.M
         return b""
 
     monkeypatch.setattr(thumbnails, "_jpeg", unpack)
-    made = thumbnails.Thumbnails(tmp_path / "kept", workers=2)
+    made = thumbnails.Thumbnails(tmp_path / "kept", workers=1)
     with ThreadPoolExecutor(8) as pool:
         assert list(pool.map(made.large, [tmp_path / "photo.png"] * 16)) == [b""] * 16
     assert most == 2

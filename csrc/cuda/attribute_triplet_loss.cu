@@ -195,7 +195,7 @@ int64_t attribute_triplet_loss_workspace(const Mining& mining) {
     with_type(mining.type, [&](auto type) {
         using T = Compute<decltype(type)>;
         Workspace workspace(nullptr);
-        MiningScratch<T>(workspace, mining, MiningPlan(mining));
+        MiningScratch<T>(workspace, mining);
         workspace.take<T>(kTerms * mining.n);
         size = workspace.size();
     });
@@ -209,9 +209,9 @@ void attribute_triplet_loss(const Mining& mining, const Predictions& predictions
     with_type(mining.type, [&](auto type) {
         using S = decltype(type);
         using T = Compute<S>;
-        const MiningPlan plan(mining);
+        const MiningPlan plan(mining, engine_for(mining.type));
         Workspace workspace(memory);
-        const MiningScratch<T> scratch(workspace, mining, plan);
+        const MiningScratch<T> scratch(workspace, mining);
         mine<S>(mining, plan, scratch, stream);
 
         const bool per_anchor = options.reduction == Reduction::none;

@@ -6,6 +6,7 @@
 #include <cuda_runtime.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cstdint>
 #include <stdexcept>
 #include <string>
@@ -25,6 +26,37 @@ inline void check(cudaError_t error, const char* expression, const char* file, i
     place.erase(0, std::min(place.rfind("csrc"), place.size()));
     throw std::runtime_error(place + ":" + std::to_string(line) + ": " + expression + ": " +
                              cudaGetErrorName(error) + ": " + cudaGetErrorString(error));
+}
+
+inline int current_device() {
+    int device = 0;
+    FGSBIR_CHECK_CUDA(cudaGetDevice(&device));
+    return device;
+}
+
+// Devices that something is known of; of any past the 64th nothing ever is.
+class DeviceSet {
+  public:
+    bool has(int device) const { return (devices_.load() & bit(device)) != 0; }
+    void add(int device) { devices_.fetch_or(bit(device)); }
+
+  private:
+    static uint64_t bit(int device) { return device < 64 ? uint64_t(1) << device : 0; }
+    std::atomic<uint64_t> devices_{0};
+};
+
+constexpr size_t kSharedWithoutAsking = 48 * 1024;
+
+// Lets a kernel have more shared memory on the current device than every kernel has.
+// `allowed` is the kernel's own: where it was allowed before.
+template <typename... Parameters>
+void allow_shared(void (*kernel)(Parameters...), size_t bytes, DeviceSet& allowed) {
+    if (bytes <= kSharedWithoutAsking) return;
+    const int device = current_device();
+    if (allowed.has(device)) return;
+    FGSBIR_CHECK_CUDA(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                           static_cast<int>(bytes)));
+    allowed.add(device);
 }
 
 // An empty grid is an empty batch: nothing to do. `shared` is bytes of dynamic shared memory.

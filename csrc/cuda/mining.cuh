@@ -2,6 +2,7 @@
 #pragma once
 
 #include "attributes.cuh"
+#include "engine.h"
 #include "key.cuh"
 
 namespace fgsbir::cuda {
@@ -9,11 +10,15 @@ namespace fgsbir::cuda {
 // How the matrix of pairs is cut: tiles, and columns in splits of whole tiles. Each block
 // takes one row of tiles within one split. Results do not depend on it.
 struct MiningPlan {
+    Engine engine;
     int rows, columns;  // of a tile
     int64_t row_tiles, column_tiles, tiles_per_split, splits;
 
-    explicit MiningPlan(const Mining& mining);
+    MiningPlan(const Mining& mining, Engine engine);
 };
+
+// The splits of whichever engine has more: what a workspace is laid out for, wherever it is used.
+int64_t most_splits(const Mining& mining);
 
 // The parts of a workspace that mining uses.
 template <typename T>
@@ -28,11 +33,12 @@ struct MiningScratch {
     uint2* photo_codes = nullptr;
     double* shares = nullptr;
 
-    MiningScratch(Workspace& workspace, const Mining& mining, const MiningPlan& plan) {
+    MiningScratch(Workspace& workspace, const Mining& mining) {
+        const int64_t splits = most_splits(mining);
         sketch_norms = workspace.take<T>(mining.n);
         photo_norms = workspace.take<T>(mining.m);
-        positive = workspace.take<Key<T>>(plan.splits * mining.n);
-        negative = workspace.take<Key<T>>(plan.splits * mining.n);
+        positive = workspace.take<Key<T>>(splits * mining.n);
+        negative = workspace.take<Key<T>>(splits * mining.n);
         if (mining.guidance == 0 || mining.attributes.a.data == nullptr) return;
         closest = workspace.take<unsigned long long>(mining.n);
         const AttributeScratch attributes(workspace, mining.attributes, mining.n, mining.m);

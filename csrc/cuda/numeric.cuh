@@ -182,6 +182,20 @@ __device__ inline Compute<S> distance_of_rows(const S* x, const S* y, int64_t d,
     return distance_of(squared, scale_x, scale_y, metric);
 }
 
+// The same by a whole warp, in every lane.
+template <typename S>
+__device__ inline Compute<S> distance_of_rows_by_warp(const S* x, const S* y, int64_t d,
+                                                      Compute<S> scale_x, Compute<S> scale_y,
+                                                      Metric metric) {
+    Compute<S> squared = 0;
+    for (int64_t k = threadIdx.x % kWarp; k < d; k += kWarp) {
+        const Compute<S> difference =
+            product(to_compute(x[k]), scale_x) - product(to_compute(y[k]), scale_y);
+        squared += difference * difference;
+    }
+    return distance_of(warp_sum(squared), scale_x, scale_y, metric);
+}
+
 // What one attribute adds to D between the probability a of a sketch and the logit y of a photo.
 template <typename T>
 __device__ inline T predicted_difference(const Probability<T>& a, T y, AttributeMetric metric) {

@@ -1,8 +1,11 @@
 // The distance of all pairs of rows, and its gradients.
 //
-// Forward: tiles of pairs (tile.cuh) that sum squared differences directly, twice the arithmetic of
-// inner products and none of their cancellation; unit vectors for cosine. Memory traffic: the
-// operands once a tile, the output once.
+// Forward, on tensor cores: tiles of inner products (tensor_tile.cuh). A distance below 1/16 of the
+// squared norms has lost digits to cancellation, and one that is NaN or infinite may have
+// overflowed on the way: a warp computes those anew from the rows, so that the relative error stays
+// bounded everywhere. On CUDA cores: tiles (tile.cuh) that sum squared differences directly, twice
+// the arithmetic of inner products and none of their cancellation; unit vectors for cosine. Memory
+// traffic: the operands once a tile, the output once.
 //
 // Backward: tiles of (row of x, dimension), summed over the rows of y in ascending order: the step
 // is g * (x - y), with g the incoming gradient times the derivative of the distance by the
@@ -11,8 +14,9 @@
 //
 // Limits: the size of the grid.
 
+#include "engine.h"
 #include "prepare.h"
-#include "tile.cuh"
+#include "tensor_tile.cuh"
 
 namespace fgsbir::cuda {
 namespace {
@@ -23,15 +27,16 @@ template <typename S>
 constexpr int kBlocks = sizeof(S) == 8 ? 1 : 2;
 
 // The tiles of a matrix, along one axis of the grid.
+template <int kRows = kSide, int kColumns = kSide>
 struct TileGrid {
     unsigned columns;
 
-    explicit TileGrid(int64_t width) : columns(grid_of(ceil_div(width, kSide))) {}
+    explicit TileGrid(int64_t width) : columns(grid_of(ceil_div(width, kColumns))) {}
     unsigned blocks(int64_t height) const {
-        return grid_of(int64_t(columns) * ceil_div(height, kSide));
+        return grid_of(int64_t(columns) * ceil_div(height, kRows));
     }
-    __device__ int64_t row() const { return int64_t(blockIdx.x / columns) * kSide; }
-    __device__ int64_t column() const { return int64_t(blockIdx.x % columns) * kSide; }
+    __device__ int64_t row() const { return int64_t(blockIdx.x / columns) * kRows; }
+    __device__ int64_t column() const { return int64_t(blockIdx.x % columns) * kColumns; }
 };
 
 // --- Forward
@@ -39,8 +44,8 @@ struct TileGrid {
 
 template <typename S>
 __global__ void __launch_bounds__(kTileThreads, kBlocks<S>)
-    distances(const Rows<S> x /* [n, d] */, const Rows<S> y /* [m, d] */,
-              Compute<S>* distance /* [n, m] */, const Metric metric, const TileGrid grid) {
+    distances(const ScaledRows<S> x /* [n, d] */, const ScaledRows<S> y /* [m, d] */,
+              Compute<S>* distance /* [n, m] */, const Metric metric, const TileGrid<> grid) {
     using T = Compute<S>;
     using Square = Tile<T, kSide, kSide>;
     auto& memory = shared_memory<typename Square::Memory>();
@@ -59,6 +64,81 @@ __global__ void __launch_bounds__(kTileThreads, kBlocks<S>)
             distance[i * y.rows + j] = distance_of(tile.values[r][c], cosine ? x.scales[i] : T(1),
                                                    cosine ? y.scales[j] : T(1), metric);
         }
+    }
+}
+
+template <typename S, typename Square>
+struct ProductArguments {
+    Rows<S> x, y;                    // [n, d], [m, d]
+    const float *x_norms, *y_norms;  // squared norms, inverse norms for cosine
+    float* distance;                 // [n, m]
+    Metric metric;
+    TileGrid<Square::kRows, Square::kColumns> grid;
+};
+
+// Writes the distances of this thread, and returns which of them are to be computed anew: bit
+// r * kOwnColumns + c for values[r][c].
+template <typename S, typename Square>
+__device__ inline unsigned long long write_from_products(const ProductArguments<S, Square>& in,
+                                                         const Square& tile, int64_t first_row,
+                                                         int64_t first_column) {
+    const bool cosine = in.metric == Metric::cosine;
+    unsigned long long anew = 0;
+#pragma unroll
+    for (int r = 0; r < Square::kOwnRows; ++r) {
+        const int64_t i = first_row + Square::row(r);
+        if (i >= in.x.rows) continue;
+        const float x_norm = in.x_norms[i];
+#pragma unroll
+        for (int c = 0; c < Square::kOwnColumns; ++c) {
+            const int64_t j = first_column + Square::column(c);
+            if (j >= in.y.rows) continue;
+            const float y_norm = in.y_norms[j];
+            const float unrooted = unrooted_distance(tile.values[r][c], x_norm, y_norm, in.metric);
+            const float least = (cosine ? 1.0f : x_norm + y_norm) / 16;
+            const bool trusted = unrooted >= least && unrooted < INFINITY;
+            if (!trusted) anew |= 1ull << (r * Square::kOwnColumns + c);
+            in.distance[i * in.y.rows + j] =
+                in.metric == Metric::euclidean ? std::sqrt(unrooted) : unrooted;
+        }
+    }
+    return anew;
+}
+
+template <typename S, typename Square>
+__device__ void write_tile(const ProductArguments<S, Square>& in, typename Square::Memory& memory) {
+    const int64_t first_row = in.grid.row(), first_column = in.grid.column();
+    Square tile;
+    tile.zero();
+    tile.accumulate(memory, in.x, first_row, in.y, first_column, in.x.width, Product());
+    const unsigned long long anew =
+        write_from_products<S, Square>(in, tile, first_row, first_column);
+
+    if (__ballot_sync(kFullMask, anew != 0) == 0) return;
+    const int lane = threadIdx.x % kWarp;
+#pragma unroll 1
+    for (int pair = 0; pair < Square::kOwnRows * Square::kOwnColumns; ++pair) {
+        const int64_t i = first_row + Square::row(pair / Square::kOwnColumns);
+        const int64_t j = first_column + Square::column(pair % Square::kOwnColumns);
+        unsigned lanes = __ballot_sync(kFullMask, anew >> pair & 1);
+        for (; lanes != 0; lanes &= lanes - 1) {
+            const int owner = __ffs(static_cast<int>(lanes)) - 1;
+            const int64_t x = __shfl_sync(kFullMask, i, owner);
+            const int64_t y = __shfl_sync(kFullMask, j, owner);
+            const float distance =
+                distance_of_rows_by_warp(in.x.data + x * in.x.width, in.y.data + y * in.y.width,
+                                         in.x.width, row_scale(in.x_norms, in.metric, x),
+                                         row_scale(in.y_norms, in.metric, y), in.metric);
+            if (lane == owner) in.distance[x * in.y.rows + y] = distance;
+        }
+    }
+}
+
+template <typename S, typename Square>
+__global__ void __launch_bounds__(kTileThreads, 2)
+    distances_from_products(const ProductArguments<S, Square> in) {
+    if constexpr (Square::kAvailable) {
+        write_tile<S, Square>(in, shared_memory<typename Square::Memory>());
     }
 }
 
@@ -91,7 +171,7 @@ struct Slopes {
 template <typename S>
 struct Columns {
     static constexpr bool kDepthContiguous = false;
-    Rows<S> of;
+    ScaledRows<S> of;
 
     __device__ Compute<S> load(int64_t dimension, int64_t k, int more_dimensions,
                                int more_k) const {
@@ -102,8 +182,9 @@ struct Columns {
 // grad_own[i] = sum over k of slopes(i, k) * (own[i] - other[k]), in the type that `Out` is.
 template <typename S, typename Out, bool kTransposed>
 __global__ void __launch_bounds__(kTileThreads, kBlocks<S>)
-    gradients(const Slopes<Compute<S>, kTransposed> slopes, const Rows<S> own /* [n, d] */,
-              const Rows<S> other /* [m, d] */, Out* grad_own /* [n, d] */, const TileGrid grid) {
+    gradients(const Slopes<Compute<S>, kTransposed> slopes, const ScaledRows<S> own /* [n, d] */,
+              const ScaledRows<S> other /* [m, d] */, Out* grad_own /* [n, d] */,
+              const TileGrid<> grid) {
     using T = Compute<S>;
     using Square = Tile<T, kSide, kSide>;
     auto& memory = shared_memory<typename Square::Memory>();
@@ -137,8 +218,8 @@ constexpr int kUnitWarps = 8;
 // The gradient of rows, given that of their unit vectors: what lies across the row, over its norm.
 template <typename S>
 __global__ void __launch_bounds__(kUnitWarps* kWarp)
-    gradients_through_norm(const Rows<S> rows /* [n, d] */, const Compute<S>* of_unit /* [n, d] */,
-                           S* grad /* [n, d] */) {
+    gradients_through_norm(const ScaledRows<S> rows /* [n, d] */,
+                           const Compute<S>* of_unit /* [n, d] */, S* grad /* [n, d] */) {
     using T = Compute<S>;
     const int64_t i = static_cast<int64_t>(blockIdx.x) * kUnitWarps + threadIdx.x / kWarp;
     if (i >= rows.rows) return;
@@ -157,36 +238,52 @@ __global__ void __launch_bounds__(kUnitWarps* kWarp)
 // --- Launches
 // -------------------------------------------------------------------------------------
 
-// Both operands, with inverse norms for cosine.
+// Both operands, with inverse norms as their scales for cosine.
 template <typename S>
 struct Operands {
-    Rows<S> x, y;
+    ScaledRows<S> x, y;
+    Compute<S>*x_norms, *y_norms;  // squared norms, inverse norms for cosine
 
     Operands(const void* x_data, const void* y_data, int64_t n, int64_t m, int64_t d, Metric metric,
              Workspace& workspace)
-        : x{static_cast<const S*>(x_data), nullptr, n, d},
-          y{static_cast<const S*>(y_data), nullptr, m, d} {
+        : x{{static_cast<const S*>(x_data), n, d}, nullptr},
+          y{{static_cast<const S*>(y_data), m, d}, nullptr},
+          x_norms(workspace.take<Compute<S>>(n)),
+          y_norms(workspace.take<Compute<S>>(m)) {
         if (metric != Metric::cosine) return;
-        x.scales = workspace.take<Compute<S>>(n);
-        y.scales = workspace.take<Compute<S>>(m);
+        x.scales = x_norms;
+        y.scales = y_norms;
     }
 
-    void write_norms(ScalarType type, cudaStream_t stream) const {
-        if (x.scales == nullptr) return;
+    void write_norms(ScalarType type, Metric metric, cudaStream_t stream) const {
         Preparation preparation = {};
         preparation.type = type;
         preparation.d = x.width;
-        preparation.inverse_norms = true;
-        preparation.a = {x.rows, x.data, const_cast<Compute<S>*>(x.scales), {}, nullptr};
-        preparation.b = {y.rows, y.data, const_cast<Compute<S>*>(y.scales), {}, nullptr};
+        preparation.inverse_norms = metric == Metric::cosine;
+        preparation.a = {x.rows, x.data, x_norms, {}, nullptr};
+        preparation.b = {y.rows, y.data, y_norms, {}, nullptr};
         prepare(preparation, stream);
     }
 };
 
+template <typename S, typename Square>
+void launch_products(const Operands<S>& operands, float* distance, Metric metric,
+                     cudaStream_t stream) {
+    static DeviceSet allowed;
+    constexpr size_t kShared = sizeof(typename Square::Memory);
+    const auto kernel = distances_from_products<S, Square>;
+    allow_shared(kernel, kShared, allowed);
+    const TileGrid<Square::kRows, Square::kColumns> grid(operands.y.rows);
+    const ProductArguments<S, Square> arguments = {
+        operands.x, operands.y, operands.x_norms, operands.y_norms, distance, metric, grid};
+    FGSBIR_CHECK_CUDA(
+        launch(kernel, grid.blocks(operands.x.rows), kTileThreads, kShared, stream, arguments));
+}
+
 template <typename S, bool kTransposed>
-void launch_gradients(const void* grad, const void* distance, const Rows<S>& own,
-                      const Rows<S>& other, Metric metric, Compute<S>* of_unit, void* grad_own,
-                      cudaStream_t stream) {
+void launch_gradients(const void* grad, const void* distance, const ScaledRows<S>& own,
+                      const ScaledRows<S>& other, Metric metric, Compute<S>* of_unit,
+                      void* grad_own, cudaStream_t stream) {
     using T = Compute<S>;
     const Slopes<T, kTransposed> slopes = {static_cast<const T*>(grad),
                                            static_cast<const T*>(distance),
@@ -194,7 +291,7 @@ void launch_gradients(const void* grad, const void* distance, const Rows<S>& own
                                            own.rows,
                                            other.rows,
                                            metric};
-    const TileGrid grid(own.width);
+    const TileGrid<> grid(own.width);
     const size_t shared = sizeof(typename Tile<T, kSide, kSide>::Memory);
     S* out = static_cast<S*>(grad_own);
     if (metric != Metric::cosine) {
@@ -227,8 +324,19 @@ void pairwise_distance(ScalarType type, const void* x, const void* y, void* dist
         using T = Compute<S>;
         Workspace workspace(memory);
         const Operands<S> operands(x, y, n, m, d, metric, workspace);
-        operands.write_norms(type, stream);
-        const TileGrid grid(m);
+        if constexpr (std::is_same_v<T, float>) {
+            if (engine_for(type) == Engine::tensor_cores) {
+                operands.write_norms(type, metric, stream);
+                auto* out = static_cast<float*>(distance);
+                // Large tiles read less; small ones fill a chip sooner.
+                using Large = TensorTile<S, 128, std::is_same_v<S, float> ? 64 : 128>;
+                const bool large = ceil_div(n, 128) * ceil_div(m, 128) >= 256;
+                if (large) return launch_products<S, Large>(operands, out, metric, stream);
+                return launch_products<S, TensorTile<S, 64, 64>>(operands, out, metric, stream);
+            }
+        }
+        if (metric == Metric::cosine) operands.write_norms(type, metric, stream);
+        const TileGrid<> grid(m);
         FGSBIR_CHECK_CUDA(launch(distances<S>, grid.blocks(n), kTileThreads,
                                  sizeof(typename Tile<T, kSide, kSide>::Memory), stream, operands.x,
                                  operands.y, static_cast<T*>(distance), metric, grid));
@@ -254,7 +362,7 @@ void pairwise_distance_backward(ScalarType type, const void* grad, const void* d
         using T = Compute<S>;
         Workspace workspace(memory);
         const Operands<S> operands(x, y, n, m, d, metric, workspace);
-        operands.write_norms(type, stream);
+        if (metric == Metric::cosine) operands.write_norms(type, metric, stream);
         T* of_unit = metric == Metric::cosine ? workspace.take<T>(std::max(n, m) * d) : nullptr;
         launch_gradients<S, false>(grad, distance, operands.x, operands.y, metric, of_unit, grad_x,
                                    stream);

@@ -1,12 +1,12 @@
 // The k nearest of a gallery by d + mu D, for every query, without the matrix of distances.
 //
-// search_tiles: a block takes one row of tiles (tile.cuh) within one split of the gallery. For each
-// query it keeps a pool of candidate keys in device memory and, as a threshold, the k-th smallest
-// seen so far; a pair enters the pool only below the threshold, which soon almost none is. A pool
-// that could overflow in the next tile is sorted in shared memory and cut to k. Which pairs survive
-// is decided by integer keys, so it does not depend on the order in which they came.
-// merge_splits: one block a query takes the k smallest over all splits, computes their distances
-// anew from the rows themselves, and sorts by (distance, index).
+// search_tiles: a block takes one row of tiles (tile.cuh, tensor_tile.cuh) within one split of the
+// gallery. For each query it keeps a pool of candidate keys in device memory and, as a threshold,
+// the k-th smallest seen so far; a pair enters the pool only below the threshold, which soon almost
+// none is. A pool that could overflow in the next tile is sorted in shared memory and cut to k.
+// Which pairs survive is decided by integer keys, so it does not depend on the order in which they
+// came. merge_splits: one block a query takes the k smallest over all splits, computes their
+// distances anew from the rows themselves, and sorts by (distance, index).
 //
 // D is summed over attributes like d over dimensions, from operands that write_predictions makes of
 // the logits: probabilities, or for the cross-entropy (a, 1 - a) and (-log b, -log (1 - b)).
@@ -16,7 +16,7 @@
 
 #include "mining.cuh"
 #include "sort.cuh"
-#include "tile.cuh"
+#include "tensor_tile.cuh"
 
 namespace fgsbir::cuda {
 namespace {
@@ -88,14 +88,20 @@ __global__ void __launch_bounds__(kTileThreads)
 // --- Search
 // ---------------------------------------------------------------------------------------
 
-template <typename T>
+// D is summed on CUDA cores, for the few attributes and all ways to compare them, by threads that
+// hold the same pairs as those of the engine of d.
+template <typename T, typename Square>
+using PredictionTile = Tile<T, Square::kRows, Square::kColumns, typename Square::Layout>;
+
+template <typename T, typename Square>
 struct SearchMemory {
     union {
-        typename Tile<T, kSide<T>, kSide<T>>::Memory tile;
+        typename Square::Memory tile;
+        typename PredictionTile<T, Square>::Memory predictions;
         Key<T> keys[kSortKeys];
     };
-    Key<T> thresholds[kSide<T>];
-    int counts[kSide<T>];  // keys in each pool
+    Key<T> thresholds[Square::kRows];
+    int counts[Square::kRows];  // keys in each pool
 };
 
 // Cuts a pool of `count` keys to its k smallest, ascending; they are padded where there are fewer.
@@ -111,9 +117,9 @@ __device__ void cut(Key<T>* pool, int count, int k, Key<T>* keys, const Team& te
 }
 
 // Cuts those pools of the block's rows that hold more than `limit` keys. All threads call it.
-template <typename S>
+template <typename S, typename Memory>
 __device__ void cut_pools(const SearchArguments<S>& in, Key<Compute<S>>* pools, int64_t stride,
-                          int rows, int limit, SearchMemory<Compute<S>>& memory) {
+                          int rows, int limit, Memory& memory) {
     const bool by_warp = in.pool <= kSmallPool;
     const int warp = threadIdx.x / kWarp;
     const Team team = by_warp ? Team::warp() : Team::block(kTileThreads);
@@ -146,12 +152,11 @@ __device__ Compute<S> score_of_rows(const SearchArguments<S>& in, int64_t i, int
     return add_scaled(d, in.mu, predicted_distance_of(sum, in.attributes, in.attribute_metric));
 }
 
-template <typename S>
-__global__ void __launch_bounds__(kTileThreads, 2) search_tiles(const SearchArguments<S> in) {
+template <typename S, typename Square>
+__device__ void search_split(const SearchArguments<S>& in,
+                             SearchMemory<Compute<S>, Square>& memory) {
     using T = Compute<S>;
-    using Square = Tile<T, kSide<T>, kSide<T>>;
-    constexpr int kRows = Square::kRows;
-    auto& memory = shared_memory<SearchMemory<T>>();
+    constexpr int kRows = Square::kRows, kColumns = Square::kColumns;
     const int64_t first_row = static_cast<int64_t>(blockIdx.x) * kRows;
     const int rows = static_cast<int>(min(in.query.rows - first_row, int64_t(kRows)));
     const int64_t stride = in.splits * in.pool;
@@ -166,8 +171,9 @@ __global__ void __launch_bounds__(kTileThreads, 2) search_tiles(const SearchArgu
     const int64_t begin = blockIdx.y * in.tiles_per_split;
     const int64_t end = min(begin + in.tiles_per_split, in.column_tiles);
     for (int64_t column_tile = begin; column_tile < end; ++column_tile) {
-        const int64_t first_column = column_tile * kRows;
-        Square of_embeddings, of_predictions;
+        const int64_t first_column = column_tile * kColumns;
+        Square of_embeddings;
+        PredictionTile<T, Square> of_predictions;
         of_embeddings.zero();
         of_predictions.zero();
         of_embeddings.accumulate(memory.tile, in.query, first_row, in.gallery, first_column,
@@ -175,10 +181,10 @@ __global__ void __launch_bounds__(kTileThreads, 2) search_tiles(const SearchArgu
         if (in.with_attributes) {
             const int64_t width = in.query_predictions.width;
             if (in.attribute_metric == AttributeMetric::cross_entropy) {
-                of_predictions.accumulate(memory.tile, in.query_predictions, first_row,
+                of_predictions.accumulate(memory.predictions, in.query_predictions, first_row,
                                           in.gallery_predictions, first_column, width, Product());
             } else {
-                of_predictions.accumulate(memory.tile, in.query_predictions, first_row,
+                of_predictions.accumulate(memory.predictions, in.query_predictions, first_row,
                                           in.gallery_predictions, first_column, width,
                                           SquaredDifference());
             }
@@ -208,11 +214,18 @@ __global__ void __launch_bounds__(kTileThreads, 2) search_tiles(const SearchArgu
             }
         }
         __syncthreads();
-        const int limit = in.pool - kRows;
+        const int limit = in.pool - kColumns;
         const bool full = threadIdx.x < kRows && memory.counts[threadIdx.x] > limit;
         if (__syncthreads_or(full)) cut_pools(in, pools, stride, rows, limit, memory);
     }
     cut_pools(in, pools, stride, rows, -1, memory);
+}
+
+template <typename S, typename Square>
+__global__ void __launch_bounds__(kTileThreads, 2) search_tiles(const SearchArguments<S> in) {
+    if constexpr (Square::kAvailable) {
+        search_split<S, Square>(in, shared_memory<SearchMemory<Compute<S>, Square>>());
+    }
 }
 
 // --- Merge
@@ -227,15 +240,10 @@ struct MergeMemory {
 template <typename S>
 __device__ Compute<S> direct_distance(const SearchArguments<S>& in, int64_t i, int64_t j) {
     using T = Compute<S>;
-    const T x_scale = row_scale(in.query_norms, in.metric, i);
-    const T y_scale = row_scale(in.gallery_norms, in.metric, j);
-    T squared = 0;
-    for (int64_t k = threadIdx.x % kWarp; k < in.query.width; k += kWarp) {
-        const T difference = product(in.query.load(i, k, 0, 0), x_scale) -
-                             product(in.gallery.load(j, k, 0, 0), y_scale);
-        squared += difference * difference;
-    }
-    const T d = distance_of(warp_sum(squared), x_scale, y_scale, in.metric);
+    const int64_t width = in.query.width;
+    const T d = distance_of_rows_by_warp(in.query.data + i * width, in.gallery.data + j * width,
+                                         width, row_scale(in.query_norms, in.metric, i),
+                                         row_scale(in.gallery_norms, in.metric, j), in.metric);
     if (!in.with_attributes) return d;
     T sum = 0;
     for (int64_t k = threadIdx.x % kWarp; k < in.attributes; k += kWarp) {
@@ -332,6 +340,17 @@ struct SearchScratch {
     }
 };
 
+template <typename S, typename Square>
+void launch_search(const SearchArguments<S>& arguments, const SearchPlan& plan,
+                   cudaStream_t stream) {
+    using Memory = SearchMemory<Compute<S>, Square>;
+    static_assert(Square::kRows == kSide<Compute<S>> && Square::kColumns == Square::kRows);
+    static_assert(sizeof(Memory) <= kSharedWithoutAsking);
+    const dim3 grid(grid_of(plan.row_tiles), static_cast<unsigned>(plan.splits));
+    FGSBIR_CHECK_CUDA(
+        launch(search_tiles<S, Square>, grid, kTileThreads, sizeof(Memory), stream, arguments));
+}
+
 template <typename S>
 void launch_predictions(const void* logits, Compute<S>* out, int64_t rows, const Search& search,
                         bool of_gallery, cudaStream_t stream) {
@@ -379,14 +398,14 @@ void topk(const Search& search, void* values, int64_t* indices, void* memory, St
         }
 
         const SearchArguments<S> arguments = {
-            {static_cast<const S*>(search.query), nullptr, search.n, search.d},
-            {static_cast<const S*>(search.gallery), nullptr, search.m, search.d},
+            {static_cast<const S*>(search.query), search.n, search.d},
+            {static_cast<const S*>(search.gallery), search.m, search.d},
             scratch.query_norms,
             scratch.gallery_norms,
             static_cast<const S*>(search.query_logits),
             static_cast<const S*>(search.gallery_logits),
-            {scratch.query_predictions, nullptr, search.n, scratch.width},
-            {scratch.gallery_predictions, nullptr, search.m, scratch.width},
+            {scratch.query_predictions, search.n, scratch.width},
+            {scratch.gallery_predictions, search.m, scratch.width},
             scratch.pools,
             static_cast<T*>(values),
             indices,
@@ -400,10 +419,14 @@ void topk(const Search& search, void* values, int64_t* indices, void* memory, St
             plan.column_tiles,
             plan.tiles_per_split,
             plan.splits};
-        static_assert(sizeof(SearchMemory<T>) <= 48 * 1024, "needs no opt-in");
-        const dim3 grid(grid_of(plan.row_tiles), static_cast<unsigned>(plan.splits));
-        FGSBIR_CHECK_CUDA(launch(search_tiles<S>, grid, kTileThreads, sizeof(SearchMemory<T>),
-                                 stream, arguments));
+        const auto search_all = [&] {
+            if constexpr (std::is_same_v<T, float>) {
+                if (engine_for(search.type) == Engine::tensor_cores)
+                    return launch_search<S, TensorTile<S, 64, 64>>(arguments, plan, stream);
+            }
+            launch_search<S, Tile<T, kSide<T>, kSide<T>>>(arguments, plan, stream);
+        };
+        search_all();
         FGSBIR_CHECK_CUDA(launch(merge_splits<S>, grid_of(search.n), kTileThreads,
                                  sizeof(MergeMemory<T>), stream, arguments));
     });

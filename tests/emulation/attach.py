@@ -21,7 +21,7 @@ def attach(path: Path) -> tuple[ModuleType, Any]:
     """
     from fgsbir_ext import _C, backends
 
-    emulated = _load(NAME, path)
+    emulated = _load(f"{path.parent.name}.{NAME}", path)  # another build is another module
     source = Path(backends.__file__).with_name("cuda.py")
     with mock.patch.object(_C, "cuda", emulated, create=True):
         backend: Any = _load("fgsbir_ext.backends.emulated_cuda", source)

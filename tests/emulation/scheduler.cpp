@@ -1,6 +1,8 @@
 #include <sys/mman.h>
 
 #include <boost/context/detail/fcontext.hpp>
+#include <deque>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <numeric>
@@ -18,7 +20,7 @@
 
 // What `extern __shared__ unsigned char shared_bytes[]` of a kernel refers to.
 namespace fgsbir::cuda {
-constexpr size_t kSharedBytes = 48 * 1024;  // what a block gets without asking for more
+constexpr size_t kSharedBytes = 99 * 1024;  // the most that every chip from sm_80 on can give
 alignas(128) unsigned char shared_bytes[kSharedBytes];
 }  // namespace fgsbir::cuda
 
@@ -37,6 +39,12 @@ constexpr size_t kStackBytes = 256 * 1024;
 
 enum class State { ready, at_block_barrier, at_warp_operation, ended };
 
+struct Copy {
+    void* to;
+    const void* from;
+};
+constexpr size_t kCopyBytes = 16;
+
 struct Fiber {
     context::fcontext_t context;
     char* stack;
@@ -46,6 +54,10 @@ struct Fiber {
     unsigned mask;
     uint64_t value, result;
     int argument;
+    // For WarpOperation::together.
+    Together function;
+    void* brought;
+    std::deque<std::vector<Copy>> copies;  // groups, the last one still open
 };
 
 // One stack for each thread of the largest block, kept for the life of the process; only what is
@@ -74,6 +86,8 @@ struct Block {
 };
 
 std::mutex one_grid_at_a_time;
+constexpr size_t kSharedWithoutAsking = 48 * 1024;
+std::map<const void*, size_t> allowed_shared_bytes;  // of kernels that have asked
 std::mt19937_64 random_bits;
 int64_t launch_count = 0;
 std::string last_failure;
@@ -122,6 +136,9 @@ void fiber_main(context::transfer_t from) {
 #endif
     try {
         (*block.thread)();
+        for (const auto& group : block.fibers[block.running].copies) {
+            if (!group.empty()) throw std::runtime_error("a thread ends before its copies have");
+        }
     } catch (const std::exception& error) {
         block.error = error.what();
     }
@@ -177,6 +194,7 @@ void run_block(unsigned threads, size_t shared) {
 #endif
         fiber.context = context::make_fcontext(fiber.stack + kStackBytes, kStackBytes, fiber_main);
         fiber.state = State::ready;
+        fiber.copies.assign(1, {});
         block.ready.push_back(i);
     }
     while (block.alive > 0 && block.error.empty()) {
@@ -209,6 +227,7 @@ uint64_t result_for(const Fiber* lanes, unsigned lane) {
     uint64_t bits = 0;
     switch (own.operation) {
         case WarpOperation::sync:
+        case WarpOperation::together:
             return 0;
         case WarpOperation::ballot:
         case WarpOperation::match_any:
@@ -220,6 +239,10 @@ uint64_t result_for(const Fiber* lanes, unsigned lane) {
                 bits |= static_cast<uint64_t>(set) << other;
             }
             return bits;
+        case WarpOperation::shuffle: {
+            const unsigned source = static_cast<unsigned>(own.argument) % kWarp;
+            return own.mask >> source & 1 ? lanes[source].value : kUndefined;
+        }
         case WarpOperation::shuffle_xor: {
             const unsigned source = (lane ^ static_cast<unsigned>(own.argument)) % kWarp;
             return own.mask >> source & 1 ? lanes[source].value : kUndefined;
@@ -244,9 +267,15 @@ bool complete_warp_operation() {
             throw std::runtime_error("a warp operation's mask names a thread that has ended");
         }
         if (lanes[lane].state != State::at_warp_operation) return false;
-        if (lanes[lane].operation != own.operation || lanes[lane].mask != own.mask) {
+        if (lanes[lane].operation != own.operation || lanes[lane].mask != own.mask ||
+            (own.operation == WarpOperation::together && lanes[lane].function != own.function)) {
             throw std::runtime_error("lanes of one warp are at different warp operations");
         }
+    }
+    if (own.operation == WarpOperation::together) {
+        void* brought[kWarp];
+        for (unsigned lane = 0; lane < kWarp; ++lane) brought[lane] = lanes[lane].brought;
+        own.function(brought);
     }
     for (unsigned lane = 0; lane < kWarp; ++lane) {
         if (own.mask >> lane & 1) lanes[lane].result = result_for(lanes, lane);
@@ -283,7 +312,44 @@ uint64_t warp_exchange(WarpOperation operation, unsigned mask, uint64_t value, i
     return own.result;
 }
 
-cudaError_t run_grid(const cudaLaunchConfig_t& config, const std::function<void()>& thread) {
+void warp_together(Together function, void* brought) {
+    Fiber& own = block.fibers[block.running];
+    own.function = function;
+    own.brought = brought;
+    warp_exchange(WarpOperation::together, 0xffffffffu, 0, 0);
+}
+
+// --- Asynchronous copies
+// --------------------------------------------------------------------------
+
+void copy_later(void* to, const void* from) {
+    if ((reinterpret_cast<uintptr_t>(to) | reinterpret_cast<uintptr_t>(from)) % kCopyBytes != 0) {
+        throw std::runtime_error("asynchronous copies take addresses at multiples of 16 bytes");
+    }
+    std::memset(to, 0xff, kCopyBytes);
+    block.fibers[block.running].copies.back().push_back({to, from});
+}
+
+void commit_copies() {
+    block.fibers[block.running].copies.emplace_back();
+}
+
+void wait_for_copies(int groups_that_may_be_under_way) {
+    auto& groups = block.fibers[block.running].copies;
+    while (groups.size() > static_cast<size_t>(groups_that_may_be_under_way) + 1) {
+        for (const Copy& copy : groups.front()) {
+            if (copy.from == nullptr) {
+                std::memset(copy.to, 0, kCopyBytes);
+            } else {
+                std::memcpy(copy.to, copy.from, kCopyBytes);
+            }
+        }
+        groups.pop_front();
+    }
+}
+
+cudaError_t run_grid(const cudaLaunchConfig_t& config, const void* kernel,
+                     const std::function<void()>& thread) {
     const std::lock_guard<std::mutex> lock(one_grid_at_a_time);
     const unsigned threads = config.blockDim.x;
     if (threads == 0 || threads > kMaxThreads || config.blockDim.y != 1 || config.blockDim.z != 1 ||
@@ -291,7 +357,10 @@ cudaError_t run_grid(const cudaLaunchConfig_t& config, const std::function<void(
         config.gridDim.y > 65535 || config.gridDim.z != 1) {
         return cudaErrorInvalidConfiguration;
     }
-    if (config.dynamicSmemBytes > kSharedBytes) return cudaErrorInvalidValue;
+    const auto allowed = allowed_shared_bytes.find(kernel);
+    const size_t most =
+        allowed == allowed_shared_bytes.end() ? kSharedWithoutAsking : allowed->second;
+    if (config.dynamicSmemBytes > most) return cudaErrorInvalidValue;
     ++launch_count;
     block.thread = &thread;
     block.error.clear();
@@ -309,6 +378,13 @@ cudaError_t run_grid(const cudaLaunchConfig_t& config, const std::function<void(
     return cudaSuccess;
 }
 
+cudaError_t allow_shared(const void* kernel, int bytes) {
+    const std::lock_guard<std::mutex> lock(one_grid_at_a_time);
+    if (bytes < 0 || static_cast<size_t>(bytes) > kSharedBytes) return cudaErrorInvalidValue;
+    allowed_shared_bytes[kernel] = static_cast<size_t>(bytes);
+    return cudaSuccess;
+}
+
 void set_seed(uint64_t seed) {
     random_bits.seed(seed);
 }
@@ -319,6 +395,11 @@ int64_t launches() {
 }  // namespace emulation
 
 cudaError_t cudaGetLastError() {
+    return cudaSuccess;
+}
+
+cudaError_t cudaGetDevice(int* device) {
+    *device = 0;
     return cudaSuccess;
 }
 

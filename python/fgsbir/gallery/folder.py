@@ -77,8 +77,9 @@ def find_photos(photos: str | Path) -> Found:
 
 def printable(text: str) -> str:
     """A file's name for people: what is no character, or would steer a terminal, is replaced."""
-    decoded = os.fsencode(text).decode("utf-8", "replace")
-    return re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]", "\N{REPLACEMENT CHARACTER}", decoded)
+    # A byte that is no character is a lone surrogate in Python's names of files.
+    odd = r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]"
+    return re.sub(odd, "\N{REPLACEMENT CHARACTER}", text)
 
 
 def _image_files(top: Path, closed: list[OSError]) -> Iterator[str]:

@@ -184,7 +184,7 @@ def _search(
 def _describe(thumbnails: Thumbnails, match: Match) -> PhotoMatch:
     try:
         version = thumbnails.version(match.path)
-    except OSError:  # the page shows that the photo is gone
+    except (OSError, ValueError):  # the page shows that the photo is gone
         version = ""
     return PhotoMatch(
         index=match.index,

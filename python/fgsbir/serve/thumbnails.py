@@ -38,9 +38,9 @@ class Thumbnails:
     """
 
     def __init__(self, folder: Path, workers: int) -> None:
-        """At most `workers` photos are unpacked at a time: one may take hundreds of megabytes."""
+        """Of requests, `workers` unpack at a time: a photo may take hundreds of megabytes."""
         self.folder = folder
-        self._unpacking = threading.Semaphore(workers)
+        self._unpacking = threading.Semaphore(workers + 1)  # one for the thread in the background
 
     def version(self, photo: Path) -> str:
         """A short text that changes whenever the photo's file does.

@@ -6,10 +6,12 @@
 #pragma once
 
 #include <algorithm>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
 #include <functional>
+#include <stdexcept>
 #include <tuple>
 #include <type_traits>
 #include <utility>
@@ -33,6 +35,10 @@ struct uint2 {
 inline uint2 make_uint2(unsigned x, unsigned y) {
     return {x, y};
 }
+
+struct __align__(16) uint4 {
+    unsigned x, y, z, w;
+};
 
 struct dim3 {
     unsigned x, y, z;
@@ -78,6 +84,10 @@ T shuffle(WarpOperation operation, unsigned mask, T value, int argument) {
 
 }  // namespace emulation
 
+template <typename T>
+T __shfl_sync(unsigned mask, T value, int lane) {
+    return emulation::shuffle(emulation::WarpOperation::shuffle, mask, value, lane);
+}
 template <typename T>
 T __shfl_xor_sync(unsigned mask, T value, int lane_mask) {
     return emulation::shuffle(emulation::WarpOperation::shuffle_xor, mask, value, lane_mask);
@@ -131,6 +141,9 @@ inline double __longlong_as_double(long long x) {
 inline int __popc(unsigned x) {
     return __builtin_popcount(x);
 }
+inline int __ffs(int x) {
+    return __builtin_ffs(x);
+}
 // Results that no later operation may be fused with.
 template <typename T>
 inline T rounded(T x) {
@@ -177,18 +190,38 @@ struct cudaLaunchConfig_t {
 
 cudaError_t cudaGetLastError();
 cudaError_t cudaDriverGetVersion(int* version);  // 0: there is no driver
+cudaError_t cudaGetDevice(int* device);
 const char* cudaGetErrorName(cudaError_t error);
 const char* cudaGetErrorString(cudaError_t error);
 
 namespace emulation {
 
-cudaError_t run_grid(const cudaLaunchConfig_t& config, const std::function<void()>& thread);
+cudaError_t run_grid(const cudaLaunchConfig_t& config, const void* kernel,
+                     const std::function<void()>& thread);
+cudaError_t allow_shared(const void* kernel, int bytes);
 
 }  // namespace emulation
+
+// Of every kernel: compiled for the oldest chip that has all that is emulated.
+struct cudaFuncAttributes {
+    int ptxVersion;
+};
+template <typename Kernel>
+cudaError_t cudaFuncGetAttributes(cudaFuncAttributes* attributes, Kernel*) {
+    attributes->ptxVersion = 80;
+    return cudaSuccess;
+}
+
+enum cudaFuncAttribute { cudaFuncAttributeMaxDynamicSharedMemorySize };
+template <typename Kernel>
+cudaError_t cudaFuncSetAttribute(Kernel* kernel, cudaFuncAttribute, int bytes) {
+    return emulation::allow_shared(reinterpret_cast<const void*>(kernel), bytes);
+}
 
 template <typename... Parameters, typename... Arguments>
 cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(Parameters...),
                                Arguments&&... arguments) {
     const std::tuple<std::decay_t<Parameters>...> held(std::forward<Arguments>(arguments)...);
-    return emulation::run_grid(*config, [&] { std::apply(kernel, held); });
+    return emulation::run_grid(*config, reinterpret_cast<const void*>(kernel),
+                               [&] { std::apply(kernel, held); });
 }

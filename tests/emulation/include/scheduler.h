@@ -4,7 +4,7 @@
 // warp. Which of those that can run does so next is random, so that code that depends on an order
 // it has not asked for, such as a missing barrier, comes out wrong. What no schedule could complete
 // is an error: a barrier that some threads never reach, a warp operation with a lane outside its
-// mask, lanes of one mask at different operations.
+// mask, lanes of one mask at different operations, a thread that ends before its copies have.
 #pragma once
 
 #include <cstdint>
@@ -18,13 +18,24 @@ struct Index {
 // Of the fiber that runs.
 extern Index thread_index, block_index;
 
-enum class WarpOperation { sync, ballot, shuffle_xor, shuffle_up, match_any };
+enum class WarpOperation { sync, ballot, shuffle, shuffle_xor, shuffle_up, match_any, together };
 
 // Waits for all threads of the block that have not ended; returns whether any predicate was set.
 bool block_barrier(bool predicate);
 
 // Waits for all lanes of the mask and returns this lane's result.
 uint64_t warp_exchange(WarpOperation operation, unsigned mask, uint64_t value, int argument);
+
+// Waits for all 32 lanes of the warp, which must come with the same function; it is called once,
+// with what each lane has brought.
+using Together = void (*)(void* const* lanes);
+void warp_together(Together function, void* brought);
+
+// Asynchronous copies of 16 bytes, from memory or, of a null pointer, of zeros. They take place
+// when their thread waits for the group that they are in; until then their target holds NaN.
+void copy_later(void* to, const void* from);
+void commit_copies();
+void wait_for_copies(int groups_that_may_be_under_way);
 
 void set_seed(uint64_t seed);
 int64_t launches();

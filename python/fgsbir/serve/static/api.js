@@ -24,14 +24,19 @@ export function search(png, { k = 10, weight, must, mustNot }, signal) {
 }
 
 async function ask(url, { signal, ...options } = {}) {
-  const patience = AbortSignal.timeout(PATIENCE);
+  signal?.throwIfAborted();
+  const request = new AbortController();
+  signal?.addEventListener("abort", () => request.abort());
+  const timer = setTimeout(() => request.abort(), PATIENCE);
   let response, text;
   try {
-    response = await fetch(url, { ...options, signal: signal ? AbortSignal.any([signal, patience]) : patience });
+    response = await fetch(url, { ...options, signal: request.signal });
     text = await response.text();
   } catch (error) {
-    if (error.name === "AbortError") throw error;
-    throw new Refusal(patience.aborted ? "The server does not answer." : "The server cannot be reached.");
+    if (signal?.aborted) throw error;
+    throw new Refusal(request.signal.aborted ? "The server does not answer." : "The server cannot be reached.");
+  } finally {
+    clearTimeout(timer);
   }
   const answer = parsed(text);
   if (response.ok && answer) return answer;

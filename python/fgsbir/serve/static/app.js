@@ -181,7 +181,9 @@ by("canvas").addEventListener("keydown", (event) => {
 
 async function meetGallery() {
   if (gallery) return;
-  gallery = await galleryInfo();
+  const met = await galleryInfo();
+  if (gallery) return; // by a stroke that did not wait
+  gallery = met;
   by("about").textContent = `${gallery.name} · ${gallery.photos.toLocaleString("en")} photos`;
   document.title = `${gallery.name} · Search by sketch`;
   filters.start(gallery);

@@ -1,0 +1,119 @@
+"""Faults to plant in a copy of the kernels, each with a test that must notice it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Fault(NamedTuple):
+    """``old`` reads ``new`` in the file ``changed`` of csrc/cuda, compiled as part of ``unit``."""
+
+    changed: str
+    old: str
+    new: str
+    unit: str
+    test: str
+
+
+FAULTS: dict[str, Fault] = {
+    "missing __syncthreads": Fault(
+        "tile.cuh",
+        "                next_right.put(memory.right[1 - current]);\n            }\n"
+        "            __syncthreads();\n",
+        "                next_right.put(memory.right[1 - current]);\n            }\n",
+        "pairwise_distance.cu",
+        "test_pairwise_distance.py::test_values_and_gradients",
+    ),
+    "off-by-one store": Fault(
+        "pairwise_distance.cu",
+        "if (i >= x.rows || j >= y.rows) continue;",
+        "if (i > x.rows || j >= y.rows) continue;",
+        "pairwise_distance.cu",
+        "test_pairwise_distance.py::test_values_and_gradients",
+    ),
+    "wrong shuffle mask": Fault(
+        "numeric.cuh",
+        "x += __shfl_xor_sync(kFullMask, x, offset);",
+        "x += __shfl_xor_sync(0x0000ffffu, x, offset);",
+        "attribute_triplet_loss.cu",
+        "test_attribute_triplet_loss.py::test_gradient_of_each_part_alone",
+    ),
+    "winner of a split overwritten by each of its tiles": Fault(
+        "mine_batch_hard.cu",
+        "if (first_lane) winner = smaller(winner, key);",
+        "if (first_lane) winner = key;",
+        "mine_batch_hard.cu",
+        "test_mine_batch_hard.py::test_picks_of_every_plan",
+    ),
+    "dropped tie-break": Fault(
+        "key.cuh",
+        "return bits < other.bits;",
+        "return bits >> 32 < other.bits >> 32;",
+        "mine_batch_hard.cu",
+        "test_mine_batch_hard.py",
+    ),
+    "a NaN passed over as no better": Fault(
+        "mine_batch_hard.cu",
+        "return !(unrooted_distance(tile.values[r][c], norms[r], other, metric) >= limits[r]);",
+        "return limits[r] != limits[r] ||"
+        " unrooted_distance(tile.values[r][c], norms[r], other, metric) < limits[r];",
+        "mine_batch_hard.cu",
+        "test_mine_batch_hard.py::test_picks_of_a_loop",
+    ),
+    "sums taken for those of another row": Fault(
+        "layout.cuh",
+        "return first_row() + r * 8 + static_cast<int>(threadIdx.x) % kWarp / 4;",
+        "return first_row() + r * 8 + static_cast<int>(threadIdx.x) % kWarp % 8;",
+        "mine_batch_hard.cu",
+        "test_mine_batch_hard.py::test_picks",
+    ),
+    "sums taken for those of another column": Fault(
+        "layout.cuh",
+        "return first_column() + c / 2 * 8 + static_cast<int>(threadIdx.x) % 4 * 2 + c % 2;",
+        "return first_column() + c / 2 * 8 + static_cast<int>(threadIdx.x) % 4 + c % 2 * 4;",
+        "pairwise_distance.cu",
+        "test_pairwise_distance.py::test_values_and_gradients",
+    ),
+    "asynchronous copies not waited for": Fault(
+        "tensor_tile.cuh",
+        "            cp_async_wait<kStages - 2>();\n",
+        "            cp_async_wait<kStages - 1>();\n",
+        "pairwise_distance.cu",
+        "test_engines.py::test_distances_of_every_depth",
+    ),
+    "a stage filled while others read it": Fault(
+        "tensor_tile.cuh",
+        "            __syncthreads();\n            fetch(",
+        "            fetch(",
+        "pairwise_distance.cu",
+        "test_engines.py::test_distances_of_every_depth",
+    ),
+    "a chunk of the next row behind a row's end": Fault(
+        "tensor_tile.cuh",
+        "own_chunk() < chunks;",
+        "own_chunk() <= chunks;",
+        "pairwise_distance.cu",
+        "test_engines.py::test_distances_of_every_depth",
+    ),
+    "a number of the next row behind a row's end": Fault(
+        "tensor_tile.cuh",
+        "i < there ?",
+        "i <= there ?",
+        "pairwise_distance.cu",
+        "test_engines.py::test_distances_of_every_depth",
+    ),
+    "a product of a small part left out": Fault(
+        "tensor_tile.cuh",
+        "            add(a.small, b.big);\n",
+        "",
+        "pairwise_distance.cu",
+        "test_engines.py::test_float32_products_are_those_of_float32",
+    ),
+    "sums that a tensor core cuts off hundreds of times": Fault(
+        "tensor_tile.cuh",
+        "float sums[4] = {};",
+        "float sums[4] = {c0, c1, c2, c3}; c0 = c1 = c2 = c3 = 0;",
+        "pairwise_distance.cu",
+        "test_engines.py::test_float32_products_are_those_of_float32",
+    ),
+}

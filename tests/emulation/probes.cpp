@@ -1,0 +1,131 @@
+// Kernels of the tests alone: single instructions on given registers, and the products that an
+// engine leaves in the registers of a block.
+
+#include <pybind11/pybind11.h>
+
+#include "../../csrc/cuda/tensor_tile.cuh"
+
+namespace py = pybind11;
+
+namespace fgsbir::cuda {
+namespace {
+
+using Address = uintptr_t;
+
+// --- Instructions
+// ---------------------------------------------------------------------------------
+
+template <typename S>
+__global__ void multiply(const unsigned* a /* [32, 4] */, const unsigned* b /* [32, 2] */,
+                         float* c /* [32, 4] */, unsigned lanes) {
+    if (threadIdx.x >= lanes) return;
+    a += threadIdx.x * 4, b += threadIdx.x * 2, c += threadIdx.x * 4;
+    const unsigned own[4] = {a[0], a[1], a[2], a[3]};
+    if constexpr (std::is_same_v<S, float>) {
+        mma_m16n8k8_tf32(c[0], c[1], c[2], c[3], own, b[0], b[1]);
+    } else {
+        mma_m16n8k16<S>(c[0], c[1], c[2], c[3], own, b[0], b[1]);
+    }
+}
+
+struct Chunks {
+    uint4 at[kWarp];
+};
+
+__global__ void load(const uint4* rows /* [32] */, uint4* out /* [32] */) {
+    auto& memory = shared_memory<Chunks>();
+    memory.at[threadIdx.x] = rows[threadIdx.x];
+    __syncwarp();
+    unsigned fragments[4];
+    ldmatrix_x4(fragments, &memory.at[threadIdx.x]);
+    out[threadIdx.x] = {fragments[0], fragments[1], fragments[2], fragments[3]};
+}
+
+// Every lane copies a chunk and reads that of its neighbour: of those that exist, and in order.
+__global__ void copy(const uint4* from /* [32] */, uint4* to /* [32] */, unsigned existing,
+                     bool wait_first) {
+    auto& memory = shared_memory<Chunks>();
+    cp_async_16(&memory.at[threadIdx.x], from + threadIdx.x, threadIdx.x < existing);
+    cp_async_commit();
+    if (wait_first) cp_async_wait<0>();
+    __syncthreads();
+    to[threadIdx.x] = memory.at[threadIdx.x ^ 1];
+    __syncthreads();
+    cp_async_wait<0>();
+}
+
+// --- Engines
+// --------------------------------------------------------------------------------------
+
+template <typename S, typename Square>
+__global__ void multiply_rows(const Rows<S> x /* [n, d] */, const Rows<S> y /* [m, d] */,
+                              float* out /* [n, m] */) {
+    const int64_t first_row = int64_t(blockIdx.x) * Square::kRows;
+    const int64_t first_column = int64_t(blockIdx.y) * Square::kColumns;
+    Square tile;
+    tile.zero();
+    tile.accumulate(shared_memory<typename Square::Memory>(), x, first_row, y, first_column,
+                    x.width, Product());
+    for (int r = 0; r < Square::kOwnRows; ++r) {
+        for (int c = 0; c < Square::kOwnColumns; ++c) {
+            const int64_t i = first_row + Square::row(r), j = first_column + Square::column(c);
+            if (i < x.rows && j < y.rows) out[i * y.rows + j] = tile.values[r][c];
+        }
+    }
+}
+
+template <typename S, int kRows, int kColumns>
+void launch_products(Address x, Address y, Address out, int64_t n, int64_t m, int64_t d) {
+    using Square = TensorTile<S, kRows, kColumns>;
+    static DeviceSet allowed;
+    const auto kernel = multiply_rows<S, Square>;
+    constexpr size_t kShared = sizeof(typename Square::Memory);
+    allow_shared(kernel, kShared, allowed);
+    const dim3 grid(grid_of(ceil_div(n, kRows)), grid_of(ceil_div(m, kColumns)));
+    const Rows<S> left = {reinterpret_cast<const S*>(x), n, d};
+    const Rows<S> right = {reinterpret_cast<const S*>(y), m, d};
+    FGSBIR_CHECK_CUDA(launch(kernel, grid, kTileThreads, kShared, nullptr, left, right,
+                             reinterpret_cast<float*>(out)));
+}
+
+// For float32, float16 and bfloat16.
+template <typename F>
+void with_tensor_type(ScalarType type, F&& f) {
+    with_type(type, [&](auto s) {
+        if constexpr (!std::is_same_v<decltype(s), double>) f(s);
+    });
+}
+
+}  // namespace
+}  // namespace fgsbir::cuda
+
+void bind_probes(py::module_& module) {
+    using namespace fgsbir::cuda;
+    module.def("multiply", [](ScalarType type, Address a, Address b, Address c, unsigned lanes) {
+        with_tensor_type(type, [&](auto s) {
+            FGSBIR_CHECK_CUDA(launch(
+                multiply<decltype(s)>, 1, kWarp, 0, nullptr, reinterpret_cast<const unsigned*>(a),
+                reinterpret_cast<const unsigned*>(b), reinterpret_cast<float*>(c), lanes));
+        });
+    });
+    module.def("load", [](Address rows, Address out) {
+        FGSBIR_CHECK_CUDA(launch(load, 1, kWarp, sizeof(Chunks), nullptr,
+                                 reinterpret_cast<const uint4*>(rows),
+                                 reinterpret_cast<uint4*>(out)));
+    });
+    module.def("copy", [](Address from, Address to, unsigned existing, bool wait_first) {
+        FGSBIR_CHECK_CUDA(launch(copy, 1, kWarp, sizeof(Chunks), nullptr,
+                                 reinterpret_cast<const uint4*>(from), reinterpret_cast<uint4*>(to),
+                                 existing, wait_first));
+    });
+    module.def("multiply_rows", [](ScalarType type, int rows, int columns, Address x, Address y,
+                                   Address out, int64_t n, int64_t m, int64_t d) {
+        with_tensor_type(type, [&](auto s) {
+            using S = decltype(s);
+            const auto run = rows == 64      ? launch_products<S, 64, 64>
+                             : columns == 64 ? launch_products<S, 128, 64>
+                                             : launch_products<S, 128, 128>;
+            run(x, y, out, n, m, d);
+        });
+    });
+}

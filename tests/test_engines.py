@@ -1,0 +1,248 @@
+"""The engines of inner products of all pairs: tensor cores, and CUDA cores as their oracle.
+
+Operations at the sizes where an engine changes its way run on every device; instructions, engines
+by themselves and one engine beside the other on the host emulation.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from cases import METRICS, make_batch
+from compare import assert_accurate, assert_good_picks, assert_same_bits, exact
+from emulation.attach import attach
+from emulation.build import built_or_skip
+from torch import Tensor
+
+import fgsbir_ext as fx
+
+TENSOR_TYPES = (torch.float32, torch.float16, torch.bfloat16)
+TILES = ((64, 64), (128, 64), (128, 128))
+# Chunks of 8 numbers of 16 bits or 4 of float32, slabs of 32 or 16, three of them under way; one
+# less and one more; rows that are no whole chunks.
+DEPTHS = (0, 1, 4, 7, 8, 12, 16, 24, 31, 32, 40, 64, 72, 96, 100, 136)
+
+
+def numbers(rows: int, depth: int, dtype: torch.dtype, *, offset: int = 0) -> Tensor:
+    """Rows whose memory begins ``offset`` elements after a multiple of 16 bytes."""
+    generator = torch.Generator().manual_seed(31 * rows + depth)
+    values = torch.randn(rows, depth, generator=generator).to(dtype)
+    held = torch.full((offset + rows * depth,), torch.nan, dtype=dtype)
+    placed = held[offset:].view(rows, depth)
+    return placed.copy_(values)
+
+
+# --- Operations, on every device ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", TENSOR_TYPES)
+@pytest.mark.parametrize("offset", [0, 1])
+@pytest.mark.parametrize("depth", DEPTHS[1:])
+def test_distances_of_every_depth(device: str, depth: int, offset: int, dtype: torch.dtype) -> None:
+    x = numbers(9, depth, dtype, offset=offset).to(device)
+    y = numbers(70, depth, dtype).to(device)
+    for metric in METRICS:
+        actual, truth, baseline = (
+            distance(*inputs, metric=metric)
+            for distance, inputs in (
+                (fx.pairwise_distance, (x, y)),
+                (fx.reference.pairwise_distance, exact({"x": x, "y": y}).values()),
+                (fx.reference.pairwise_distance, (x, y)),
+            )
+        )
+        assert_accurate(actual, truth, baseline, metric, terms=1.0)
+
+
+@pytest.mark.parametrize(
+    ("n", "m", "d", "dtype"),
+    [
+        (260, 5500, 20, torch.float32),
+        (260, 11000, 24, torch.bfloat16),
+        (260, 11000, 3, torch.float16),
+    ],
+)
+def test_picks_and_distances_of_large_tiles(
+    device: str, n: int, m: int, d: int, dtype: torch.dtype
+) -> None:
+    batch = make_batch((n, m, d, 3), dtype=dtype, device=device, logits=False)
+    picks = fx.mine_batch_hard(**batch, attribute_guidance=0.5)
+    assert_good_picks(picks, batch, dtype, attribute_guidance=0.5)
+    x, y = batch["sketch"], batch["photo"]
+    actual = fx.pairwise_distance(x, y)
+    truth = fx.reference.pairwise_distance(*exact({"x": x, "y": y}).values())
+    assert_accurate(actual, truth, fx.reference.pairwise_distance(x, y))
+
+
+def test_float32_products_are_those_of_float32(device: str) -> None:
+    """Where nothing cancels, to a few units in the last place, at a depth of hundreds of steps."""
+    x, y = (numbers(n, 4096, torch.float32).abs().to(device) for n in (40, 70))
+    y = -y
+    truth = fx.reference.pairwise_distance(*exact({"x": x, "y": y}).values())
+    actual = fx.pairwise_distance(x, y).cpu().double()
+    assert ((actual - truth).abs() / truth).max() < 2e-6
+
+
+# --- The emulation: instructions ----------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def module_path() -> Path:
+    return built_or_skip()
+
+
+@pytest.fixture(scope="module")
+def emulation(module_path: Path) -> tuple[Any, Any]:
+    """The CUDA backend over emulated kernels, and the kernels' module."""
+    return attach(module_path)
+
+
+def registers(matrix: Tensor) -> Tensor:
+    """The 32-bit registers [32, n] of a warp that holds A, 16 x K, or the columns of B, 8 x K.
+
+    Rows are (half, group of lanes), for B one half; columns (half, lane of the group, element).
+    Registers go by the half of the columns, then by that of the rows.
+    """
+    halves = len(matrix) // 8
+    cut = matrix.reshape(halves, 8, 2, 4, 4 // matrix.element_size())
+    return cut.permute(1, 3, 2, 0, 4).contiguous().view(torch.int32).reshape(32, 2 * halves)
+
+
+def distinct(rows: int, columns: int, dtype: torch.dtype, start: int) -> Tensor:
+    """A different whole number in every place."""
+    return (torch.arange(rows * columns) + start).view(rows, columns).to(dtype)
+
+
+def multiply(kernels: Any, a: Tensor, b: Tensor, c: Tensor, lanes: int = 32) -> Tensor:
+    """a b^T + c by one instruction, for c 16 x 8."""
+    sums = c.reshape(2, 8, 4, 2).permute(1, 2, 0, 3).reshape(32, 4).contiguous()
+    of_a, of_b = registers(a), registers(b)
+    addresses = (of_a.data_ptr(), of_b.data_ptr(), sums.data_ptr())
+    kernels.multiply(scalar_type(kernels, a.dtype), *addresses, lanes)
+    return sums.view(8, 4, 2, 2).permute(2, 0, 1, 3).reshape(16, 8)
+
+
+def scalar_type(kernels: Any, dtype: torch.dtype) -> Any:
+    return kernels.ScalarType.__members__[str(dtype).removeprefix("torch.")]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dtype", TENSOR_TYPES)
+def test_a_warp_multiplies_matrices(emulation: tuple[Any, Any], dtype: torch.dtype) -> None:
+    depth = 8 if dtype == torch.float32 else 16
+    a, b = distinct(16, depth, dtype, -100), distinct(8, depth, dtype, 3)
+    c = distinct(16, 8, torch.float32, 1000)
+    assert torch.equal(multiply(emulation[1], a, b, c), a.float() @ b.float().T + c)
+
+
+@pytest.mark.slow
+def test_a_multiplication_cuts_off_what_tf32_has_no_place_for(emulation: tuple[Any, Any]) -> None:
+    a, b = torch.ones(16, 8), torch.zeros(8, 8)
+    b[:, 0] = 1 + 2**-10 + 2**-11 + 2**-20
+    assert (multiply(emulation[1], a, b, torch.zeros(16, 8)) == 1 + 2**-10).all()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dtype", TENSOR_TYPES)
+def test_a_multiplication_without_all_lanes_fails(
+    emulation: tuple[Any, Any], dtype: torch.dtype
+) -> None:
+    depth = 8 if dtype == torch.float32 else 16
+    a, b = torch.ones(16, depth, dtype=dtype), torch.ones(8, depth, dtype=dtype)
+    with pytest.raises(RuntimeError, match="warp operation"):
+        multiply(emulation[1], a, b, torch.zeros(16, 8), lanes=31)
+
+
+@pytest.mark.slow
+def test_a_warp_loads_matrices(emulation: tuple[Any, Any]) -> None:
+    matrices = distinct(32, 8, torch.int16, 0)
+    out = torch.empty(32, 4, dtype=torch.int32)
+    emulation[1].load(matrices.data_ptr(), out.data_ptr())
+    assert torch.equal(
+        out, matrices.view(4, 32, 2).permute(1, 0, 2).contiguous().view(torch.int32)[..., 0]
+    )
+
+
+@pytest.mark.slow
+def test_copies_are_there_after_the_wait_alone(emulation: tuple[Any, Any]) -> None:
+    chunks, out = distinct(32, 4, torch.float32, 1), torch.empty(32, 4)
+    emulation[1].copy(chunks.data_ptr(), out.data_ptr(), 20, True)
+    chunks[20:] = 0
+    assert torch.equal(out.view(16, 2, 4).flip(1).view(32, 4), chunks)
+    emulation[1].copy(chunks.data_ptr(), out.data_ptr(), 20, False)
+    assert out.isnan().all()
+
+
+# --- The emulation: engines ---------------------------------------------------------------------
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dtype", TENSOR_TYPES)
+@pytest.mark.parametrize("tile", TILES)
+def test_products_of_an_engine(
+    emulation: tuple[Any, Any], tile: tuple[int, int], dtype: torch.dtype
+) -> None:
+    """Every element, for whole and cut tiles, to the precision of float32."""
+    _, kernels = emulation
+    kind = scalar_type(kernels, dtype)
+    for depth in DEPTHS:
+        for n, m, offset in ((tile[0], tile[1], 0), (tile[0] + 3, 5, 0), (2, tile[1] + 9, 1)):
+            x, y = numbers(n, depth, dtype, offset=offset), numbers(m, depth, dtype)
+            out = torch.full((n, m), torch.nan)
+            kernels.multiply_rows(
+                kind, *tile, x.data_ptr(), y.data_ptr(), out.data_ptr(), n, m, depth
+            )
+            x, y = x.double(), y.double()
+            error = (out.double() - x @ y.T).abs()
+            assert (error <= 2**-20 * (x.abs() @ y.abs().T)).all(), (depth, n, m)
+
+
+@pytest.fixture(scope="module")
+def without_tensor_cores(module_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """The CUDA backend over a copy of the emulated kernels that read the switch as off."""
+    copy = tmp_path_factory.mktemp("cuda_cores") / module_path.name
+    shutil.copy(module_path, copy)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FGSBIR_TENSOR_CORES", "0")
+        backend, _ = attach(copy)
+        x = torch.zeros(1, 1)
+        backend.pairwise_distance(x, x, "sqeuclidean")  # the switch is read once
+    return backend
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dtype", TENSOR_TYPES)
+@pytest.mark.parametrize("metric", ["sqeuclidean", "euclidean"])
+def test_both_engines_agree_bit_by_bit_on_whole_numbers(
+    emulation: tuple[Any, Any], without_tensor_cores: Any, metric: str, dtype: torch.dtype
+) -> None:
+    """No rounding anywhere, and ties everywhere."""
+    generator = torch.Generator().manual_seed(0)
+    x, y = (torch.randint(-2, 3, (n, 40), generator=generator).to(dtype) for n in (150, 700))
+    labels = [torch.randint(0, 9, (n,), generator=generator) for n in (150, 700)]
+    attributes = [torch.randint(-1, 2, (n, 37), generator=generator) for n in (150, 700)]
+    logits = [torch.randn(n, 5, generator=generator).to(dtype) for n in (150, 700)]
+    arguments = (x, y, *labels, *attributes, None, metric)
+    results = []
+    for backend in (emulation[0], without_tensor_cores):
+        found = [backend.pairwise_distance(x, y, metric)]
+        for guidance in (0.0, 0.5, float("inf")):
+            found += backend.mine_batch_hard(*arguments, guidance, False)
+        found += backend.topk(x, y, 20, None, None, 0.0, metric, "sqeuclidean")
+        found += backend.topk(x, y, 20, *logits, 0.5, metric, "cross_entropy")
+        results.append(found)
+    assert_same_bits(*results)
+
+
+@pytest.mark.slow
+def test_the_switch_is_seen(emulation: tuple[Any, Any], without_tensor_cores: Any) -> None:
+    """The engines add up in different orders, so that some last digit differs."""
+    x, y = numbers(60, 300, torch.float32), numbers(70, 300, torch.float32)
+    on, off = (
+        b.pairwise_distance(x, y, "sqeuclidean") for b in (emulation[0], without_tensor_cores)
+    )
+    assert not torch.equal(on, off)
+    torch.testing.assert_close(on, off, rtol=1e-5, atol=0)
