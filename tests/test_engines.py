@@ -77,6 +77,25 @@ def test_picks_and_distances_of_large_tiles(
     assert_accurate(actual, truth, fx.reference.pairwise_distance(x, y))
 
 
+@pytest.mark.parametrize(
+    ("n", "m", "dtype"), [(2100, 4200, torch.float32), (2100, 2100, torch.float64)]
+)
+@pytest.mark.parametrize("metric", ["sqeuclidean", "euclidean"])
+def test_picks_where_a_split_has_several_tiles(
+    device: str, metric: str, n: int, m: int, dtype: torch.dtype
+) -> None:
+    """Whole numbers, so that ties are exact; and for some sketches a NaN that comes late."""
+    generator = torch.Generator().manual_seed(0)
+    sketch, photo = (torch.randint(-3, 4, (k, 8), generator=generator).to(dtype) for k in (n, m))
+    sketch[:100, 0] = photo[m - 10, 0] = torch.inf
+    labels = torch.randperm(n, generator=generator), torch.arange(m) % n
+    batch = [x.to(device) for x in (sketch, photo, *labels)]
+    picks = fx.mine_batch_hard(*batch, metric=metric)
+    expected = fx.reference.mine_batch_hard(*batch, metric=metric)
+    assert (expected.negative[:100] == m - 10).sum() > 90
+    assert_same_bits(tuple(picks), tuple(expected))
+
+
 def test_float32_products_are_those_of_float32(device: str) -> None:
     """Where nothing cancels, to a few units in the last place, at a depth of hundreds of steps."""
     x, y = (numbers(n, 4096, torch.float32).abs().to(device) for n in (40, 70))

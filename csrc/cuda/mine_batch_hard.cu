@@ -112,7 +112,8 @@ constexpr T kLeastNormal = std::numeric_limits<T>::min();
 template <typename T>
 __device__ inline T no_better_from(T score, Metric metric) {
     if (metric != Metric::euclidean) return score;
-    return score * score * (1 + 4 * kEpsilon<T>)+kLeastNormal<T>;
+    const T square = score * score * (1 + 4 * kEpsilon<T>);
+    return square + kLeastNormal<T>;
 }
 
 // The groups of this thread with a pair that may win its row: bit r * kGroups + g for group g of

@@ -58,7 +58,14 @@ FAULTS: dict[str, Fault] = {
         "return limits[r] != limits[r] ||"
         " unrooted_distance(tile.values[r][c], norms[r], other, metric) < limits[r];",
         "mine_batch_hard.cu",
-        "test_mine_batch_hard.py::test_picks_of_a_loop",
+        "test_engines.py::test_picks_where_a_split_has_several_tiles",
+    ),
+    "the root of a score taken for its square": Fault(
+        "mine_batch_hard.cu",
+        "return square + kLeastNormal<T>;",
+        "return score;",
+        "mine_batch_hard.cu",
+        "test_engines.py::test_picks_where_a_split_has_several_tiles",
     ),
     "sums taken for those of another row": Fault(
         "layout.cuh",
