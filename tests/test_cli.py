@@ -53,14 +53,28 @@ def test_quickstart_leaves_everything_it_promises(tmp_path, capsys, monkeypatch)
     out = tmp_path / "my first run"
     assert main(["quickstart", "--out", str(out), "--epochs", "1"]) == 0
     printed = capsys.readouterr().out
-    names = {"model.safetensors", "log.jsonl", "scores.json", "retrievals.png", "photos"}
+    names = {"model.safetensors", "log.jsonl", "scores.json", "retrievals.png"}
+    names |= {"photos", "sketches"}
     assert names == {path.name for path in out.iterdir()}
     assert all(str(out / name) in printed for name in names)
     assert "chance" in printed
 
-    index, serve = re.findall(r"^  (fgsbir (?:index|serve) .*)$", printed, re.MULTILINE)
-    assert main(shlex.split(index)[1:]) == 0
-    assert len(Gallery.load(shlex.split(serve)[2])) == 12
+    commands = re.findall(r"^  (fgsbir (?:index|serve|search) .*)$", printed, re.MULTILINE)
+    index, serve, search = map(shlex.split, commands)
+    assert main(index[1:]) == 0
+    assert len(Gallery.load(serve[2])) == 12
+    capsys.readouterr()
+    assert main([*search[1:], "-k", "12"]) == 0
+    assert str(out / "photos" / "shoe-000.png") in capsys.readouterr().out
+
+
+def test_a_command_that_is_stopped_says_so_in_one_line(monkeypatch, capsys):
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("fgsbir.quickstart.quickstart", interrupted)
+    assert main(["quickstart"]) == 130
+    assert capsys.readouterr().err == "\nfgsbir: stopped\n"
 
 
 @pytest.mark.parametrize(

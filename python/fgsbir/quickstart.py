@@ -10,10 +10,12 @@ import json
 import shlex
 from pathlib import Path
 
+import numpy as np
 from PIL import Image
 
 from .checkpoint import FILE_NAME
-from .data import SketchPhotoSet, synthetic
+from .data import synthetic
+from .data.images import Images
 from .evaluate import Scores, rank, score
 from .log import LOG_NAME
 from .presets import QUICKSTART
@@ -46,7 +48,8 @@ def quickstart(out: Path, *, epochs: int, seed: int) -> Scores:
     scores = score(ranking, test_set)
     (out / "scores.json").write_text(json.dumps(scores.to_dict(), indent=2) + "\n")
     picture = draw_retrievals(test_set, ranking.order, out / "retrievals.png", seed=seed)
-    photos = _write_photos(test_set, out / "photos")
+    photos = _write_images(test_set.photos, out / "photos")
+    sketches = _write_images(test_set.sketches, out / "sketches")
     print(f"\n{format_scores(test_set.name, scores)}\n")
     print(f"Picture of sketches and the photos found for them: {picture}")
     print(f"Model: {out / FILE_NAME}   log: {out / LOG_NAME}   scores: {out / 'scores.json'}")
@@ -54,7 +57,9 @@ def quickstart(out: Path, *, epochs: int, seed: int) -> Scores:
     print(
         "Draw a shoe and see it found (the page needs: pip install 'fgsbir-ext[demo]'):\n"
         f"  fgsbir index {shlex.quote(str(photos))} --model {run_folder} --out {gallery}\n"
-        f"  fgsbir serve {gallery}"
+        f"  fgsbir serve {gallery}\n"
+        "or look for one of the sketches:\n"
+        f"  fgsbir search {gallery} {shlex.quote(str(sketches / 'shoe-000.png'))}"
     )
     print(
         "Next, with pairs of your own (a folder with sketches/ and photos/, same file names):\n"
@@ -64,9 +69,9 @@ def quickstart(out: Path, *, epochs: int, seed: int) -> Scores:
     return scores
 
 
-def _write_photos(data: SketchPhotoSet, folder: Path) -> Path:
-    """The photos of a set as files, for a gallery; returns the folder."""
+def _write_images(images: Images, folder: Path) -> Path:
+    """Images of a set as files; returns the folder."""
     folder.mkdir(exist_ok=True)
-    for i, photo in enumerate(data.photos):
-        Image.fromarray(photo).save(folder / f"shoe-{i:03}.png")
+    for i in range(len(images)):
+        Image.fromarray(np.asarray(images[i])).save(folder / f"shoe-{i:03}.png")
     return folder

@@ -35,7 +35,8 @@ class Command(Protocol):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs one command; returns the exit code: 0, or 2 for input that it cannot work with."""
+    """Runs one command; returns the exit code: 0, 2 for input that it cannot work with, or 130
+    when stopped by Ctrl+C."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     try:
         _parse(arguments).run()
@@ -44,6 +45,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         print(f"fgsbir: error: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("\nfgsbir: stopped", file=sys.stderr)
+        return 130
     return 0
 
 

@@ -46,8 +46,8 @@ class Index:
         try:
             added = gallery.add(self.photos, progress=True)
         except KeyboardInterrupt:
-            print("\nStopped; the same command goes on from here.", file=sys.stderr)
-            raise SystemExit(130) from None
+            print("\nThe same command goes on from here.", file=sys.stderr)
+            raise
         for skipped in added.skipped:
             print(f"skipped: {printable(skipped.reason)}", file=sys.stderr)
         print(
