@@ -12,8 +12,8 @@ from pathlib import Path
 
 # In csrc/cuda/numeric.cuh: the one place from which kernels have shared memory of a launch.
 _HEADER = "numeric.cuh"
-_DYNAMIC = "extern __shared__ __align__(16) unsigned char shared_bytes[];"
-_STATIC = "__shared__ __align__(16) unsigned char shared_bytes[sizeof(Memory)];"
+_DYNAMIC = "extern __shared__ __align__(512) unsigned char shared_bytes[];"
+_STATIC = "__shared__ __align__(512) unsigned char shared_bytes[sizeof(Memory)];"
 
 _ENTRY = re.compile(r"^(?:\.visible |\.weak )?\.entry (\w+)", re.MULTILINE)
 _THREADS = re.compile(r"\.maxntid (\d+)")

@@ -4,7 +4,8 @@
     python -m benchmarks.kernel_resources --architectures 90 --json
     python -m benchmarks.kernel_resources --operations topk
 
-Needs nvcc, but no GPU. Exits with status 1 if a kernel spills registers to memory.
+Needs nvcc, but no GPU. Exits with status 1 if a kernel spills registers to memory, or if the
+assembler makes products of warpgroups wait for each other.
 
 Kernels get their shared memory when they are launched, so that the compiler's report knows nothing
 of it. It is counted in a copy of the sources in which the one function that hands it out declares
@@ -29,7 +30,7 @@ from .kernel_blocks import Block, blocks, readable
 from .toolkit import find_tool
 
 SOURCES = Path(__file__).resolve().parents[1] / "csrc" / "cuda"
-ARCHITECTURES = ("75", "80", "90", "120")
+ARCHITECTURES = ("75", "80", "90a", "120")
 
 _ENTRY = re.compile(r"Compiling entry function '(?P<symbol>\w+)' for 'sm_(?P<architecture>\w+)'")
 _STACK = re.compile(
@@ -37,6 +38,7 @@ _STACK = re.compile(
     r"(?P<loads>\d+) bytes spill loads"
 )
 _USED = re.compile(r"Used (?P<registers>\d+) registers")
+_SERIALIZED = re.compile(r"wgmma\.mma_async instructions are serialized .*'(?P<symbol>\w+)'")
 
 
 @dataclass
@@ -44,7 +46,8 @@ class Kernel:
     """What one kernel takes on one architecture, sizes in bytes.
 
     ``threads`` are the most of a block that it is compiled for (None: any), ``shared`` is a block's
-    shared memory, static and dynamic, and ``stack`` a thread's.
+    shared memory, static and dynamic, and ``stack`` a thread's. ``serialized``: the assembler waits
+    for each product of a warpgroup before it starts the next.
     """
 
     operation: str
@@ -56,6 +59,7 @@ class Kernel:
     stack: int
     spill_stores: int
     spill_loads: int
+    serialized: bool
 
     @property
     def spills(self) -> bool:
@@ -66,7 +70,7 @@ def compile_report(nvcc: str, source: Path, architecture: str) -> str:
     """The assembler's report on one source, symbols demangled where the toolchain can."""
     target = f"arch=compute_{architecture},code=sm_{architecture}"
     with tempfile.TemporaryDirectory() as folder:
-        command = [nvcc, "-std=c++17", "-O3", "-gencode", target, "-Xptxas", "-v"]
+        command = [nvcc, "-std=c++17", "-O3", "-DNDEBUG", "-gencode", target, "-Xptxas", "-v"]
         command += ["-c", str(source), "-o", str(Path(folder, "object.o"))]
         result = subprocess.run(command, capture_output=True, text=True)
     if result.returncode != 0:
@@ -76,6 +80,7 @@ def compile_report(nvcc: str, source: Path, architecture: str) -> str:
 
 def parse_report(operation: str, report: str, shapes: dict[str, Block]) -> Iterator[Kernel]:
     """The kernels of a report of ``ptxas -v``, with the shapes of their blocks."""
+    serialized = {match["symbol"] for match in _SERIALIZED.finditer(report)}
     entry, stack = None, None
     for line in report.splitlines():
         if match := _ENTRY.search(line):
@@ -94,8 +99,14 @@ def parse_report(operation: str, report: str, shapes: dict[str, Block]) -> Itera
                 int(stack["stack"]),
                 int(stack["stores"]),
                 int(stack["loads"]),
+                entry["symbol"] in serialized,
             )
             entry = stack = None
+
+
+def number(architecture: str) -> int:
+    """90 of ``90a``, which is 90 with instructions that no later chip has."""
+    return int(architecture.rstrip("af"))
 
 
 def kernel_resources(
@@ -106,8 +117,9 @@ def kernel_resources(
     sources = [s for s in sorted(SOURCES.glob("*.cu")) if not operations or s.stem in operations]
     work = [(source, a) for source in sources for a in architectures]
     with ThreadPoolExecutor(jobs) as pool:
-        newest = max(architectures, key=int)  # on which no kernel is left out
-        shapes = pool.map(lambda source: blocks(nvcc, source, newest), sources)
+        # On which no kernel is left out for want of an instruction.
+        fullest = max(architectures, key=lambda a: (not a.isdecimal(), number(a)))
+        shapes = pool.map(lambda source: blocks(nvcc, source, fullest), sources)
         reports = pool.map(lambda item: compile_report(nvcc, *item), work)
         by_source = dict(zip(sources, shapes, strict=True))
         parsed = (
@@ -119,7 +131,7 @@ def kernel_resources(
 
 def table(kernels: list[Kernel]) -> str:
     """One line a kernel, a column of registers an architecture; spills in bytes behind a +."""
-    architectures = sorted({k.architecture for k in kernels}, key=lambda a: int(a[3:]))
+    architectures = sorted({k.architecture for k in kernels}, key=lambda a: (number(a[3:]), a))
     rows: dict[tuple[str, str], dict[str, Kernel]] = {}
     for k in kernels:
         rows.setdefault((k.operation, k.name), {})[k.architecture] = k
@@ -170,10 +182,11 @@ def main() -> int:
         print(json.dumps([asdict(kernel) for kernel in kernels], indent=1))
     else:
         print(table(kernels))
-    spilling = [kernel for kernel in kernels if kernel.spills]
-    for kernel in spilling:
-        print(f"spills: {kernel.name} on {kernel.architecture}", file=sys.stderr)
-    return 1 if spilling else 0
+    faults = [("spills", k) for k in kernels if k.spills]
+    faults += [("serialized", k) for k in kernels if k.serialized]
+    for fault, kernel in faults:
+        print(f"{fault}: {kernel.name} on {kernel.architecture}", file=sys.stderr)
+    return 1 if faults else 0
 
 
 if __name__ == "__main__":

@@ -35,7 +35,7 @@ def build_info() -> BuildInfo:
         version=_C.version,
         compiler=_C.compiler,
         cuda=cuda,
-        cuda_architectures=tuple(filter(None, _C.cuda_architectures.split(";"))),
+        cuda_architectures=tuple(filter(None, _C.cuda_architectures.split(","))),
         cuda_toolkit=_C.cuda_toolkit or None,
         cuda_driver=f"{driver // 1000}.{driver % 1000 // 10}" if driver else None,
     )

@@ -1,4 +1,4 @@
-"""The engines of inner products of all pairs: tensor cores, and CUDA cores as their oracle.
+"""The engines of inner products of all pairs: two on tensor cores, and CUDA cores as their oracle.
 
 Operations at the sizes where an engine changes its way run on every device; instructions, engines
 by themselves and one engine beside the other on the host emulation.
@@ -6,9 +6,11 @@ by themselves and one engine beside the other on the host emulation.
 
 from __future__ import annotations
 
+import functools
 import shutil
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -21,7 +23,7 @@ from torch import Tensor
 import fgsbir_ext as fx
 
 TENSOR_TYPES = (torch.float32, torch.float16, torch.bfloat16)
-TILES = ((64, 64), (128, 64), (128, 128))
+WARPGROUP_TYPES = (torch.float16, torch.bfloat16)
 # Chunks of 8 numbers of 16 bits or 4 of float32, slabs of 32 or 16, three of them under way; one
 # less and one more; rows that are no whole chunks.
 DEPTHS = (0, 1, 4, 7, 8, 12, 16, 24, 31, 32, 40, 64, 72, 96, 100, 136)
@@ -65,22 +67,32 @@ def test_distances_of_every_depth(device: str, depth: int, offset: int, dtype: t
         (260, 11000, 3, torch.float16),
     ],
 )
-def test_picks_and_distances_of_large_tiles(
-    device: str, n: int, m: int, d: int, dtype: torch.dtype
-) -> None:
+def test_picks_of_large_tiles(device: str, n: int, m: int, d: int, dtype: torch.dtype) -> None:
     batch = make_batch((n, m, d, 3), dtype=dtype, device=device, logits=False)
     picks = fx.mine_batch_hard(**batch, attribute_guidance=0.5)
     assert_good_picks(picks, batch, dtype, attribute_guidance=0.5)
-    x, y = batch["sketch"], batch["photo"]
+
+
+@pytest.mark.parametrize(
+    ("d", "dtype"), [(168, torch.float16), (104, torch.bfloat16), (20, torch.float32)]
+)
+def test_distances_of_large_tiles(device: str, d: int, dtype: torch.dtype) -> None:
+    x, y = (numbers(n, d, dtype).to(device) for n in (260, 11000))
     actual = fx.pairwise_distance(x, y)
     truth = fx.reference.pairwise_distance(*exact({"x": x, "y": y}).values())
     assert_accurate(actual, truth, fx.reference.pairwise_distance(x, y))
 
 
 @pytest.mark.parametrize(
-    ("n", "m", "dtype"), [(2100, 4200, torch.float32), (2100, 2100, torch.float64)]
+    ("metric", "n", "m", "dtype"),
+    [
+        ("sqeuclidean", 2100, 4200, torch.float32),
+        ("euclidean", 2100, 4200, torch.float32),
+        ("sqeuclidean", 2100, 2100, torch.float64),
+        ("euclidean", 2100, 2100, torch.float64),
+        ("euclidean", 2100, 8320, torch.bfloat16),
+    ],
 )
-@pytest.mark.parametrize("metric", ["sqeuclidean", "euclidean"])
 def test_picks_where_a_split_has_several_tiles(
     device: str, metric: str, n: int, m: int, dtype: torch.dtype
 ) -> None:
@@ -198,58 +210,86 @@ def test_copies_are_there_after_the_wait_alone(emulation: tuple[Any, Any]) -> No
 # --- The emulation: engines ---------------------------------------------------------------------
 
 
+EngineName = Literal["tensor_cores", "warpgroups"]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("dtype", TENSOR_TYPES)
-@pytest.mark.parametrize("tile", TILES)
+@pytest.mark.parametrize(
+    ("engine", "tile", "dtype"),
+    [
+        *(("tensor_cores", (64, 64), dtype) for dtype in TENSOR_TYPES),
+        ("tensor_cores", (128, 64), torch.float32),
+        *(("tensor_cores", (128, 128), dtype) for dtype in WARPGROUP_TYPES),
+        *(("warpgroups", (128, 128), dtype) for dtype in WARPGROUP_TYPES),
+    ],
+)
 def test_products_of_an_engine(
-    emulation: tuple[Any, Any], tile: tuple[int, int], dtype: torch.dtype
+    emulation: tuple[Any, Any], engine: EngineName, tile: tuple[int, int], dtype: torch.dtype
 ) -> None:
-    """Every element, for whole and cut tiles, to the precision of float32."""
+    """Every element, for whole and cut tiles, to the precision of float32.
+
+    The depths past 136 are where rows begin to be too long to stay in shared memory.
+    """
     _, kernels = emulation
-    kind = scalar_type(kernels, dtype)
-    for depth in DEPTHS:
-        for n, m, offset in ((tile[0], tile[1], 0), (tile[0] + 3, 5, 0), (2, tile[1] + 9, 1)):
+    rows, columns = tile
+    options = scalar_type(kernels, dtype), kernels.Engine.__members__[engine], rows == 128
+    for depth in (*DEPTHS, *((256, 264) if engine == "warpgroups" else ())):
+        for n, m, offset in ((rows, columns, 0), (rows + 3, 2 * columns + 5, 0), (2, 9, 1)):
             x, y = numbers(n, depth, dtype, offset=offset), numbers(m, depth, dtype)
             out = torch.full((n, m), torch.nan)
-            kernels.multiply_rows(
-                kind, *tile, x.data_ptr(), y.data_ptr(), out.data_ptr(), n, m, depth
-            )
+            kernels.multiply_rows(*options, x.data_ptr(), y.data_ptr(), out.data_ptr(), n, m, depth)
             x, y = x.double(), y.double()
             error = (out.double() - x @ y.T).abs()
             assert (error <= 2**-20 * (x.abs() @ y.abs().T)).all(), (depth, n, m)
 
 
 @pytest.fixture(scope="module")
-def without_tensor_cores(module_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """The CUDA backend over a copy of the emulated kernels that read the switch as off."""
-    copy = tmp_path_factory.mktemp("cuda_cores") / module_path.name
-    shutil.copy(module_path, copy)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("FGSBIR_TENSOR_CORES", "0")
-        backend, _ = attach(copy)
-        x = torch.zeros(1, 1)
-        backend.pairwise_distance(x, x, "sqeuclidean")  # the switch is read once
-    return backend
+def held_to(
+    module_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str], tuple[Any, Any]]:
+    """The CUDA backend over a copy of the emulated kernels that read the switch as given."""
+
+    @functools.cache
+    def attached(switch: str) -> tuple[Any, Any]:
+        copy = tmp_path_factory.mktemp(f"switch_{switch}") / module_path.name
+        shutil.copy(module_path, copy)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("FGSBIR_TENSOR_CORES", switch)
+            backend, kernels = attach(copy)
+            x = torch.zeros(1, 1)
+            backend.pairwise_distance(x, x, "sqeuclidean")  # the switch is read once
+        return backend, kernels
+
+    return attached
+
+
+def whole_numbers(n: int, m: int, dtype: torch.dtype) -> tuple[Tensor, ...]:
+    """Embeddings, labels and attributes of which no rounding is to be feared, with many ties."""
+    generator = torch.Generator().manual_seed(0)
+    x, y = (torch.randint(-2, 3, (k, 40), generator=generator).to(dtype) for k in (n, m))
+    labels = [torch.randint(0, 9, (k,), generator=generator) for k in (n, m)]
+    attributes = [torch.randint(-1, 2, (k, 37), generator=generator) for k in (n, m)]
+    return x, y, *labels, *attributes
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("dtype", TENSOR_TYPES)
 @pytest.mark.parametrize("metric", ["sqeuclidean", "euclidean"])
-def test_both_engines_agree_bit_by_bit_on_whole_numbers(
-    emulation: tuple[Any, Any], without_tensor_cores: Any, metric: str, dtype: torch.dtype
+def test_engines_agree_bit_by_bit_on_whole_numbers(
+    emulation: tuple[Any, Any],
+    held_to: Callable[[str], tuple[Any, Any]],
+    metric: str,
+    dtype: torch.dtype,
 ) -> None:
-    """No rounding anywhere, and ties everywhere."""
-    generator = torch.Generator().manual_seed(0)
-    x, y = (torch.randint(-2, 3, (n, 40), generator=generator).to(dtype) for n in (150, 700))
-    labels = [torch.randint(0, 9, (n,), generator=generator) for n in (150, 700)]
-    attributes = [torch.randint(-1, 2, (n, 37), generator=generator) for n in (150, 700)]
+    batch = whole_numbers(150, 700, dtype)
+    x, y = batch[:2]
+    generator = torch.Generator().manual_seed(1)
     logits = [torch.randn(n, 5, generator=generator).to(dtype) for n in (150, 700)]
-    arguments = (x, y, *labels, *attributes, None, metric)
     results = []
-    for backend in (emulation[0], without_tensor_cores):
+    for backend, _ in (emulation, held_to("0")):
         found = [backend.pairwise_distance(x, y, metric)]
         for guidance in (0.0, 0.5, float("inf")):
-            found += backend.mine_batch_hard(*arguments, guidance, False)
+            found += backend.mine_batch_hard(*batch, None, metric, guidance, False)
         found += backend.topk(x, y, 20, None, None, 0.0, metric, "sqeuclidean")
         found += backend.topk(x, y, 20, *logits, 0.5, metric, "cross_entropy")
         results.append(found)
@@ -257,11 +297,30 @@ def test_both_engines_agree_bit_by_bit_on_whole_numbers(
 
 
 @pytest.mark.slow
-def test_the_switch_is_seen(emulation: tuple[Any, Any], without_tensor_cores: Any) -> None:
+def test_engines_agree_bit_by_bit_in_large_tiles(
+    emulation: tuple[Any, Any], held_to: Callable[[str], tuple[Any, Any]]
+) -> None:
+    """All three of them; and each is the one that the switch asks for."""
+    batch = whole_numbers(130, 128 * 128, torch.bfloat16)
+    results, products = [], []
+    for backend, kernels in (emulation, held_to("mma"), held_to("0")):
+        before = kernels.products_of_warpgroups()
+        found = [backend.pairwise_distance(*batch[:2], "euclidean")]
+        found += backend.mine_batch_hard(*batch, None, "sqeuclidean", 0.5, False)
+        results.append(found)
+        products.append(kernels.products_of_warpgroups() - before)
+    assert_same_bits(results[0], results[1])
+    assert_same_bits(results[0], results[2])
+    # In each operation 2 x 128 tiles of two warpgroups, and slabs of 32 of two products.
+    assert products == [2 * 256 * 2 * 2 * 2, 0, 0]
+
+
+@pytest.mark.slow
+def test_the_switch_is_seen(
+    emulation: tuple[Any, Any], held_to: Callable[[str], tuple[Any, Any]]
+) -> None:
     """The engines add up in different orders, so that some last digit differs."""
     x, y = numbers(60, 300, torch.float32), numbers(70, 300, torch.float32)
-    on, off = (
-        b.pairwise_distance(x, y, "sqeuclidean") for b in (emulation[0], without_tensor_cores)
-    )
+    on, off = (b.pairwise_distance(x, y, "sqeuclidean") for b, _ in (emulation, held_to("0")))
     assert not torch.equal(on, off)
     torch.testing.assert_close(on, off, rtol=1e-5, atol=0)

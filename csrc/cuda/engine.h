@@ -1,16 +1,19 @@
-// Which engine computes inner products of all pairs: Tile (tile.cuh) on CUDA cores, or TensorTile
-// (tensor_tile.cuh) on tensor cores.
+// Which engine computes inner products of all pairs: Tile (tile.cuh) on CUDA cores, TensorTile
+// (tensor_tile.cuh) on tensor cores, or WarpgroupTile (warpgroup_tile.cuh) on those of Hopper.
 #pragma once
 
 #include "launch.h"
 
 namespace fgsbir::cuda {
 
-enum class Engine { cuda_cores, tensor_cores };
+// Each runs on fewer chips than the one before it.
+enum class Engine { cuda_cores, tensor_cores, warpgroups };
 
-// The engine for embeddings of a type on the current device: tensor cores, except for float64,
-// where the code that the device runs was compiled for a chip before sm_80, and where the
-// environment says FGSBIR_TENSOR_CORES=0. Asks each device once and never waits for it.
+// The engine for embeddings of a type on the current device: the last of those that the code that
+// the device runs was compiled for, that the type has (CUDA cores have float64, warpgroups 16 bits
+// alone), and that the environment allows, where FGSBIR_TENSOR_CORES=0 stands for CUDA cores and
+// FGSBIR_TENSOR_CORES=mma for no more than the tensor cores of every chip. Asks each device once
+// and never waits for it.
 Engine engine_for(ScalarType type);
 
 }  // namespace fgsbir::cuda

@@ -45,7 +45,10 @@ class DeviceSet {
     std::atomic<uint64_t> devices_{0};
 };
 
+// What a block can have: of every chip, of those from sm_80 on, and of sm_90.
 constexpr size_t kSharedWithoutAsking = 48 * 1024;
+constexpr size_t kSharedOfTensorCores = 99 * 1024;
+constexpr size_t kSharedOfHopper = 227 * 1024;
 
 // Lets a kernel have more shared memory on the current device than every kernel has.
 // `allowed` is the kernel's own: where it was allowed before.

@@ -27,11 +27,13 @@ struct GridLayout {
     }
 };
 
-// Warps 4 down and 2 across, each with blocks of 16 x 8 pairs as mma.sync leaves their sums: lanes
-// 4 g to 4 g + 3 hold rows g and g + 8 of a block, each two neighbouring columns.
-template <int kRows, int kColumns>
+// Warps kWarpsDown_ down and the rest across, each with blocks of 16 x 8 pairs as tensor cores
+// leave their sums: lanes 4 g to 4 g + 3 hold rows g and g + 8 of a block, each two neighbouring
+// columns.
+template <int kRows, int kColumns, int kWarpsDown_>
 struct FragmentLayout {
-    static constexpr int kWarpsDown = 4, kWarpsAcross = 2;
+    static constexpr int kWarpsDown = kWarpsDown_;
+    static constexpr int kWarpsAcross = kTileThreads / kWarp / kWarpsDown;
     static constexpr int kWarpRows = kRows / kWarpsDown, kWarpColumns = kColumns / kWarpsAcross;
     static constexpr int kOwnRows = kWarpRows / 8, kOwnColumns = kWarpColumns / 4;
     static constexpr int kRowVector = 1, kColumnVector = 2;

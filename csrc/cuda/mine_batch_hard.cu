@@ -1,10 +1,10 @@
 // Guided batch-hard mining: the farthest positive and the nearest negative of every sketch.
 //
-// One pass over tiles of the score matrix d + beta h, which is never written: an engine (tile.cuh,
-// tensor_tile.cuh) leaves inner products in registers, and each row keeps its smallest key
-// (key.cuh). A block walks over the tiles of one split of the photos and writes one key a row;
-// whoever reads the result takes the smallest over the splits. There are as many splits as it takes
-// to fill a chip when the sketches alone do not.
+// One pass over tiles of the score matrix d + beta h, which is never written: an engine (engine.h)
+// leaves inner products in registers, and each row keeps its smallest key (key.cuh). A block walks
+// over the tiles of one split of the photos and writes one key a row; whoever reads the result
+// takes the smallest over the splits. There are as many splits as it takes to fill a chip when the
+// sketches alone do not.
 //
 // beta h only adds to d. So a pair whose d is no smaller than the best score of the row's earlier
 // tiles is done with in three or four instructions, and soon almost all are; the few others, and
@@ -24,7 +24,7 @@
 #include <limits>
 
 #include "mining.cuh"
-#include "tensor_tile.cuh"
+#include "tensor_engines.cuh"
 
 namespace fgsbir::cuda {
 namespace {
@@ -354,6 +354,7 @@ template <typename S, typename Square>
 void launch_tiles(const MineArguments<S>& arguments, const MiningPlan& plan, cudaStream_t stream) {
     static DeviceSet allowed;
     constexpr size_t kShared = sizeof(MineMemory<Compute<S>, Square>);
+    static_assert(kShared <= Square::kMostShared);
     const auto kernel = mine_tiles<S, Square>;
     allow_shared(kernel, kShared, allowed);
     const dim3 grid(grid_of(plan.row_tiles), static_cast<unsigned>(plan.splits));
@@ -365,12 +366,11 @@ template <typename S>
 void launch_plan(const MineArguments<S>& arguments, const MiningPlan& plan, cudaStream_t stream) {
     using T = Compute<S>;
     if constexpr (std::is_same_v<T, float>) {
-        if (plan.engine == Engine::tensor_cores) {
-            // Twice the fragments of float32 leave registers for half the columns.
-            constexpr int kColumns = std::is_same_v<S, float> ? 64 : 128;
-            if (plan.rows == 128)
-                return launch_tiles<S, TensorTile<S, 128, kColumns>>(arguments, plan, stream);
-            return launch_tiles<S, TensorTile<S, 64, 64>>(arguments, plan, stream);
+        if (plan.engine != Engine::cuda_cores) {
+            const bool large = plan.rows == kLargeRows;
+            return with_tensor_tile<S>(plan.engine, large, [&](auto kind) {
+                launch_tiles<S, typename decltype(kind)::Square>(arguments, plan, stream);
+            });
         }
         if (plan.rows == 128) return launch_tiles<S, Tile<T, 128, 64>>(arguments, plan, stream);
     }
@@ -386,10 +386,10 @@ MiningPlan::MiningPlan(const Mining& mining, Engine engine_) : engine(engine_) {
     const auto enough = [&](int64_t rows, int64_t columns) {
         return ceil_div(mining.n, rows) * ceil_div(mining.m, columns) >= kEnoughTiles;
     };
-    if (engine == Engine::tensor_cores) {
-        const int wide = mining.type == ScalarType::float32 ? 64 : 128;
-        const bool large = enough(128, wide);
-        rows = large ? 128 : 64;
+    if (engine != Engine::cuda_cores) {
+        const int wide = large_columns(mining.type);
+        const bool large = enough(kLargeRows, wide);
+        rows = large ? kLargeRows : 64;
         columns = large ? wide : 64;
     } else {
         const bool large = mining.type != ScalarType::float64 && enough(128, 64);

@@ -17,7 +17,8 @@ struct MiningPlan {
     MiningPlan(const Mining& mining, Engine engine);
 };
 
-// The splits of whichever engine has more: what a workspace is laid out for, wherever it is used.
+// The splits of whichever engine has more (warpgroups cut as tensor cores do): what a workspace is
+// laid out for, wherever it is used.
 int64_t most_splits(const Mining& mining);
 
 // The parts of a workspace that mining uses.

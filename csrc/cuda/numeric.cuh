@@ -11,9 +11,11 @@ constexpr unsigned kFullMask = 0xffffffffu;
 constexpr int kWarp = 32;
 
 // The block's dynamic shared memory.
+constexpr int kSharedAlignment = 512;
 template <typename Memory>
 __device__ inline Memory& shared_memory() {
-    extern __shared__ __align__(16) unsigned char shared_bytes[];
+    static_assert(alignof(Memory) <= kSharedAlignment);
+    extern __shared__ __align__(512) unsigned char shared_bytes[];
     return *reinterpret_cast<Memory*>(shared_bytes);
 }
 

@@ -1,6 +1,6 @@
 // The distance of all pairs of rows, and its gradients.
 //
-// Forward, on tensor cores: tiles of inner products (tensor_tile.cuh). A distance below 1/16 of the
+// Forward, on tensor cores: tiles of inner products (engine.h). A distance below 1/16 of the
 // squared norms has lost digits to cancellation, and one that is NaN or infinite may have
 // overflowed on the way: a warp computes those anew from the rows, so that the relative error stays
 // bounded everywhere. On CUDA cores: tiles (tile.cuh) that sum squared differences directly, twice
@@ -14,9 +14,8 @@
 //
 // Limits: the size of the grid.
 
-#include "engine.h"
 #include "prepare.h"
-#include "tensor_tile.cuh"
+#include "tensor_engines.cuh"
 
 namespace fgsbir::cuda {
 namespace {
@@ -271,6 +270,7 @@ void launch_products(const Operands<S>& operands, float* distance, Metric metric
                      cudaStream_t stream) {
     static DeviceSet allowed;
     constexpr size_t kShared = sizeof(typename Square::Memory);
+    static_assert(kShared <= Square::kMostShared);
     const auto kernel = distances_from_products<S, Square>;
     allow_shared(kernel, kShared, allowed);
     const TileGrid<Square::kRows, Square::kColumns> grid(operands.y.rows);
@@ -325,14 +325,14 @@ void pairwise_distance(ScalarType type, const void* x, const void* y, void* dist
         Workspace workspace(memory);
         const Operands<S> operands(x, y, n, m, d, metric, workspace);
         if constexpr (std::is_same_v<T, float>) {
-            if (engine_for(type) == Engine::tensor_cores) {
+            if (const Engine engine = engine_for(type); engine != Engine::cuda_cores) {
                 operands.write_norms(type, metric, stream);
-                auto* out = static_cast<float*>(distance);
                 // Large tiles read less; small ones fill a chip sooner.
-                using Large = TensorTile<S, 128, std::is_same_v<S, float> ? 64 : 128>;
                 const bool large = ceil_div(n, 128) * ceil_div(m, 128) >= 256;
-                if (large) return launch_products<S, Large>(operands, out, metric, stream);
-                return launch_products<S, TensorTile<S, 64, 64>>(operands, out, metric, stream);
+                return with_tensor_tile<S>(engine, large, [&](auto kind) {
+                    launch_products<S, typename decltype(kind)::Square>(
+                        operands, static_cast<float*>(distance), metric, stream);
+                });
             }
         }
         if (metric == Metric::cosine) operands.write_norms(type, metric, stream);

@@ -1,14 +1,9 @@
 // The engine of inner products for tensor cores (sm_80 and later), with the face of Tile.
 //
-// A slab is 64 bytes of every row of both operands: 32 numbers of 16 bits or 16 of float32, as they
-// lie in device memory. Three stages of slabs pass through shared memory by asynchronous copies, so
-// that two are on their way while one is worked on, and one barrier a slab is enough: the stage
-// that is filled after it is the one that all warps left before it. Where rows are not multiples of
-// 16 bytes, plain loads take the place of the copies. What lies outside the operands is zero.
-//
-// Chunks of 16 bytes are swizzled within a row: any 8 rows that ldmatrix reads at once, and any two
-// rows that a quarter of a warp writes, lie in different banks. ldmatrix knows nothing of types; it
-// gives 16-bit and TF32 fragments alike, so that one addressing serves both.
+// Three stages of slabs (slab.cuh) pass through shared memory, so that two are on their way while
+// one is worked on, and one barrier a slab is enough: the stage that is filled after it is the one
+// that all warps left before it. ldmatrix knows nothing of types; it gives 16-bit and TF32
+// fragments alike, so that one addressing serves both.
 //
 // Eight warps, 4 down and 2 across: at 128 x 128 each has 32 x 64 pairs, 2 x 8 blocks of 16 x 8. Of
 // the shapes with 64 sums a thread, 32 x 64 and 64 x 32 read least from shared memory, 6 ldmatrix
@@ -24,24 +19,23 @@
 // the sum is NaN, and its users look at a NaN anew.
 #pragma once
 
-#include "mma.cuh"
-#include "tile.cuh"
+#include "slab.cuh"
 
 namespace fgsbir::cuda {
 
 template <typename S, int kRows_, int kColumns_>
-class TensorTile : public Accumulators<float, FragmentLayout<kRows_, kColumns_>> {
-    using Own = Accumulators<float, FragmentLayout<kRows_, kColumns_>>;
-    static constexpr int kStages = 3, kSlabBytes = 64;
-    static constexpr int kChunkBytes = 16, kChunks = kSlabBytes / kChunkBytes;
+class TensorTile : public Accumulators<float, FragmentLayout<kRows_, kColumns_, 4>> {
+    using Own = Accumulators<float, FragmentLayout<kRows_, kColumns_, 4>>;
+    using Slab = fgsbir::cuda::Slab<S>;
+    static constexpr int kStages = 3;
     static constexpr int kStepBytes = 2 * kChunkBytes, kSteps = kSlabBytes / kStepBytes;
-    static constexpr int kChunk = kChunkBytes / sizeof(S);
     static constexpr int kStepsAtOnce = sizeof(S) == 2 ? kSteps : 1;  // as registers allow
     static_assert(sizeof(S) == 2 || std::is_same_v<S, float>);
 
   public:
-    static constexpr int kRows = kRows_, kColumns = kColumns_, kDepth = kSlabBytes / sizeof(S);
+    static constexpr int kRows = kRows_, kColumns = kColumns_;
     static constexpr bool kAvailable = kTensorCores;
+    static constexpr size_t kMostShared = kSharedOfTensorCores;
     using Own::kOwnColumns;
     using Own::kOwnRows;
     using Own::values;
@@ -56,67 +50,28 @@ class TensorTile : public Accumulators<float, FragmentLayout<kRows_, kColumns_>>
     // it; when it returns, all have come to its end and the memory is free.
     __device__ void accumulate(Memory& memory, const Rows<S>& left, int64_t first_row,
                                const Rows<S>& right, int64_t first_column, int64_t depth, Product) {
-        const int slabs = static_cast<int>((depth + kDepth - 1) / kDepth);
-        if (slabs > 0 && in_whole_chunks(left) && in_whole_chunks(right)) {
+        const int slabs = Slab::count(depth);
+        if (slabs > 0 && Slab::in_whole_chunks(left) && Slab::in_whole_chunks(right)) {
             stream(memory, left, first_row, right, first_column, slabs);
         } else {
-            by_hand(memory, left, first_row, right, first_column, slabs);
+            Slab::by_hand(memory.left[0], left, first_row, memory.right[0], right, first_column,
+                          slabs, [&] {
+                              __syncthreads();
+                              work(memory.left[0], memory.right[0]);
+                          });
         }
         __syncthreads();
     }
 
   private:
-    __device__ static bool in_whole_chunks(const Rows<S>& operand) {
-        const auto address = reinterpret_cast<uintptr_t>(operand.data);
-        const auto row_bytes = static_cast<uintptr_t>(operand.width) * sizeof(S);
-        return ((address | row_bytes) & (kChunkBytes - 1)) == 0;
-    }
-
-    // Where a chunk of a row lies in a slab, in bytes.
-    __device__ static int chunk_offset(int row, int chunk) {
-        return row * kSlabBytes + (chunk ^ (row / 2 % kChunks)) * kChunkBytes;
-    }
-
-    // A thread's chunks of a slab: the same of every kRowStep-th row.
-    static constexpr int kRowStep = kTileThreads / kChunks;
-    __device__ static int own_row() { return threadIdx.x / kChunks; }
-    __device__ static int own_chunk() { return threadIdx.x % kChunks; }
-
-    // Slab after slab of one operand, by asynchronous copies.
-    template <int kSide>
-    struct Stream {
-        static_assert(kSide % kRowStep == 0);
-        const S* from;   // the thread's first row, where its chunk of the next slab begins
-        int64_t stride;  // from one of its rows to the next
-        int rows;        // how many of them exist
-        int to;          // where the chunk goes in a slab
-
-        __device__ Stream(const Rows<S>& operand, int64_t first_row) {
-            const int64_t row = first_row + own_row();
-            from = operand.data + (row * operand.width + own_chunk() * kChunk);
-            stride = kRowStep * operand.width;
-            const int64_t there = (operand.rows - row + (kRowStep - 1)) / kRowStep;
-            rows = static_cast<int>(max(int64_t(0), min(there, int64_t(kSide / kRowStep))));
-            to = chunk_offset(own_row(), own_chunk());
-        }
-        __device__ void copy(unsigned char* slab, bool chunk_exists) {
-#pragma unroll
-            for (int i = 0; i < kSide / kRowStep; ++i) {
-                cp_async_16(slab + (to + i * kRowStep * kSlabBytes), from + i * stride,
-                            chunk_exists && i < rows);
-            }
-            from += kDepth;
-        }
-    };
-
     __device__ void stream(Memory& memory, const Rows<S>& left, int64_t first_row,
                            const Rows<S>& right, int64_t first_column, int slabs) {
-        Stream<kRows> from_left(left, first_row);
-        Stream<kColumns> from_right(right, first_column);
-        const int chunks = static_cast<int>(left.width / kChunk);
+        typename Slab::Stream<kRows> from_left(left, first_row);
+        typename Slab::Stream<kColumns> from_right(right, first_column);
+        const int chunks = static_cast<int>(left.width / Slab::kChunk);
         const auto fetch = [&](int slab, int stage) {
             if (slab < slabs) {
-                const bool exists = slab * kChunks + own_chunk() < chunks;
+                const bool exists = Slab::own_chunk_exists(slab, chunks);
                 from_left.copy(memory.left[stage], exists);
                 from_right.copy(memory.right[stage], exists);
             }
@@ -135,45 +90,12 @@ class TensorTile : public Accumulators<float, FragmentLayout<kRows_, kColumns_>>
         }
     }
 
-    struct alignas(kChunkBytes) Chunk {
-        S at[kChunk];
-    };
-
-    // The thread's chunks of a slab of one operand, number by number.
-    template <int kSide>
-    __device__ static void put(unsigned char* slab, const Rows<S>& operand, int64_t first_row,
-                               int64_t k) {
-        k += own_chunk() * kChunk;
-#pragma unroll 1
-        for (int own = own_row(); own < kSide; own += kRowStep) {
-            const int64_t row = first_row + own;
-            const int64_t there = row < operand.rows ? operand.width - k : 0;
-            Chunk chunk;
-#pragma unroll
-            for (int i = 0; i < kChunk; ++i) {
-                chunk.at[i] = i < there ? operand.data[row * operand.width + k + i] : S{};
-            }
-            *reinterpret_cast<Chunk*>(slab + chunk_offset(own, own_chunk())) = chunk;
-        }
-    }
-
-    __device__ void by_hand(Memory& memory, const Rows<S>& left, int64_t first_row,
-                            const Rows<S>& right, int64_t first_column, int slabs) {
-        for (int slab = 0; slab < slabs; ++slab) {
-            const int64_t k = static_cast<int64_t>(slab) * kDepth;
-            put<kRows>(memory.left[0], left, first_row, k);
-            put<kColumns>(memory.right[0], right, first_column, k);
-            __syncthreads();
-            work(memory.left[0], memory.right[0]);
-            __syncthreads();
-        }
-    }
-
     __device__ void work(const unsigned char* left, const unsigned char* right) {
         const int lane = threadIdx.x % kWarp;
         // Of left: 16 rows, first their first chunks. Of right: two times 8 rows with both chunks.
-        const int a_at = chunk_offset(Own::first_row() + lane % 16, lane / 16);
-        const int b_at = chunk_offset(Own::first_column() + lane / 16 * 8 + lane % 8, lane / 8 % 2);
+        const int a_at = Slab::chunk_offset(Own::first_row() + lane % 16, lane / 16);
+        const int b_at =
+            Slab::chunk_offset(Own::first_column() + lane / 16 * 8 + lane % 8, lane / 8 % 2);
         constexpr int kBlock = 16 * kSlabBytes;
 #pragma unroll kStepsAtOnce
         for (int step = 0; step < kSteps; ++step) {

@@ -1,12 +1,12 @@
 // The k nearest of a gallery by d + mu D, for every query, without the matrix of distances.
 //
-// search_tiles: a block takes one row of tiles (tile.cuh, tensor_tile.cuh) within one split of the
-// gallery. For each query it keeps a pool of candidate keys in device memory and, as a threshold,
-// the k-th smallest seen so far; a pair enters the pool only below the threshold, which soon almost
-// none is. A pool that could overflow in the next tile is sorted in shared memory and cut to k.
-// Which pairs survive is decided by integer keys, so it does not depend on the order in which they
-// came. merge_splits: one block a query takes the k smallest over all splits, computes their
-// distances anew from the rows themselves, and sorts by (distance, index).
+// search_tiles: a block takes one row of tiles (engine.h) within one split of the gallery. For each
+// query it keeps a pool of candidate keys in device memory and, as a threshold, the k-th smallest
+// seen so far; a pair enters the pool only below the threshold, which soon almost none is. A pool
+// that could overflow in the next tile is sorted in shared memory and cut to k. Which pairs survive
+// is decided by integer keys, so it does not depend on the order in which they came. merge_splits:
+// one block a query takes the k smallest over all splits, computes their distances anew from the
+// rows themselves, and sorts by (distance, index).
 //
 // D is summed over attributes like d over dimensions, from operands that write_predictions makes of
 // the logits: probabilities, or for the cross-entropy (a, 1 - a) and (-log b, -log (1 - b)).
@@ -421,7 +421,7 @@ void topk(const Search& search, void* values, int64_t* indices, void* memory, St
             plan.splits};
         const auto search_all = [&] {
             if constexpr (std::is_same_v<T, float>) {
-                if (engine_for(search.type) == Engine::tensor_cores)
+                if (engine_for(search.type) != Engine::cuda_cores)
                     return launch_search<S, TensorTile<S, 64, 64>>(arguments, plan, stream);
             }
             launch_search<S, Tile<T, kSide<T>, kSide<T>>>(arguments, plan, stream);

@@ -17,7 +17,7 @@ from emulation.build import NAME
 def attach(path: Path) -> tuple[ModuleType, Any]:
     """A copy of fgsbir_ext.backends.cuda over the kernels built at ``path``, and their module.
 
-    The module has besides: ``set_seed(seed)`` and ``launches()``.
+    The module has besides: ``set_seed(seed)``, ``launches()`` and ``products_of_warpgroups()``.
     """
     from fgsbir_ext import _C, backends
 

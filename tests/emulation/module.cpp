@@ -13,4 +13,6 @@ PYBIND11_MODULE(fgsbir_emulated_cuda, module) {
     bind_probes(module);
     module.def("set_seed", &emulation::set_seed, "Seeds the order of threads and blocks.");
     module.def("launches", &emulation::launches, "How many grids have been run.");
+    module.def("products_of_warpgroups", &emulation::products_of_warpgroups,
+               "How many have been asked for.");
 }

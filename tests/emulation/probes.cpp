@@ -3,7 +3,7 @@
 
 #include <pybind11/pybind11.h>
 
-#include "../../csrc/cuda/tensor_tile.cuh"
+#include "../../csrc/cuda/tensor_engines.cuh"
 
 namespace py = pybind11;
 
@@ -54,38 +54,78 @@ __global__ void copy(const uint4* from /* [32] */, uint4* to /* [32] */, unsigne
     cp_async_wait<0>();
 }
 
+// What stands before and after the product of a warpgroup.
+enum Steps : unsigned {
+    proxy_fence = 1,
+    register_fence = 2,
+    wait = 4,
+    second_product = 8,  // on the same sums, without a fence of its own
+    touch_sums = 16,     // while the product is under way
+    touch_operands = 32,
+};
+
+constexpr int kImageBytes = 32 * 1024;
+struct Image {
+    alignas(kSharedAlignment) unsigned char bytes[kImageBytes];
+};
+
+// The descriptors' addresses are taken as offsets in the image of shared memory.
+template <typename S>
+__global__ void multiply_by_warpgroup(const unsigned char* image /* [kImageBytes] */, uint64_t a,
+                                      uint64_t b, float* sums /* [128, 2, 32] */, unsigned steps,
+                                      unsigned threads) {
+    Image& memory = shared_memory<Image>();
+    for (int at = threadIdx.x; at < kImageBytes; at += kWarpgroup) memory.bytes[at] = image[at];
+    if (steps & proxy_fence) fence_proxy_async();
+    __syncthreads();
+    if (threadIdx.x >= threads) return;
+    float own[2][32];
+    std::memcpy(own, sums + threadIdx.x * 64, sizeof(own));
+    const uint64_t origin = shared_address(&memory) / kDescriptorUnit;
+    if (steps & register_fence) wgmma_fence();
+    wgmma_m64n128k16<S>(own, origin + a, origin + b);
+    if (steps & second_product) wgmma_m64n128k16<S>(own, origin + a, origin + b);
+    wgmma_commit();
+    if (steps & touch_sums) own[1][3] = 1;
+    if (steps & touch_operands) memory.bytes[threadIdx.x] = 0x11;
+    if (steps & wait) wgmma_wait<0>(own);
+    std::memcpy(sums + threadIdx.x * 64, own, sizeof(own));
+    __syncthreads();
+    wgmma_wait<0>(own);
+}
+
 // --- Engines
 // --------------------------------------------------------------------------------------
 
+// A block takes all tiles of its rows, as mining does.
 template <typename S, typename Square>
 __global__ void multiply_rows(const Rows<S> x /* [n, d] */, const Rows<S> y /* [m, d] */,
                               float* out /* [n, m] */) {
     const int64_t first_row = int64_t(blockIdx.x) * Square::kRows;
-    const int64_t first_column = int64_t(blockIdx.y) * Square::kColumns;
     Square tile;
-    tile.zero();
-    tile.accumulate(shared_memory<typename Square::Memory>(), x, first_row, y, first_column,
-                    x.width, Product());
-    for (int r = 0; r < Square::kOwnRows; ++r) {
-        for (int c = 0; c < Square::kOwnColumns; ++c) {
-            const int64_t i = first_row + Square::row(r), j = first_column + Square::column(c);
-            if (i < x.rows && j < y.rows) out[i * y.rows + j] = tile.values[r][c];
+    for (int64_t first_column = 0; first_column < y.rows; first_column += Square::kColumns) {
+        tile.zero();
+        tile.accumulate(shared_memory<typename Square::Memory>(), x, first_row, y, first_column,
+                        x.width, Product());
+        for (int r = 0; r < Square::kOwnRows; ++r) {
+            for (int c = 0; c < Square::kOwnColumns; ++c) {
+                const int64_t i = first_row + Square::row(r), j = first_column + Square::column(c);
+                if (i < x.rows && j < y.rows) out[i * y.rows + j] = tile.values[r][c];
+            }
         }
     }
 }
 
-template <typename S, int kRows, int kColumns>
+template <typename S, typename Square>
 void launch_products(Address x, Address y, Address out, int64_t n, int64_t m, int64_t d) {
-    using Square = TensorTile<S, kRows, kColumns>;
     static DeviceSet allowed;
     const auto kernel = multiply_rows<S, Square>;
     constexpr size_t kShared = sizeof(typename Square::Memory);
     allow_shared(kernel, kShared, allowed);
-    const dim3 grid(grid_of(ceil_div(n, kRows)), grid_of(ceil_div(m, kColumns)));
     const Rows<S> left = {reinterpret_cast<const S*>(x), n, d};
     const Rows<S> right = {reinterpret_cast<const S*>(y), m, d};
-    FGSBIR_CHECK_CUDA(launch(kernel, grid, kTileThreads, kShared, nullptr, left, right,
-                             reinterpret_cast<float*>(out)));
+    FGSBIR_CHECK_CUDA(launch(kernel, grid_of(ceil_div(n, Square::kRows)), kTileThreads, kShared,
+                             nullptr, left, right, reinterpret_cast<float*>(out)));
 }
 
 // For float32, float16 and bfloat16.
@@ -118,14 +158,35 @@ void bind_probes(py::module_& module) {
                                  reinterpret_cast<const uint4*>(from), reinterpret_cast<uint4*>(to),
                                  existing, wait_first));
     });
-    module.def("multiply_rows", [](ScalarType type, int rows, int columns, Address x, Address y,
+    module.def("multiply_by_warpgroup", [](ScalarType type, Address image, uint64_t a, uint64_t b,
+                                           Address sums, unsigned steps, unsigned threads) {
+        with_tensor_type(type, [&](auto s) {
+            using S = decltype(s);
+            if constexpr (sizeof(S) == 2) {
+                FGSBIR_CHECK_CUDA(launch(multiply_by_warpgroup<S>, 1, kWarpgroup, sizeof(Image),
+                                         nullptr, reinterpret_cast<const unsigned char*>(image), a,
+                                         b, reinterpret_cast<float*>(sums), steps, threads));
+            }
+        });
+    });
+    for (const auto& [name, step] : {std::pair{"PROXY_FENCE", proxy_fence},
+                                     {"REGISTER_FENCE", register_fence},
+                                     {"WAIT", wait},
+                                     {"SECOND_PRODUCT", second_product},
+                                     {"TOUCH_SUMS", touch_sums},
+                                     {"TOUCH_OPERANDS", touch_operands}}) {
+        module.attr(name) = static_cast<unsigned>(step);
+    }
+    py::enum_<Engine>(module, "Engine", py::module_local())
+        .value("tensor_cores", Engine::tensor_cores)
+        .value("warpgroups", Engine::warpgroups);
+    module.def("multiply_rows", [](ScalarType type, Engine engine, bool large, Address x, Address y,
                                    Address out, int64_t n, int64_t m, int64_t d) {
         with_tensor_type(type, [&](auto s) {
             using S = decltype(s);
-            const auto run = rows == 64      ? launch_products<S, 64, 64>
-                             : columns == 64 ? launch_products<S, 128, 64>
-                                             : launch_products<S, 128, 128>;
-            run(x, y, out, n, m, d);
+            with_tensor_tile<S>(engine, large, [&](auto kind) {
+                launch_products<S, typename decltype(kind)::Square>(x, y, out, n, m, d);
+            });
         });
     });
 }

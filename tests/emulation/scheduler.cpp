@@ -11,7 +11,7 @@
 #include <string>
 #include <vector>
 
-#include "cuda_runtime.h"
+#include "../../csrc/cuda/numeric.cuh"
 
 #ifdef __SANITIZE_ADDRESS__
 #include <sanitizer/asan_interface.h>
@@ -20,8 +20,8 @@
 
 // What `extern __shared__ unsigned char shared_bytes[]` of a kernel refers to.
 namespace fgsbir::cuda {
-constexpr size_t kSharedBytes = 99 * 1024;  // the most that every chip from sm_80 on can give
-alignas(128) unsigned char shared_bytes[kSharedBytes];
+constexpr size_t kSharedBytes = kSharedOfHopper;
+alignas(1024) unsigned char shared_bytes[kSharedBytes];
 }  // namespace fgsbir::cuda
 
 namespace emulation {
@@ -34,7 +34,7 @@ namespace context = boost::context::detail;
 using fgsbir::cuda::kSharedBytes;
 using fgsbir::cuda::shared_bytes;
 
-constexpr unsigned kWarp = 32, kMaxThreads = 1024;
+constexpr unsigned kWarp = 32, kWarpgroup = 128, kMaxThreads = 1024;
 constexpr size_t kStackBytes = 256 * 1024;
 
 enum class State { ready, at_block_barrier, at_warp_operation, ended };
@@ -51,7 +51,8 @@ struct Fiber {
     State state;
     // The warp operation it waits at, and what came of it.
     WarpOperation operation;
-    unsigned mask;
+    unsigned threads;  // that take part: of a warp or a warpgroup
+    unsigned mask;     // of each warp
     uint64_t value, result;
     int argument;
     // For WarpOperation::together.
@@ -83,6 +84,8 @@ struct Block {
     // The scheduler's own stack, as AddressSanitizer is told when a fiber switches back to it.
     const void* scheduler_stack = nullptr;
     size_t scheduler_stack_bytes = 0;
+    size_t shared = 0;
+    uint64_t number = 0;
 };
 
 std::mutex one_grid_at_a_time;
@@ -139,6 +142,9 @@ void fiber_main(context::transfer_t from) {
         for (const auto& group : block.fibers[block.running].copies) {
             if (!group.empty()) throw std::runtime_error("a thread ends before its copies have");
         }
+        if (products_are_under_way()) {
+            throw std::runtime_error("a thread ends before its products have");
+        }
     } catch (const std::exception& error) {
         block.error = error.what();
     }
@@ -181,6 +187,8 @@ void poison_shared_memory(size_t bytes) {
 
 void run_block(unsigned threads, size_t shared) {
     poison_shared_memory(shared);
+    block.shared = shared;
+    ++block.number;
     block.fibers.resize(threads);
     block.ready.clear();
     block.alive = threads;
@@ -256,36 +264,63 @@ uint64_t result_for(const Fiber* lanes, unsigned lane) {
     return kUndefined;
 }
 
-// Completes the operation of the running lane if all lanes of its mask have come to it.
+// Completes the operation of the running lane if all that take part have come to it.
 bool complete_warp_operation() {
-    const unsigned first = block.running / kWarp * kWarp;
     const Fiber& own = block.fibers[block.running];
+    const unsigned first = block.running / own.threads * own.threads;
     Fiber* lanes = &block.fibers[first];
-    for (unsigned lane = 0; lane < kWarp; ++lane) {
-        if (!(own.mask >> lane & 1)) continue;
+    const auto takes_part = [&](unsigned lane) { return own.mask >> lane % kWarp & 1; };
+    for (unsigned lane = 0; lane < own.threads; ++lane) {
+        if (!takes_part(lane)) continue;
         if (first + lane >= block.fibers.size() || lanes[lane].state == State::ended) {
             throw std::runtime_error("a warp operation's mask names a thread that has ended");
         }
         if (lanes[lane].state != State::at_warp_operation) return false;
-        if (lanes[lane].operation != own.operation || lanes[lane].mask != own.mask ||
+        if (lanes[lane].operation != own.operation || lanes[lane].threads != own.threads ||
+            lanes[lane].mask != own.mask ||
             (own.operation == WarpOperation::together && lanes[lane].function != own.function)) {
+            // Another warp of the warpgroup may have operations of its own before it comes here.
+            if ((first + lane) / kWarp != block.running / kWarp) return false;
             throw std::runtime_error("lanes of one warp are at different warp operations");
         }
     }
     if (own.operation == WarpOperation::together) {
-        void* brought[kWarp];
-        for (unsigned lane = 0; lane < kWarp; ++lane) brought[lane] = lanes[lane].brought;
+        void* brought[kWarpgroup];
+        for (unsigned lane = 0; lane < own.threads; ++lane) brought[lane] = lanes[lane].brought;
         own.function(brought);
     }
-    for (unsigned lane = 0; lane < kWarp; ++lane) {
-        if (own.mask >> lane & 1) lanes[lane].result = result_for(lanes, lane);
+    for (unsigned lane = 0; lane < own.threads; ++lane) {
+        if (takes_part(lane)) lanes[lane].result = result_for(lanes, lane);
     }
-    for (unsigned lane = 0; lane < kWarp; ++lane) {
-        if (!(own.mask >> lane & 1)) continue;
+    for (unsigned lane = 0; lane < own.threads; ++lane) {
+        if (!takes_part(lane)) continue;
         lanes[lane].state = State::ready;
         if (first + lane != block.running) block.ready.push_back(first + lane);
     }
     return true;
+}
+
+uint64_t exchange(unsigned threads, WarpOperation operation, unsigned mask, uint64_t value,
+                  int argument) {
+    if (!(mask >> block.running % kWarp & 1)) {
+        throw std::runtime_error("a lane takes part in a warp operation whose mask leaves it out");
+    }
+    Fiber& own = block.fibers[block.running];
+    own.operation = operation;
+    own.threads = threads;
+    own.mask = mask;
+    own.value = value;
+    own.argument = argument;
+    own.state = State::at_warp_operation;
+    if (!complete_warp_operation()) to_scheduler(false);
+    return own.result;
+}
+
+void together(unsigned threads, Together function, void* brought) {
+    Fiber& own = block.fibers[block.running];
+    own.function = function;
+    own.brought = brought;
+    exchange(threads, WarpOperation::together, 0xffffffffu, 0, 0);
 }
 
 }  // namespace
@@ -299,24 +334,19 @@ bool block_barrier(bool predicate) {
 }
 
 uint64_t warp_exchange(WarpOperation operation, unsigned mask, uint64_t value, int argument) {
-    if (!(mask >> block.running % kWarp & 1)) {
-        throw std::runtime_error("a lane takes part in a warp operation whose mask leaves it out");
-    }
-    Fiber& own = block.fibers[block.running];
-    own.operation = operation;
-    own.mask = mask;
-    own.value = value;
-    own.argument = argument;
-    own.state = State::at_warp_operation;
-    if (!complete_warp_operation()) to_scheduler(false);
-    return own.result;
+    return exchange(kWarp, operation, mask, value, argument);
 }
 
 void warp_together(Together function, void* brought) {
-    Fiber& own = block.fibers[block.running];
-    own.function = function;
-    own.brought = brought;
-    warp_exchange(WarpOperation::together, 0xffffffffu, 0, 0);
+    together(kWarp, function, brought);
+}
+
+void warpgroup_together(Together function, void* brought) {
+    together(kWarpgroup, function, brought);
+}
+
+BlockMemory block_memory() {
+    return {shared_bytes, block.shared, static_cast<unsigned>(block.fibers.size()), block.number};
 }
 
 // --- Asynchronous copies

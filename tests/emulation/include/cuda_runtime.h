@@ -202,13 +202,14 @@ cudaError_t allow_shared(const void* kernel, int bytes);
 
 }  // namespace emulation
 
-// Of every kernel: compiled for the oldest chip that has all that is emulated.
+// Of every kernel: compiled for the chip that has all that is emulated.
 struct cudaFuncAttributes {
-    int ptxVersion;
+    int ptxVersion, maxThreadsPerBlock;
 };
 template <typename Kernel>
 cudaError_t cudaFuncGetAttributes(cudaFuncAttributes* attributes, Kernel*) {
-    attributes->ptxVersion = 80;
+    attributes->ptxVersion = 90;
+    attributes->maxThreadsPerBlock = 1024;
     return cudaSuccess;
 }
 

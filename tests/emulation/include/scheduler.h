@@ -4,9 +4,11 @@
 // warp. Which of those that can run does so next is random, so that code that depends on an order
 // it has not asked for, such as a missing barrier, comes out wrong. What no schedule could complete
 // is an error: a barrier that some threads never reach, a warp operation with a lane outside its
-// mask, lanes of one mask at different operations, a thread that ends before its copies have.
+// mask, lanes of one mask at different operations, a thread that ends before its copies or products
+// have.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 
 namespace emulation {
@@ -30,6 +32,8 @@ uint64_t warp_exchange(WarpOperation operation, unsigned mask, uint64_t value, i
 // with what each lane has brought.
 using Together = void (*)(void* const* lanes);
 void warp_together(Together function, void* brought);
+// The same for the 128 threads of a warpgroup.
+void warpgroup_together(Together function, void* brought);
 
 // Asynchronous copies of 16 bytes, from memory or, of a null pointer, of zeros. They take place
 // when their thread waits for the group that they are in; until then their target holds NaN.
@@ -37,7 +41,20 @@ void copy_later(void* to, const void* from);
 void commit_copies();
 void wait_for_copies(int groups_that_may_be_under_way);
 
+// What the block that runs has been launched with, and the how manieth it is of all that have run.
+struct BlockMemory {
+    unsigned char* begin;  // dynamic shared memory
+    size_t bytes;
+    unsigned threads;
+    uint64_t block;
+};
+BlockMemory block_memory();
+
+// Whether the thread that runs has asked for a product of its warpgroup and not waited for it.
+bool products_are_under_way();
+
 void set_seed(uint64_t seed);
 int64_t launches();
+int64_t products_of_warpgroups();
 
 }  // namespace emulation

@@ -1,0 +1,118 @@
+// What engines on tensor cores have in shared memory: slabs of an operand, 64 bytes of every row as
+// they lie in device memory, 32 numbers of 16 bits or 16 of float32.
+//
+// They come by asynchronous copies, or where rows are not multiples of 16 bytes by plain loads.
+// What lies outside the operand is zero.
+//
+// Chunks of 16 bytes are swizzled within a row: any 8 rows of which a tensor core reads one chunk
+// at once, and any two rows that a quarter of a warp writes, lie in different banks. From a
+// multiple of kSlabAlignment on that is the 64-byte swizzle of the PTX ISA, bits 4 and 5 of the
+// address exclusive-or bits 7 and 8, by which wgmma finds its operands.
+#pragma once
+
+#include "mma.cuh"
+#include "tile.cuh"
+
+namespace fgsbir::cuda {
+
+constexpr int kSlabBytes = 64;  // of a row
+constexpr int kChunkBytes = 16, kChunks = kSlabBytes / kChunkBytes;
+constexpr int kSlabAlignment = 512;
+
+template <typename S>
+struct Slab {
+    static constexpr int kDepth = kSlabBytes / sizeof(S), kChunk = kChunkBytes / sizeof(S);
+
+    __device__ static int count(int64_t depth) {
+        return static_cast<int>((depth + kDepth - 1) / kDepth);
+    }
+
+    __device__ static bool in_whole_chunks(const Rows<S>& operand) {
+        const auto address = reinterpret_cast<uintptr_t>(operand.data);
+        const auto row_bytes = static_cast<uintptr_t>(operand.width) * sizeof(S);
+        return ((address | row_bytes) & (kChunkBytes - 1)) == 0;
+    }
+
+    // Where a chunk of a row lies in a slab, in bytes.
+    __device__ static int chunk_offset(int row, int chunk) {
+        return row * kSlabBytes + (chunk ^ (row / 2 % kChunks)) * kChunkBytes;
+    }
+
+    // A thread's chunks of a slab: the same of every kRowStep-th row.
+    static constexpr int kRowStep = kTileThreads / kChunks;
+    __device__ static int own_row() { return threadIdx.x / kChunks; }
+    __device__ static int own_chunk() { return threadIdx.x % kChunks; }
+
+    // Whether the thread's chunk of a slab exists, for rows of so many chunks.
+    __device__ static bool own_chunk_exists(int slab, int chunks) {
+        return slab * kChunks + own_chunk() < chunks;
+    }
+
+    // Slab after slab of one operand, by asynchronous copies.
+    template <int kSide>
+    struct Stream {
+        static_assert(kSide % kRowStep == 0);
+        const S* from;   // the thread's first row, where its chunk of the next slab begins
+        int64_t stride;  // from one of its rows to the next
+        int rows;        // how many of them exist
+        int to;          // where the chunk goes in a slab
+
+        __device__ Stream(const Rows<S>& operand, int64_t first_row) {
+            const int64_t row = first_row + own_row();
+            from = operand.data + (row * operand.width + own_chunk() * kChunk);
+            stride = kRowStep * operand.width;
+            const int64_t there = (operand.rows - row + (kRowStep - 1)) / kRowStep;
+            rows = static_cast<int>(max(int64_t(0), min(there, int64_t(kSide / kRowStep))));
+            to = chunk_offset(own_row(), own_chunk());
+        }
+        __device__ void copy(unsigned char* slab, bool chunk_exists) {
+#pragma unroll
+            for (int i = 0; i < kSide / kRowStep; ++i) {
+                cp_async_16(slab + (to + i * kRowStep * kSlabBytes), from + i * stride,
+                            chunk_exists && i < rows);
+            }
+            from += kDepth;
+        }
+    };
+
+    // Slab after slab of both operands, by plain stores. After each, work() is to let all threads
+    // have stored theirs, and to be done with reading them when all have come to the next barrier.
+    template <int kLeftBytes, int kRightBytes, typename Work>
+    __device__ static void by_hand(unsigned char (&left_memory)[kLeftBytes], const Rows<S>& left,
+                                   int64_t first_row, unsigned char (&right_memory)[kRightBytes],
+                                   const Rows<S>& right, int64_t first_column, int slabs,
+                                   Work work) {
+        for (int slab = 0; slab < slabs; ++slab) {
+            const int64_t k = static_cast<int64_t>(slab) * kDepth;
+            put<kLeftBytes / kSlabBytes>(left_memory, left, first_row, k);
+            put<kRightBytes / kSlabBytes>(right_memory, right, first_column, k);
+            work();
+            __syncthreads();
+        }
+    }
+
+  private:
+    struct alignas(kChunkBytes) Chunk {
+        S at[kChunk];
+    };
+
+    // The thread's chunks of a slab of one operand, number by number.
+    template <int kSide>
+    __device__ static void put(unsigned char* memory, const Rows<S>& operand, int64_t first_row,
+                               int64_t k) {
+        k += own_chunk() * kChunk;
+#pragma unroll 1
+        for (int own = own_row(); own < kSide; own += kRowStep) {
+            const int64_t row = first_row + own;
+            const int64_t there = row < operand.rows ? operand.width - k : 0;
+            Chunk chunk;
+#pragma unroll
+            for (int i = 0; i < kChunk; ++i) {
+                chunk.at[i] = i < there ? operand.data[row * operand.width + k + i] : S{};
+            }
+            *reinterpret_cast<Chunk*>(memory + chunk_offset(own, own_chunk())) = chunk;
+        }
+    }
+};
+
+}  // namespace fgsbir::cuda
