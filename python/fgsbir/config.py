@@ -154,6 +154,9 @@ class TrainConfig:
     sampler: Sampler = "random"
     """How pairs come into one batch: at random, or with others that share their attributes, so
     that the batch holds hard negatives."""
+    edge_variants: bool = False
+    """Also train on edge maps drawn anew from every photo with finer and with coarser lines, beside
+    the one that came with it; not with listed triplets."""
     seed: int = 0
     """Same seed, same machine, same number of threads: same weights, bit for bit (on CPU)."""
     holdout: int = 0

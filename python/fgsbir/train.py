@@ -30,6 +30,7 @@ from .checkpoint import (
 )
 from .config import EvalConfig, TrainConfig
 from .data.dataset import SketchPhotoSet
+from .data.edge_variants import with_edge_variants
 from .data.join import align_attributes, annotated_names
 from .device import choose_device, image_format, takes_bfloat16
 from .distributed import average_buffers, data_parallel, is_main, own_device, own_generator
@@ -192,6 +193,8 @@ def _batches(
         rest = [hold_out(one, config.holdout, config.seed)[0] for one in sets]
     if triplets is not None:
         return TripletBatches(rest[0], size, optim.batch_size, config.augment, generator)
+    if config.edge_variants:
+        rest = [with_edge_variants(one) for one in rest]
     parts = [
         PairBatches(one, size, optim.batch_size, config.augment, generator, config.sampler)
         for one in rest
