@@ -17,11 +17,17 @@ import torch
 from torch import Tensor
 
 from . import backends
+from .types import Margin
 
 _FLOATS = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 _INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
+_ANNOTATIONS = (torch.int8, torch.bool, *_FLOATS, *_INTEGERS)
 
 _DEVICE_TYPES = (*backends.available(), "meta")
+
+Named = tuple[str, Tensor | None]
+"""An argument and what messages call it. Pairs, and not keywords: small batches feel the price of
+a dictionary for each of a dozen checks."""
 
 _debug = os.environ.get("FGSBIR_DEBUG", "") not in ("", "0")
 
@@ -75,7 +81,7 @@ def attributes(name: str, value: Any, shape: str) -> Tensor:
     x = tensor(name, value)
     if x.ndim != 2:
         raise ValueError(f"{name} must have shape {shape}, got {tuple(x.shape)}")
-    if x.dtype not in (*_FLOATS, *_INTEGERS, torch.bool):
+    if x.dtype not in _ANNOTATIONS:
         raise TypeError(f"{name} must be int8, bool or floating, got {_type_name(x)}")
     if _debug:
         valid = (x == 1) | (x == 0)
@@ -138,57 +144,53 @@ def _weights_values(name: str, x: Tensor) -> None:
         raise ValueError(f"{name} must be finite and not negative, got {x.tolist()}")
 
 
-def same_device(**tensors: Tensor | None) -> None:
+def same_device(first: tuple[str, Tensor], *others: Named) -> None:
     """All on one device, and one that has kernels here."""
-    given = {name: x for name, x in tensors.items() if x is not None}
-    first_name, first = next(iter(given.items()))
-    for name, x in given.items():
-        if x.device != first.device:
+    first_name, device = first[0], first[1].device
+    for name, x in others:
+        if x is not None and x.device != device:
             raise ValueError(
-                f"{name} must be on the device of {first_name}, {first.device}, got {x.device}"
+                f"{name} must be on the device of {first_name}, {device}, got {x.device}"
             )
-    if first.device.type not in _DEVICE_TYPES:
+    if device.type not in _DEVICE_TYPES:
         raise ValueError(
-            f"{first_name} is on {first.device}, for which this build of fgsbir_ext has no "
+            f"{first_name} is on {device}, for which this build of fgsbir_ext has no "
             f"kernels (see fgsbir_ext.build_info()); fgsbir_ext.reference runs on any device"
         )
 
 
-def same_type(**tensors: Tensor | None) -> list[Tensor | None]:
+def same_type(first: tuple[str, Tensor], *others: Named) -> list[Any]:
     """All of one floating type. Under autocast the widest is taken instead of an error."""
-    given = {name: x for name, x in tensors.items() if x is not None}
-    first_name, first = next(iter(given.items()))
-    if all(x.dtype == first.dtype for x in given.values()):
-        return list(tensors.values())
-    if torch.is_autocast_enabled(first.device.type):
-        widest = first.dtype
-        for x in given.values():
-            widest = torch.promote_types(widest, x.dtype)
-        return [None if x is None else x.to(widest) for x in tensors.values()]
-    name, x = next((n, x) for n, x in given.items() if x.dtype != first.dtype)
-    raise TypeError(
-        f"{name} must have the type of {first_name}, {_type_name(first)}, got {_type_name(x)}"
-    )
-
-
-def same_size(axis: str, dim: int, **tensors: Tensor | None) -> int:
-    """All of one size along a dimension, which messages call ``axis``; returns it."""
-    given = {name: x for name, x in tensors.items() if x is not None}
-    first_name, first = next(iter(given.items()))
-    for name, x in given.items():
-        if x.shape[dim] != first.shape[dim]:
-            raise ValueError(
-                f"{name} must have {axis} = {first.shape[dim]} in dimension {dim} like "
-                f"{first_name}, got {tuple(x.shape)}"
+    widest = first[1].dtype
+    for name, x in others:
+        if x is None or x.dtype == widest:
+            continue
+        if not torch.is_autocast_enabled(x.device.type):
+            raise TypeError(
+                f"{name} must have the type of {first[0]}, {_type_name(first[1])}, "
+                f"got {_type_name(x)}"
             )
-    return first.shape[dim]
+        widest = torch.promote_types(widest, x.dtype)
+    return [x if x is None or x.dtype == widest else x.to(widest) for _, x in (first, *others)]
 
 
-def together(**values: Any) -> bool:
+def same_size(axis: str, dim: int, first: tuple[str, Tensor], *others: tuple[str, Tensor]) -> int:
+    """All of one size along a dimension, which messages call ``axis``; returns it."""
+    size = first[1].shape[dim]
+    for name, x in others:
+        if x.shape[dim] != size:
+            raise ValueError(
+                f"{name} must have {axis} = {size} in dimension {dim} like {first[0]}, "
+                f"got {tuple(x.shape)}"
+            )
+    return size
+
+
+def together(*values: tuple[str, Any]) -> bool:
     """Whether all are given; an error unless it is all or none."""
-    missing = [name for name, value in values.items() if value is None]
+    missing = [name for name, value in values if value is None]
     if missing and len(missing) < len(values):
-        given = [name for name in values if name not in missing]
+        given = [name for name, value in values if value is not None]
         raise ValueError(f"{' and '.join(given)} must come with {' and '.join(missing)}, got None")
     return not missing
 
@@ -214,13 +216,13 @@ def number(name: str, value: Any, *, infinite: bool = False) -> float:
     return float(value)
 
 
-def margin(name: str, value: Any) -> float | None:
-    """A margin, None for the soft one."""
-    if isinstance(value, str):
-        if value != "soft":
-            raise ValueError(f"{name} must be a number or 'soft', got {value!r}")
-        return None
-    return number(name, value)
+def margin(name: str, value: Any) -> Margin:
+    """A number like those of :func:`number`, or "soft"."""
+    if not isinstance(value, str):
+        return number(name, value)
+    if value != "soft":
+        raise ValueError(f"{name} must be a number or 'soft', got {value!r}")
+    return "soft"
 
 
 def count(name: str, value: Any, limit: int, limit_name: str) -> int:

@@ -66,8 +66,8 @@ def gather_rows(
             the arguments of two ranks do not go together and ``equal_sizes`` is False.
     """
     given = {name: x for name, x in tensors.items() if x is not None}
-    rows = checks.same_size("M", 0, **given)
-    checks.same_device(**given)
+    rows = checks.same_size("M", 0, *given.items())
+    checks.same_device(*given.items())
     for name, x in given.items():
         if x.dtype not in _TYPES:
             raise TypeError(f"{name} must be floating, integer or bool, got {x.dtype}")

@@ -43,7 +43,8 @@ def call(name: str, *args: Any) -> Any:
             with torch.no_grad():
                 return getattr(BACKENDS[tensors[0].device.type], name)(*args)
         if name in FUNCTIONS:
-            return FUNCTIONS[name].apply(*args)
+            # Function.apply looks for transforms, which have been refused, in every argument.
+            return super(Function, FUNCTIONS[name]).apply(*args)  # type: ignore[misc]
     return getattr(torch.ops.fgsbir, name)(*args)
 
 
@@ -63,18 +64,15 @@ def _unobserved(tensors: list[Tensor]) -> bool:
     kind = tensors[0].device.type
     if kind not in BACKENDS or torch._C._len_torch_dispatch_stack() != 0:
         return False
-    more_than_plain = ~_plain_keys(kind)
-    return torch._C._get_tracing_state() is None and all(
-        _plain(x, more_than_plain) for x in tensors
-    )
-
-
-def _plain(x: Tensor, more_than_plain: int) -> bool:
-    """Whether the dispatcher would do no more with a tensor than find its device.
-
-    A subclass would see the call; a lazy negation, for one, would be carried out.
-    """
-    return type(x) in _PLAIN and torch._C._dispatch_keys(x).raw_repr() & more_than_plain == 0
+    if torch._C._get_tracing_state() is not None:
+        return False
+    # More than plain is a subclass, which would see the call, or a lazy negation, for one, which
+    # the dispatcher would carry out.
+    keys_of, more_than_plain = torch._C._dispatch_keys, ~_plain_keys(kind)
+    for x in tensors:
+        if type(x) not in _PLAIN or keys_of(x).raw_repr() & more_than_plain:
+            return False
+    return True
 
 
 @functools.cache

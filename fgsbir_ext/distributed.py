@@ -18,7 +18,7 @@ import torch.distributed as dist
 
 from . import checks
 from .collectives import count_ranks, gather_rows, reduce_over_ranks
-from .functional import attribute_triplet_loss
+from .functional import loss_with_options
 from .losses import AttributeTripletLoss
 
 
@@ -85,11 +85,11 @@ class DistributedAttributeTripletLoss(AttributeTripletLoss):
             )
         sketch = checks.matrix("sketch", sketch, "(N, D)")
         photo = checks.matrix("photo", photo, "(M, D)")
-        labelled = checks.together(sketch_labels=sketch_labels, photo_labels=photo_labels)
+        labelled = checks.together(("sketch_labels", sketch_labels), ("photo_labels", photo_labels))
         if labelled:
             photo_labels = checks.labels("photo_labels", photo_labels, "M", photo.shape[0])
         else:
-            checks.same_size("N", 0, sketch=sketch, photo=photo)
+            checks.same_size("N", 0, ("sketch", sketch), ("photo", photo))
         if photo_logits is not None:
             photo_logits = checks.matrix("photo_logits", photo_logits, "(M, K)")
         if photo_attributes is not None:
@@ -106,25 +106,15 @@ class DistributedAttributeTripletLoss(AttributeTripletLoss):
             photo_labels = torch.arange(photo.shape[0], device=photo.device)
             sketch_labels = photo_labels[first : first + sketch.shape[0]]
 
-        options = dict(self.options)
-        reduction, return_parts = options.pop("reduction"), options.pop("return_parts")
-        parts = attribute_triplet_loss(
-            sketch,
-            photo,
-            sketch_logits,
-            photo_logits,
-            sketch_attributes,
-            photo_attributes,
-            sketch_labels,
-            photo_labels,
-            attribute_weights=self.attribute_weights,
-            reduction="none" if reduction == "none" else "sum",
-            return_parts=True,
-            **options,
+        reduction = self.options.reduction
+        own = self.options._replace(
+            reduction="none" if reduction == "none" else "sum", return_parts=True
         )
+        inputs = (sketch, photo, sketch_labels, photo_labels, sketch_attributes, photo_attributes)
+        parts = loss_with_options(inputs, sketch_logits, photo_logits, self.attribute_weights, own)
         if reduction != "none":
             count = parts.triplets.valid.sum() if reduction == "mean" else None
-            names = parts._fields[:-1] if return_parts else ("total",)
+            names = parts._fields[:-1] if self.options.return_parts else ("total",)
             terms = reduce_over_ranks([getattr(parts, x) for x in names], count, group=self.group)
             parts = parts._replace(**dict(zip(names, terms, strict=True)))
-        return parts if return_parts else parts.total
+        return parts if self.options.return_parts else parts.total

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from . import checks, ops
 from .dispatch import call
+from .options import LossOptions, loss_options
 from .types import AttributeMetric, LossParts, Margin, Metric, Reduction, Triplets
 
 
@@ -38,9 +39,9 @@ def pairwise_distance(x: Any, y: Any, *, metric: Metric = "sqeuclidean") -> Tens
     """
     x, y = checks.matrix("x", x, "(N, D)"), checks.matrix("y", y, "(M, D)")
     checks.choice("metric", metric, Metric)
-    checks.same_device(x=x, y=y)
-    checks.same_size("D", 1, x=x, y=y)
-    x, y = checks.same_type(x=x, y=y)
+    checks.same_device(("x", x), ("y", y))
+    checks.same_size("D", 1, ("x", x), ("y", y))
+    x, y = checks.same_type(("x", x), ("y", y))
     return call("pairwise_distance", x, y, metric)
 
 
@@ -63,9 +64,9 @@ def attribute_distance(
         TypeError, ValueError: Wrong rank, type or device, different K, other values (on CPU).
     """
     a, b = checks.attributes("a", a, "(N, K)"), checks.attributes("b", b, "(M, K)")
-    k = checks.same_size("K", 1, a=a, b=b)
+    k = checks.same_size("K", 1, ("a", a), ("b", b))
     weights = checks.weights("weights", weights, k, a.device)
-    checks.same_device(a=a, b=b, weights=weights)
+    checks.same_device(("a", a), ("b", b), ("weights", weights))
     return call("attribute_distance", a, b, weights)
 
 
@@ -192,44 +193,54 @@ def attribute_triplet_loss(
     Source: Song et al., "Deep Multi-task Attribute-driven Ranking for Fine-grained Sketch-based
     Image Retrieval" (BMVC 2016), Eq. 1.
     """
-    inputs = _mining_inputs(
-        (sketch, photo, sketch_labels, photo_labels, sketch_attributes, photo_attributes),
-        attribute_guidance,
-        attribute_weights,
-        metric,
+    options = loss_options(
+        margin=margin,
+        attribute_margin=attribute_margin,
+        metric=metric,
+        attribute_metric=attribute_metric,
+        lambda_a=lambda_a,
+        lambda_s=lambda_s,
+        lambda_pos=lambda_pos,
+        lambda_neg=lambda_neg,
+        attribute_guidance=attribute_guidance,
+        reduction=reduction,
+        return_parts=return_parts,
     )
-    sketch, photo, *annotations, attribute_weights = inputs
-    sketch_labels, photo_labels, sketch_attributes, photo_attributes = annotations
+    inputs = (sketch, photo, sketch_labels, photo_labels, sketch_attributes, photo_attributes)
+    return loss_with_options(inputs, sketch_logits, photo_logits, attribute_weights, options)
 
-    if checks.together(sketch_logits=sketch_logits, photo_logits=photo_logits):
+
+def loss_with_options(
+    inputs: Sequence[Any],
+    sketch_logits: Any,
+    photo_logits: Any,
+    attribute_weights: Tensor | Sequence[float] | None,
+    options: LossOptions,
+) -> Any:
+    """:func:`attribute_triplet_loss` with its options checked; ``inputs`` are those of mining."""
+    *inputs, weights = _mining_inputs(inputs, options.attribute_guidance, attribute_weights)
+    sketch, photo, sketch_labels, photo_labels, sketch_attributes, photo_attributes = inputs
+    if checks.together(("sketch_logits", sketch_logits), ("photo_logits", photo_logits)):
         sketch_logits = checks.matrix("sketch_logits", sketch_logits, "(N, K)")
         photo_logits = checks.matrix("photo_logits", photo_logits, "(M, K)")
-        checks.together(
-            sketch_logits=sketch_logits,
-            photo_logits=photo_logits,
-            sketch_attributes=sketch_attributes,
-            photo_attributes=photo_attributes,
-        )
-        checks.same_device(sketch=sketch, sketch_logits=sketch_logits, photo_logits=photo_logits)
-        checks.same_size("N", 0, sketch=sketch, sketch_logits=sketch_logits)
-        checks.same_size("M", 0, photo=photo, photo_logits=photo_logits)
-        checks.same_size(
-            "K",
-            1,
-            sketch_attributes=sketch_attributes,
-            sketch_logits=sketch_logits,
-            photo_logits=photo_logits,
-        )
-    elif sketch_attributes is not None and not attribute_guidance > 0:
+        of_sketch, of_photo = ("sketch_logits", sketch_logits), ("photo_logits", photo_logits)
+        annotated = ("sketch_attributes", sketch_attributes)
+        checks.together(of_sketch, of_photo, annotated, ("photo_attributes", photo_attributes))
+        checks.same_device(("sketch", sketch), of_sketch, of_photo)
+        checks.same_size("N", 0, ("sketch", sketch), of_sketch)
+        checks.same_size("M", 0, ("photo", photo), of_photo)
+        checks.same_size("K", 1, annotated, of_sketch, of_photo)
+    elif sketch_attributes is not None and not options.attribute_guidance > 0:
         raise ValueError(
             "sketch_attributes and photo_attributes must come with sketch_logits and photo_logits, "
             "or with attribute_guidance > 0 to guide the mining alone"
         )
     sketch, photo, sketch_logits, photo_logits = checks.same_type(
-        sketch=sketch, photo=photo, sketch_logits=sketch_logits, photo_logits=photo_logits
+        ("sketch", sketch),
+        ("photo", photo),
+        ("sketch_logits", sketch_logits),
+        ("photo_logits", photo_logits),
     )
-    checks.choice("reduction", reduction, Reduction)
-    checks.choice("attribute_metric", attribute_metric, AttributeMetric)
 
     total, parts, positive, negative, _, _ = call(
         "attribute_triplet_loss",
@@ -241,21 +252,16 @@ def attribute_triplet_loss(
         photo_attributes,
         sketch_labels,
         photo_labels,
-        attribute_weights,
-        _beta(attribute_guidance, sketch),
-        metric,
-        attribute_metric,
-        checks.margin("margin", margin),
-        checks.margin("attribute_margin", attribute_margin),
-        [
-            checks.number("lambda_a", lambda_a),
-            checks.number("lambda_s", lambda_s),
-            checks.number("lambda_pos", lambda_pos),
-            checks.number("lambda_neg", lambda_neg),
-        ],
-        reduction,
+        weights,
+        _beta(options.attribute_guidance, sketch),
+        options.metric,
+        options.attribute_metric,
+        _hard_margin(options.margin),
+        _hard_margin(options.attribute_margin),
+        [options.lambda_a, options.lambda_s, options.lambda_pos, options.lambda_neg],
+        options.reduction,
     )
-    if not return_parts:
+    if not options.return_parts:
         return total
     triplet, attribute_rank, of_sketch, of_positive, of_negative = parts.unbind()
     return LossParts(
@@ -307,24 +313,25 @@ def topk(
     checks.choice("metric", metric, Metric)
     checks.choice("attribute_metric", attribute_metric, AttributeMetric)
     checks.number("attribute_weight", attribute_weight)
-    checks.same_size("D", 1, query=query, gallery=gallery)
+    checks.same_size("D", 1, ("query", query), ("gallery", gallery))
     k = checks.count("k", k, gallery.shape[0], "G")
-    if checks.together(query_logits=query_logits, gallery_logits=gallery_logits):
+    if checks.together(("query_logits", query_logits), ("gallery_logits", gallery_logits)):
         query_logits = checks.matrix("query_logits", query_logits, "(Q, K)")
         gallery_logits = checks.matrix("gallery_logits", gallery_logits, "(G, K)")
-        checks.same_size("Q", 0, query=query, query_logits=query_logits)
-        checks.same_size("G", 0, gallery=gallery, gallery_logits=gallery_logits)
-        checks.same_size("K", 1, query_logits=query_logits, gallery_logits=gallery_logits)
+        of_query, of_gallery = ("query_logits", query_logits), ("gallery_logits", gallery_logits)
+        checks.same_size("Q", 0, ("query", query), of_query)
+        checks.same_size("G", 0, ("gallery", gallery), of_gallery)
+        checks.same_size("K", 1, of_query, of_gallery)
     elif attribute_weight > 0:
         raise ValueError("attribute_weight > 0 must come with query_logits and gallery_logits")
-    tensors = {
-        "query": query,
-        "gallery": gallery,
-        "query_logits": query_logits,
-        "gallery_logits": gallery_logits,
-    }
-    checks.same_device(**tensors)
-    query, gallery, query_logits, gallery_logits = checks.same_type(**tensors)
+    tensors = (
+        ("query", query),
+        ("gallery", gallery),
+        ("query_logits", query_logits),
+        ("gallery_logits", gallery_logits),
+    )
+    checks.same_device(*tensors)
+    query, gallery, query_logits, gallery_logits = checks.same_type(*tensors)
     return call(
         "topk",
         query,
@@ -361,12 +368,13 @@ def mine(
 
     With ``exclude_self`` both sides are one set, and an item is never its own positive.
     """
-    checked = _mining_inputs(inputs, attribute_guidance, attribute_weights, metric, names)
-    embeddings = checks.same_type(**dict(zip(names[:2], checked[:2], strict=True)))
+    checks.choice("metric", metric, Metric)
+    checks.number("attribute_guidance", attribute_guidance, infinite=True)
+    checked = _mining_inputs(inputs, attribute_guidance, attribute_weights, names)
+    embeddings = checks.same_type((names[0], checked[0]), (names[1], checked[1]))
     positive, negative = call(
         "mine_batch_hard",
-        embeddings[0],
-        embeddings[-1],  # one name, one tensor within a set
+        *embeddings,
         *checked[2:],
         metric,
         _beta(attribute_guidance, checked[0]),
@@ -375,17 +383,24 @@ def mine(
     return Triplets(positive, negative, positive >= 0)
 
 
+_LARGEST = {dtype: torch.finfo(dtype).max for dtype in (torch.float32, torch.float64)}
+
+
 def _beta(attribute_guidance: float, embeddings: Tensor) -> float:
     """Guidance that the scores can hold: beyond their largest number it is infinite."""
-    largest = torch.finfo(ops.computed_in(embeddings)).max
+    largest = _LARGEST[ops.computed_in(embeddings)]
     return math.inf if attribute_guidance > largest else float(attribute_guidance)
 
 
+def _hard_margin(margin: Margin) -> float | None:
+    """As the operations take it: None for the soft one."""
+    return None if isinstance(margin, str) else margin
+
+
 def _mining_inputs(
-    inputs: tuple[Any, ...],
+    inputs: Sequence[Any],
     attribute_guidance: float,
     attribute_weights: Any,
-    metric: Metric,
     names: tuple[str, ...] = _MINING_NAMES,
 ) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None, Tensor | None, Tensor | None, Any]:
     """Checked tensors, in the order in which the operations take them; weights last."""
@@ -393,31 +408,29 @@ def _mining_inputs(
     of_sketch, of_photo, of_s_labels, of_p_labels, of_s_attributes, of_p_attributes = names
     sketch = checks.matrix(of_sketch, sketch, "(N, D)")
     photo = checks.matrix(of_photo, photo, "(M, D)")
-    checks.choice("metric", metric, Metric)
-    checks.number("attribute_guidance", attribute_guidance, infinite=True)
-    checks.same_size("D", 1, **{of_sketch: sketch, of_photo: photo})
+    sketches, photos = (of_sketch, sketch), (of_photo, photo)
+    checks.same_size("D", 1, sketches, photos)
 
-    both = " and ".join(dict.fromkeys((of_s_attributes, of_p_attributes)))
-
-    if checks.together(**{of_s_labels: sketch_labels, of_p_labels: photo_labels}):
+    if checks.together((of_s_labels, sketch_labels), (of_p_labels, photo_labels)):
         sketch_labels = checks.labels(of_s_labels, sketch_labels, "N", sketch.shape[0])
         photo_labels = checks.labels(of_p_labels, photo_labels, "M", photo.shape[0])
     else:
-        checks.same_size("N", 0, **{of_sketch: sketch, of_photo: photo})
+        checks.same_size("N", 0, sketches, photos)
 
-    if checks.together(**{of_s_attributes: sketch_attributes, of_p_attributes: photo_attributes}):
+    if checks.together((of_s_attributes, sketch_attributes), (of_p_attributes, photo_attributes)):
         sketch_attributes = checks.attributes(of_s_attributes, sketch_attributes, "(N, K)")
         photo_attributes = checks.attributes(of_p_attributes, photo_attributes, "(M, K)")
-        checks.same_size("N", 0, **{of_sketch: sketch, of_s_attributes: sketch_attributes})
-        checks.same_size("M", 0, **{of_photo: photo, of_p_attributes: photo_attributes})
-        k = checks.same_size(
-            "K", 1, **{of_s_attributes: sketch_attributes, of_p_attributes: photo_attributes}
-        )
+        of_sketches = (of_s_attributes, sketch_attributes)
+        of_photos = (of_p_attributes, photo_attributes)
+        checks.same_size("N", 0, sketches, of_sketches)
+        checks.same_size("M", 0, photos, of_photos)
+        k = checks.same_size("K", 1, of_sketches, of_photos)
         attribute_weights = checks.weights("attribute_weights", attribute_weights, k, sketch.device)
-    elif attribute_guidance > 0:
-        raise ValueError(f"attribute_guidance > 0 must come with {both}")
-    elif attribute_weights is not None:
-        raise ValueError(f"attribute_weights must come with {both}")
+    elif attribute_guidance > 0 or attribute_weights is not None:
+        alone = "attribute_guidance > 0" if attribute_guidance > 0 else "attribute_weights"
+        both = " and ".join(dict.fromkeys((of_s_attributes, of_p_attributes)))
+        raise ValueError(f"{alone} must come with {both}")
     inputs = (sketch, photo, sketch_labels, photo_labels, sketch_attributes, photo_attributes)
-    checks.same_device(**dict(zip(names, inputs, strict=True)), attribute_weights=attribute_weights)
+    weights = ("attribute_weights", attribute_weights)
+    checks.same_device(*zip(names, inputs, strict=True), weights)
     return *inputs, attribute_weights

@@ -8,7 +8,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from . import checks
-from .functional import attribute_triplet_loss
+from .functional import loss_with_options
+from .options import loss_options
 from .types import AttributeMetric, Margin, Metric, Reduction
 
 
@@ -41,32 +42,21 @@ class AttributeTripletLoss(nn.Module):
         return_parts: bool = False,
     ) -> None:
         super().__init__()
-        checks.margin("margin", margin)
-        checks.margin("attribute_margin", attribute_margin)
-        checks.choice("metric", metric, Metric)
-        checks.choice("attribute_metric", attribute_metric, AttributeMetric)
-        checks.choice("reduction", reduction, Reduction)
-        checks.number("attribute_guidance", attribute_guidance, infinite=True)
-        weights_of_terms = {
-            "lambda_a": lambda_a,
-            "lambda_s": lambda_s,
-            "lambda_pos": lambda_pos,
-            "lambda_neg": lambda_neg,
-        }
-        for name, value in weights_of_terms.items():
-            checks.number(name, value)
+        self.options = loss_options(
+            margin=margin,
+            attribute_margin=attribute_margin,
+            metric=metric,
+            attribute_metric=attribute_metric,
+            lambda_a=lambda_a,
+            lambda_s=lambda_s,
+            lambda_pos=lambda_pos,
+            lambda_neg=lambda_neg,
+            attribute_guidance=attribute_guidance,
+            reduction=reduction,
+            return_parts=return_parts,
+        )
         attribute_weights = checks.fixed_weights("attribute_weights", attribute_weights)
         self.register_buffer("attribute_weights", attribute_weights, persistent=False)
-        self.options: dict[str, Any] = {
-            "margin": margin,
-            "attribute_margin": attribute_margin,
-            "metric": metric,
-            "attribute_metric": attribute_metric,
-            **weights_of_terms,
-            "attribute_guidance": attribute_guidance,
-            "reduction": reduction,
-            "return_parts": return_parts,
-        }
 
     def forward(
         self,
@@ -79,18 +69,10 @@ class AttributeTripletLoss(nn.Module):
         sketch_labels: Any = None,
         photo_labels: Any = None,
     ) -> Any:
-        return attribute_triplet_loss(
-            sketch,
-            photo,
-            sketch_logits,
-            photo_logits,
-            sketch_attributes,
-            photo_attributes,
-            sketch_labels,
-            photo_labels,
-            attribute_weights=self.attribute_weights,
-            **self.options,
+        inputs = (sketch, photo, sketch_labels, photo_labels, sketch_attributes, photo_attributes)
+        return loss_with_options(
+            inputs, sketch_logits, photo_logits, self.attribute_weights, self.options
         )
 
     def extra_repr(self) -> str:
-        return ", ".join(f"{name}={value!r}" for name, value in self.options.items())
+        return ", ".join(f"{name}={value!r}" for name, value in self.options._asdict().items())

@@ -66,12 +66,12 @@ class BatchHardMiner(nn.Module):
         within = ref_emb is None and ref_labels is None and ref_attributes is None
         if within:
             if labels is None:
-                checks.together(embeddings=embeddings, labels=labels)
+                checks.together(("embeddings", embeddings), ("labels", labels))
             ref_emb, ref_labels, ref_attributes = embeddings, labels, attributes
         else:
             if ref_attributes is not None:
-                checks.together(ref_attributes=ref_attributes, ref_emb=ref_emb)
-            checks.together(labels=labels, ref_emb=ref_emb, ref_labels=ref_labels)
+                checks.together(("ref_attributes", ref_attributes), ("ref_emb", ref_emb))
+            checks.together(("labels", labels), ("ref_emb", ref_emb), ("ref_labels", ref_labels))
         names = _WITHIN if within else _BETWEEN
         try:
             triplets = mine(

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "../ops.h"
+#include "annotations.h"
 #include "attributes.h"
 #include "parallel.h"
 
@@ -16,12 +17,12 @@ int64_t pack_attributes(const A* attributes, uint32_t* codes, int64_t n, int64_t
     for (int64_t i = 0; i < n; ++i) {
         for (int64_t w = 0; w < words; ++w) {
             uint32_t yes = 0, known = 0;
-            for (int64_t j = w * 32; j < std::min(k, w * 32 + 32); ++j) {
-                const int64_t at = i * k + j;
-                const bool one = is(at, 1), zero = is(at, 0);
-                yes |= static_cast<uint32_t>(one) << (j % 32);
-                known |= static_cast<uint32_t>(one | zero) << (j % 32);
-                valid &= one | zero | is(at, -1);
+            for (int64_t j = w * 32; j < std::min(k, w * 32 + 32); j += 8) {
+                const EightAnnotations eight(attributes + i * k + j, k - j);
+                const uint32_t in_row = k - j < 8 ? (1u << (k - j)) - 1 : 255u;
+                yes |= eight.yes() << (j % 32);
+                known |= (~eight.unknown() & in_row) << (j % 32);
+                valid &= eight.valid();
             }
             codes[w * n + i] = yes;
             codes[(words + w) * n + i] = known;

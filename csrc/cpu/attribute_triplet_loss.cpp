@@ -185,8 +185,8 @@ void attribute_triplet_loss_backward(const LossInputs<T>& in, const LossOptions&
             if (has_logits) std::fill_n(out.sketch_logits + i * k, k, T(0));
             return;
         }
-        const Factors<T> f = factors[i] =
-            factors_of(i, n, k, options, grad_total, grad_parts, distances, *scale);
+        factors[i] = factors_of(i, n, k, options, grad_total, grad_parts, distances, *scale);
+        const Factors<T>& f = factors[i];
         for (int side = 0; side < 2; ++side) {
             if (f.triplet[side] == 0) continue;
             add_embedding_gradient(in.sketch + i * d, in.photo + chosen[side] * d, d, metric,

@@ -245,7 +245,8 @@ void mine_tile(Mining<T>& mining, const T* products, int64_t row, int64_t rows, 
     const bool guided = mining.guidance > 0;
     const AttributeRows<T> attributes(guided ? mining.attributes : Attributes{});
     const bool finite = all_finite(mining.photo_norms.data() + column, columns);
-    parallel_rows(rows, grain_of(columns), threads, [&](int64_t r) FGSBIR_INLINE {
+    const int64_t work = guided ? 4 * columns : columns;  // two threads pay from 128 x 128 on
+    parallel_rows(rows, grain_of(work), threads, [&](int64_t r) FGSBIR_INLINE {
         mine_row(mining, guided ? &attributes : nullptr, products + r * columns, row + r, column,
                  columns, finite);
     });

@@ -40,7 +40,12 @@ FGSBIR_INLINE inline void add_embedding_gradient(const T* x, const T* y, int64_t
     if (distance == 0) return;
     if (metric != Metric::cosine) {
         const T slope = metric == Metric::sqeuclidean ? 2 * factor : factor / distance;
-        for (int64_t k = 0; k < d; ++k) grad_x[k] += slope * (x[k] - y[k]);
+        by_vectors<T>(
+            d,
+            [=](int64_t k) FGSBIR_INLINE {
+                store(grad_x + k, load(grad_x + k) + slope * (load(x + k) - load(y + k)));
+            },
+            [=](int64_t k) FGSBIR_INLINE { grad_x[k] += slope * (x[k] - y[k]); });
         return;
     }
     // d = |u|^2 / 2 with u = x/|x| - y/|y|; only the part of u across x turns x.
@@ -57,10 +62,17 @@ FGSBIR_INLINE inline void add_embedding_gradient(const T* x, const T* y, int64_t
             return unit * (unit - y[k] * y_scale);
         });
     const T slope = factor * x_scale;
-    for (int64_t k = 0; k < d; ++k) {
-        const T unit = x[k] * x_scale;
-        grad_x[k] += slope * (unit - y[k] * y_scale - unit * along);
-    }
+    by_vectors<T>(
+        d,
+        [=](int64_t k) FGSBIR_INLINE {
+            const Vec<T> unit = load(x + k) * x_scale;
+            const Vec<T> across = unit - load(y + k) * y_scale - unit * along;
+            store(grad_x + k, load(grad_x + k) + slope * across);
+        },
+        [=](int64_t k) FGSBIR_INLINE {
+            const T unit = x[k] * x_scale;
+            grad_x[k] += slope * (unit - y[k] * y_scale - unit * along);
+        });
 }
 
 template <typename T>

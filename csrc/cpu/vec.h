@@ -83,6 +83,14 @@ FGSBIR_INLINE inline T lowest(Vec<T> v) {
     return fold<T>(v, [](Vec<T> a, Vec<T> b) FGSBIR_INLINE { return b < a ? b : a; });
 }
 
+// f at every kLanes-th of n elements, and tail at every element that fills no vector.
+template <typename T, typename F, typename G>
+FGSBIR_INLINE inline void by_vectors(int64_t n, const F& f, const G& tail) {
+    int64_t k = 0;
+    for (; k + kLanes<T> <= n; k += kLanes<T>) f(k);
+    for (; k < n; ++k) tail(k);
+}
+
 // sum_k f(k), where f gives a vector of kLanes terms at k, and tail(k) the single term at k.
 template <typename T, typename F, typename G>
 FGSBIR_INLINE inline T sum_over(int64_t n, const F& f, const G& tail) {

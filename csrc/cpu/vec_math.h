@@ -1,7 +1,7 @@
 // exp and log1p of whole vectors, and the sigmoid and the softplus that the loss makes of them.
 //
-// float is computed by polynomials, to about one unit in the last place; double lane by lane in the
-// C library. Coefficients: expf and logf of Cephes (Moshier).
+// float is computed by polynomials, to within two units in the last place; double lane by lane in
+// the C library.
 #pragma once
 
 #include <cmath>
@@ -48,7 +48,8 @@ FGSBIR_INLINE inline float power_of_two(uint32_t n) {
     return result;
 }
 
-// exp(x) for x <= 0, with denormal results. A NaN stays one.
+// exp(x) for x <= 0, with denormal results. A NaN stays one. Coefficients: expf of Cephes
+// (Moshier).
 FGSBIR_INLINE inline float exp_of_negative(float x) {
     x = x < -104.0f ? -104.0f : x;  // exp(-104) rounds to 0
     // Adding 1.5 * 2^23 leaves the nearest whole number in the lowest bits.
@@ -68,22 +69,15 @@ FGSBIR_INLINE inline float exp_of_negative(float x) {
     return y * power_of_two(0u - minus_half) * power_of_two(whole + minus_half);
 }
 
-// log(1 + e) for e in [0, 1].
-FGSBIR_INLINE inline float log_one_plus(float e) {
-    const float u = e + 1.0f;
-    const float lost = (e - (u - 1.0f)) / u;  // of e, by rounding u
-    const bool big = u > 1.41421356f;
-    const float f = (big ? u * 0.5f : u) - 1.0f;
-    float y = f * 7.0376836292e-2f + -1.1514610310e-1f;
-    y = y * f + 1.1676998740e-1f;
-    y = y * f + -1.2420140846e-1f;
-    y = y * f + 1.4249322787e-1f;
-    y = y * f + -1.6668057665e-1f;
-    y = y * f + 2.0000714765e-1f;
-    y = y * f + -2.4999993993e-1f;
-    y = y * f + 3.3333331174e-1f;
-    y = y * f * f * f + (big ? -2.12194440e-4f : 0.0f) - f * f * 0.5f;
-    return f + y + (big ? 0.693359375f : 0.0f) + lost;
+// log(1 + e) for e in [0, 1]: 2 atanh(s) with s = e / (2 + e), a polynomial in s^2 without a
+// branch. Its first term is 2 s = e - s e, so that less than half of the rounding of s comes
+// through.
+FGSBIR_INLINE inline Vec<float> log_one_plus(Vec<float> e) {
+    const Vec<float> s = e / (e + 2.0f), t = s * s;
+    Vec<float> y = t * 2.8011984e-1f + 2.8001805e-1f;
+    y = y * t + 4.0021527e-1f;
+    y = y * t + 6.6666418e-1f;
+    return e - s * (e - y * t);
 }
 
 // exp(-|x|).
@@ -94,10 +88,6 @@ FGSBIR_INLINE inline Vec<float> decay_of(Vec<float> x) {
 FGSBIR_INLINE inline Vec<double> decay_of(Vec<double> x) {
     for (int64_t l = 0; l < kLanes<double>; ++l) x[l] = std::exp(-std::abs(x[l]));
     return x;
-}
-
-FGSBIR_INLINE inline Vec<float> log_one_plus(Vec<float> e) {
-    return by_lane<float>(e, [](float v) FGSBIR_INLINE { return log_one_plus(v); });
 }
 
 FGSBIR_INLINE inline Vec<double> log_one_plus(Vec<double> e) {

@@ -5,6 +5,7 @@ float32 and float64 are native; 16-bit inputs are computed in float32. Threads a
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from typing import Any
 
@@ -309,12 +310,18 @@ def topk(
 
 def _kernel(name: str, like: Tensor) -> Any:
     """The instance of a kernel or kernel state for the type of a tensor."""
-    return getattr(_C.cpu, f"{name}_{'float64' if like.dtype == torch.float64 else 'float32'}")
+    return _instance(name, like.dtype)
+
+
+@functools.cache
+def _instance(name: str, dtype: torch.dtype) -> Any:
+    return getattr(_C.cpu, f"{name}_{'float64' if dtype == torch.float64 else 'float32'}")
 
 
 def _computable(x: Tensor) -> Tensor:
     """Dense, and in a type that the kernels compute in."""
-    return (x if x.dtype == torch.float64 else x.float()).contiguous()
+    # A conversion to the type that a tensor has is a call, too, and small batches feel it.
+    return (x if x.dtype in (torch.float32, torch.float64) else x.float()).contiguous()
 
 
 def _address(x: Tensor | None) -> int:
@@ -343,7 +350,7 @@ def _prediction_product(
 
 def _product(x: Tensor, y: Tensor, out: Tensor) -> None:
     """out = x y^T. With ``out`` autocast leaves the type alone, which the kernels rely on."""
-    torch.mm(x, y.T, out=out)
+    torch.mm(x, y.t(), out=out)
 
 
 def _tiles(x: Tensor, y: Tensor) -> Iterator[tuple[int, int, int, int, Tensor]]:
@@ -447,24 +454,22 @@ def _loss_inputs(
     photo_attributes: Tensor | None,
     positive: Tensor,
     negative: Tensor,
-) -> tuple[Any, tuple[Tensor | None, ...]]:
+) -> tuple[Any, list[Tensor | None]]:
     """The inputs of the loss kernels, and the dense tensors that they point into."""
     has_logits = sketch_logits is not None
     floats = (sketch, photo, sketch_logits, photo_logits)
-    dense = [None if x is None else _computable(x) for x in floats]
-    annotations = [
-        _as_int8(x) if has_logits and x is not None else None
-        for x in (sketch_attributes, photo_attributes)
-    ]
+    keep = [None if x is None else _computable(x) for x in floats]
+    for x in (sketch_attributes, photo_attributes):
+        keep.append(None if x is None or not has_logits else _as_int8(x))
+    (n, d), m = sketch.shape, photo.shape[0]
     inputs = _kernel("LossInputs", sketch)(
         has_logits,
-        *(_address(x) for x in dense),
-        *(_address(x) for x in annotations),
+        *map(_address, keep),
         positive.data_ptr(),
         negative.data_ptr(),
-        sketch.shape[0],
-        photo.shape[0],
-        sketch.shape[1],
+        n,
+        m,
+        d,
         0 if sketch_logits is None else sketch_logits.shape[1],
     )
-    return inputs, (*dense, *annotations)
+    return inputs, keep
