@@ -90,6 +90,15 @@ def settled(page: Page, count: int = COUNT) -> None:
     expect(page.locator("#list .photo")).to_have_count(count)
 
 
+def still(page: Page) -> None:
+    """Waits until nothing fades or moves any more, whatever ends by itself."""
+    page.evaluate(
+        """() => Promise.all(document.getAnimations()
+            .filter((one) => one.effect.getComputedTiming().endTime < Infinity)
+            .map((one) => one.finished.catch(() => {})))"""
+    )
+
+
 def names(page: Page) -> list[str]:
     """The photos that are shown, nearest first."""
     return page.locator("#list .name").all_inner_texts()

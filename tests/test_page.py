@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from browser import BOOT, STRAP, chromium, draw, names, pages, screenshot, settled
+from browser import BOOT, STRAP, chromium, draw, names, pages, screenshot, settled, still
 from fgsbir.data import synthetic
 from serving import Server, encoded, serving, small_gallery
 
@@ -293,6 +293,7 @@ def test_fits_and_looks(open_page: Open, tmp_path: Path, size: str, theme: str) 
     for state, reach in states.items():
         reach()
         page.mouse.move(1, 1)
+        still(page)
         screenshot(page, tmp_path, f"{size}-{theme}-{state}")
         overflow = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
         assert page.evaluate(overflow) <= 0, state
