@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from . import backends
-from .types import Margin
+from .types import PLAIN_TENSORS, Margin
 
 _FLOATS = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 _INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
@@ -39,6 +39,45 @@ def set_debug_checks(enabled: bool) -> None:
     """
     global _debug
     _debug = enabled
+
+
+# --- What has passed --------------------------------------------------------------------------
+
+_MOST = 1024
+
+
+class Passed:
+    """Calls whose arguments the checks of this module once let pass unchanged.
+
+    Since they look at nothing but what :meth:`key` holds, they would again.
+    """
+
+    def __init__(self) -> None:
+        self._keys: set[tuple[Any, ...]] = set()
+
+    def key(self, tensors: Sequence[Any], *rest: Any) -> tuple[Any, ...] | None:
+        """Type, shape and place of every tensor; None where the checks have to see the call."""
+        if _debug or torch.compiler.is_compiling():
+            return None
+        key = [*rest]
+        for x in tensors:
+            if x is None:
+                key.append(None)
+            elif type(x) not in PLAIN_TENSORS or x.is_nested:
+                return None
+            else:
+                key += (x.dtype, x.shape, x.device, x.layout)
+        return tuple(key)
+
+    def __contains__(self, key: tuple[Any, ...] | None) -> bool:
+        return key in self._keys
+
+    def add(self, key: tuple[Any, ...] | None) -> None:
+        if key is None:
+            return
+        if len(self._keys) == _MOST:
+            self._keys.clear()
+        self._keys.add(key)
 
 
 # --- Tensors ----------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.autograd import Function, forward_ad
 
 from . import backends
+from .types import PLAIN_TENSORS
 
 BACKENDS = backends.available()
 """By device type."""
@@ -23,7 +24,6 @@ FUNCTIONS: dict[str, type[Function]] = {}
 """The differentiable operations as autograd functions; :mod:`fgsbir_ext.ops` defines them."""
 
 _CONSTANT = frozenset({"attribute_distance", "mine_batch_hard", "topk"})
-_PLAIN = (Tensor, torch.nn.Parameter)
 
 
 def call(name: str, *args: Any) -> Any:
@@ -70,7 +70,7 @@ def _unobserved(tensors: list[Tensor]) -> bool:
     # the dispatcher would carry out.
     keys_of, more_than_plain = torch._C._dispatch_keys, ~_plain_keys(kind)
     for x in tensors:
-        if type(x) not in _PLAIN or keys_of(x).raw_repr() & more_than_plain:
+        if type(x) not in PLAIN_TENSORS or keys_of(x).raw_repr() & more_than_plain:
             return False
     return True
 

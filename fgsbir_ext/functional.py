@@ -218,30 +218,16 @@ def loss_with_options(
     options: LossOptions,
 ) -> Any:
     """:func:`attribute_triplet_loss` with its options checked; ``inputs`` are those of mining."""
-    *inputs, weights = _mining_inputs(inputs, options.attribute_guidance, attribute_weights)
-    sketch, photo, sketch_labels, photo_labels, sketch_attributes, photo_attributes = inputs
-    if checks.together(("sketch_logits", sketch_logits), ("photo_logits", photo_logits)):
-        sketch_logits = checks.matrix("sketch_logits", sketch_logits, "(N, K)")
-        photo_logits = checks.matrix("photo_logits", photo_logits, "(M, K)")
-        of_sketch, of_photo = ("sketch_logits", sketch_logits), ("photo_logits", photo_logits)
-        annotated = ("sketch_attributes", sketch_attributes)
-        checks.together(of_sketch, of_photo, annotated, ("photo_attributes", photo_attributes))
-        checks.same_device(("sketch", sketch), of_sketch, of_photo)
-        checks.same_size("N", 0, ("sketch", sketch), of_sketch)
-        checks.same_size("M", 0, ("photo", photo), of_photo)
-        checks.same_size("K", 1, annotated, of_sketch, of_photo)
-    elif sketch_attributes is not None and not options.attribute_guidance > 0:
-        raise ValueError(
-            "sketch_attributes and photo_attributes must come with sketch_logits and photo_logits, "
-            "or with attribute_guidance > 0 to guide the mining alone"
-        )
-    sketch, photo, sketch_logits, photo_logits = checks.same_type(
-        ("sketch", sketch),
-        ("photo", photo),
-        ("sketch_logits", sketch_logits),
-        ("photo_logits", photo_logits),
-    )
-
+    guided = options.attribute_guidance > 0
+    tensors = [*inputs, sketch_logits, photo_logits, attribute_weights]
+    key = _PASSED.key(tensors, guided)
+    if key not in _PASSED:
+        checked = _checked(tensors, guided)
+        if all(x is given for x, given in zip(checked, tensors, strict=True)):
+            _PASSED.add(key)
+        tensors = checked
+    sketch, photo, sketch_labels, photo_labels, sketch_attributes, photo_attributes = tensors[:6]
+    sketch_logits, photo_logits, weights = tensors[6:]
     total, parts, positive, negative, _, _ = call(
         "attribute_triplet_loss",
         sketch,
@@ -370,7 +356,7 @@ def mine(
     """
     checks.choice("metric", metric, Metric)
     checks.number("attribute_guidance", attribute_guidance, infinite=True)
-    checked = _mining_inputs(inputs, attribute_guidance, attribute_weights, names)
+    checked = _mining_inputs(inputs, attribute_guidance > 0, attribute_weights, names)
     embeddings = checks.same_type((names[0], checked[0]), (names[1], checked[1]))
     positive, negative = call(
         "mine_batch_hard",
@@ -381,6 +367,39 @@ def mine(
         exclude_self,
     )
     return Triplets(positive, negative, positive >= 0)
+
+
+_PASSED = checks.Passed()
+"""Calls of the loss: in a small batch the checks would take a tenth of its time."""
+
+
+def _checked(tensors: Sequence[Any], guided: bool) -> list[Any]:
+    """The tensors of the loss: those of mining, the logits of both sides, the weights."""
+    *inputs, sketch_logits, photo_logits, attribute_weights = tensors
+    *inputs, weights = _mining_inputs(inputs, guided, attribute_weights)
+    sketch, photo, _, _, sketch_attributes, photo_attributes = inputs
+    if checks.together(("sketch_logits", sketch_logits), ("photo_logits", photo_logits)):
+        sketch_logits = checks.matrix("sketch_logits", sketch_logits, "(N, K)")
+        photo_logits = checks.matrix("photo_logits", photo_logits, "(M, K)")
+        of_sketch, of_photo = ("sketch_logits", sketch_logits), ("photo_logits", photo_logits)
+        annotated = ("sketch_attributes", sketch_attributes)
+        checks.together(of_sketch, of_photo, annotated, ("photo_attributes", photo_attributes))
+        checks.same_device(("sketch", sketch), of_sketch, of_photo)
+        checks.same_size("N", 0, ("sketch", sketch), of_sketch)
+        checks.same_size("M", 0, ("photo", photo), of_photo)
+        checks.same_size("K", 1, annotated, of_sketch, of_photo)
+    elif sketch_attributes is not None and not guided:
+        raise ValueError(
+            "sketch_attributes and photo_attributes must come with sketch_logits and photo_logits, "
+            "or with attribute_guidance > 0 to guide the mining alone"
+        )
+    sketch, photo, sketch_logits, photo_logits = checks.same_type(
+        ("sketch", sketch),
+        ("photo", photo),
+        ("sketch_logits", sketch_logits),
+        ("photo_logits", photo_logits),
+    )
+    return [sketch, photo, *inputs[2:], sketch_logits, photo_logits, weights]
 
 
 _LARGEST = {dtype: torch.finfo(dtype).max for dtype in (torch.float32, torch.float64)}
@@ -399,7 +418,7 @@ def _hard_margin(margin: Margin) -> float | None:
 
 def _mining_inputs(
     inputs: Sequence[Any],
-    attribute_guidance: float,
+    guided: bool,
     attribute_weights: Any,
     names: tuple[str, ...] = _MINING_NAMES,
 ) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None, Tensor | None, Tensor | None, Any]:
@@ -426,8 +445,8 @@ def _mining_inputs(
         checks.same_size("M", 0, photos, of_photos)
         k = checks.same_size("K", 1, of_sketches, of_photos)
         attribute_weights = checks.weights("attribute_weights", attribute_weights, k, sketch.device)
-    elif attribute_guidance > 0 or attribute_weights is not None:
-        alone = "attribute_guidance > 0" if attribute_guidance > 0 else "attribute_weights"
+    elif guided or attribute_weights is not None:
+        alone = "attribute_guidance > 0" if guided else "attribute_weights"
         both = " and ".join(dict.fromkeys((of_s_attributes, of_p_attributes)))
         raise ValueError(f"{alone} must come with {both}")
     inputs = (sketch, photo, sketch_labels, photo_labels, sketch_attributes, photo_attributes)

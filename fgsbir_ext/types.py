@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
-from torch import Tensor
+from torch import Tensor, nn
 
 Metric = Literal["sqeuclidean", "euclidean", "cosine"]
 AttributeMetric = Literal["sqeuclidean", "euclidean", "cross_entropy"]
 Reduction = Literal["mean", "sum", "none"]
 Margin = float | Literal["soft"]
+
+PLAIN_TENSORS = (Tensor, nn.Parameter)
+"""The types of tensors whose methods are torch's own, unlike those of other subclasses."""
 
 
 class Triplets(NamedTuple):

@@ -351,9 +351,9 @@ def name_of(call: Callable[..., Any]) -> str:
 def test_error(
     call: Callable[..., Any], argument: str, value: Any, error: type[Exception], message: str
 ) -> None:
-    arguments = GOOD[call] | {argument: value}
+    call(**GOOD[call])  # What has passed once is not looked at again, and must let nothing else by.
     with pytest.raises(error, match=message) as caught:
-        call(**arguments)
+        call(**GOOD[call] | {argument: value})
     assert re.search(rf"\b{argument}\b", str(caught.value))
 
 
@@ -468,6 +468,7 @@ def test_photos_must_be_as_many_as_sketches_without_labels() -> None:
 
 def test_guidance_and_weights_need_attributes() -> None:
     for call in (fx.mine_batch_hard, fx.attribute_triplet_loss):
+        call(SKETCH, PHOTO, **LABELS)
         with pytest.raises(ValueError, match="attribute_guidance > 0 must come with sketch_attr"):
             call(SKETCH, PHOTO, **LABELS, attribute_guidance=0.5)
         with pytest.raises(ValueError, match="attribute_weights must come with sketch_attributes"):
@@ -481,6 +482,7 @@ def test_guidance_and_weights_need_attributes() -> None:
 def test_logits_need_attributes_and_attributes_a_use() -> None:
     with pytest.raises(ValueError, match=r"sketch_logits and photo_logits must come with .*attrib"):
         fx.attribute_triplet_loss(SKETCH, PHOTO, **LOGITS, **LABELS)
+    fx.attribute_triplet_loss(SKETCH, PHOTO, **ATTRIBUTES, **LABELS, attribute_guidance=1.0)
     with pytest.raises(ValueError, match=r"sketch_attributes .* must come with .*logits"):
         fx.attribute_triplet_loss(SKETCH, PHOTO, **ATTRIBUTES, **LABELS)
 
