@@ -11,7 +11,7 @@ from fgsbir.checkpoint import DataFacts, load_run
 from fgsbir.cli import main
 from fgsbir.config import AugmentConfig, EvalConfig
 from fgsbir.data import SketchPhotoSet, align_attributes, open_datasets, synthetic
-from fgsbir.evaluate import rank
+from fgsbir.ranking import rank
 
 TINY = ["--epochs=1", "--size=32", "--width=8", "--embedding-dim=16", "--batch-size=8"]
 

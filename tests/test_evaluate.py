@@ -8,17 +8,14 @@ import torch
 from fgsbir.config import EvalConfig
 from fgsbir.data.dataset import SketchPhotoSet
 from fgsbir.evaluate import (
-    Ranking,
     accuracy_at,
     attribute_accuracy,
-    embed,
     evaluate,
-    rank,
-    rank_together,
     score,
     triplet_accuracy,
 )
 from fgsbir.models import Output, build_model
+from fgsbir.ranking import Ranking, embed, rank, rank_together
 from fgsbir.table import format_scores
 
 # Distances of two sketches to four photos; nearest first: 2 0 3 1 and 1 3 0 2.

@@ -17,10 +17,10 @@ import torch
 from fgsbir.checkpoint import Run
 from fgsbir.config import EvalConfig
 from fgsbir.data import SketchPhotoSet, synthetic
-from fgsbir.evaluate import rank
 from fgsbir.files import exclusive
 from fgsbir.gallery import Gallery, Match
 from fgsbir.gallery import add as adding
+from fgsbir.ranking import rank
 from gallery_cases import NAMES, save_model, write_photos
 from PIL import Image
 

@@ -11,8 +11,9 @@ from fgsbir.checkpoint import load_run
 from fgsbir.cli import main
 from fgsbir.config import EvalConfig, TrainConfig
 from fgsbir.data import synthetic
-from fgsbir.evaluate import rank_together, score
+from fgsbir.evaluate import score
 from fgsbir.published import PUBLISHED
+from fgsbir.ranking import rank_together
 from fgsbir.reproduce import in_memory
 from fgsbir.reproduce_report import summarise, write_report
 from fgsbir.versions import versions
@@ -96,12 +97,12 @@ def test_a_stopped_table_goes_on(table, tmp_path, monkeypatch):
 
     real = module.rank_together
 
-    def stopping(*arguments):
+    def stopping(*arguments, **named):
         nonlocal left
         left -= 1
         if left == 0:
             raise Stopped
-        return real(*arguments)
+        return real(*arguments, **named)
 
     with monkeypatch.context() as patch:
         patch.setattr(module, "rank_together", stopping)
@@ -167,18 +168,40 @@ def test_further_training_data_has_a_row_of_its_own(tmp_path):
     assert "Further training data: `catalogue`." in text
 
 
-def test_an_ensemble_ranks_by_the_models_of_all_seeds(table):
+@pytest.mark.parametrize("row", ["ensemble", "ensemble-corrected"])
+def test_an_ensemble_ranks_by_the_models_of_all_seeds(table, row):
     out, _ = table
     results = json.loads((out / "results.json").read_text())["results"]
     for category in ("shoes", "chairs"):
-        (found,) = [r for r in results if (r["row"], r["category"]) == ("ensemble", category)]
+        (found,) = [r for r in results if (r["row"], r["category"]) == (row, category)]
         assert found["seed"] is None
         assert [run.rpartition("seed")[2] for run in found["runs"]] == ["0", "1"]
-        gallery = synthetic(category, 10, "test", size=32)
+        gallery, learnt = (synthetic(category, 10, split, size=32) for split in ("test", "train"))
         runs = [load_run(out / run) for run in found["runs"]]
         members = [(run.model, run.data.columns_of(gallery.attribute_names)) for run in runs]
-        expected = score(rank_together(members, gallery), gallery)
-        assert found["scores"] == expected.to_dict()
+        scoring = EvalConfig(**ROWS[row].scoring)
+        ranking = rank_together(members, gallery, scoring, bank=learnt.sketches)
+        assert found["scores"] == score(ranking, gallery).to_dict()
+
+
+def test_what_is_known_of_hubs_comes_from_the_sketches_learnt_from(tmp_path, monkeypatch):
+    seen = []
+    real = module.rank_together
+
+    def noting(members, gallery, scoring, *, bank):
+        seen.append((scoring.hub_weight, {image.tobytes() for image in bank}, gallery))
+        return real(members, gallery, scoring, bank=bank)
+
+    monkeypatch.setattr(module, "rank_together", noting)
+    command = ["reproduce", *DATA, *TINY, "--epochs", "1", "--seeds", "0", "--cross-validate", "2"]
+    command += ["--categories", "shoes", "chairs", "--rows", "joint-corrected"]
+    assert main([*command, "--out", str(tmp_path)]) == 0
+    assert len(seen) == 4
+    for weight, bank, gallery in seen:
+        assert weight == ROWS["joint-corrected"].scoring["hub_weight"]
+        category = "shoes" if "shoes" in gallery.name else "chairs"
+        everything = {x.tobytes() for x in synthetic(category, 10, "train", size=32).sketches}
+        assert bank == everything - {x.tobytes() for x in gallery.sketches}
 
 
 def test_pairs_without_attributes(tmp_path):

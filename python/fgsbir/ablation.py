@@ -74,13 +74,17 @@ class Row:
         variant: name of what was trained.
         fused: ranked by embedding and predicted attributes together; else by embedding alone.
         ensemble: the models of all seeds rank together; else each for itself.
+        scoring: settings of the ranking that differ from those asked for.
     """
 
     title: str
     variant: str
     fused: bool = False
     ensemble: bool = False
+    scoring: Mapping[str, Any] = field(default_factory=dict)
 
+
+_CORRECTED = {"edge_variants": True, "hub_weight": 0.25}
 
 ROWS: dict[str, Row] = {
     "triplet": Row("triplet alone", "triplet"),
@@ -97,7 +101,20 @@ ROWS: dict[str, Row] = {
         "joint-extra",
         fused=True,
     ),
+    "joint-corrected": Row(
+        "the row `joint`, photos by their nearest edge map, hubs corrected",
+        "joint",
+        fused=True,
+        scoring=_CORRECTED,
+    ),
     "ensemble": Row("ensemble of the row `joint`, all seeds", "joint", fused=True, ensemble=True),
+    "ensemble-corrected": Row(
+        "ensemble of the row `joint-corrected`, all seeds",
+        "joint",
+        fused=True,
+        ensemble=True,
+        scoring=_CORRECTED,
+    ),
     "ensemble-extra": Row(
         "ensemble of the row `joint-extra`, all seeds", "joint-extra", fused=True, ensemble=True
     ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -241,6 +242,20 @@ class EvalConfig:
     views: Views = "single"
     """What is embedded of an image: itself, it and its mirror image, or ten crops (the corners
     and the middle at 225/256 of the side, each also mirrored), as in the CVPR 2016 paper."""
+    edge_variants: bool = False
+    """Further edge maps of every photo: the one nearest to a sketch counts."""
+    hub_weight: float = 0.0
+    """How much of a photo's mean distance to the nearest sketches of the training split is taken
+    off its distances: hubs, near to sketches of anything, gain less than others."""
+    hub_neighbours: int = 5
+    """How many nearest ones."""
+
+    def check(self) -> None:
+        """Raise a ValueError for a value out of range."""
+        for name in ("attribute_weight", "hub_weight"):
+            value = getattr(self, name)
+            _require(0 <= value < math.inf, name, "a finite number from 0", value)
+        _require(self.hub_neighbours >= 1, "hub_neighbours", "1 or more", self.hub_neighbours)
 
 
 def _with_parts(values: dict[str, Any]) -> dict[str, Any]:

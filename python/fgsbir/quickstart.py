@@ -16,9 +16,10 @@ from PIL import Image
 from .checkpoint import FILE_NAME
 from .data import synthetic
 from .data.images import Images
-from .evaluate import Scores, rank, score
+from .evaluate import Scores, score
 from .log import LOG_NAME
 from .presets import QUICKSTART
+from .ranking import rank
 from .report import draw_retrievals
 from .table import format_scores
 from .train import train

@@ -21,10 +21,12 @@ from .checkpoint import FILE_NAME, Run
 from .config import EvalConfig, PretrainConfig, TrainConfig
 from .data import ExtraData, SketchPhotoSet, align_attributes, open_dataset
 from .data.classes import open_classes
-from .evaluate import accuracy_at, rank_together, score
+from .data.images import Images
+from .evaluate import accuracy_at, score
 from .files import file_digest, write_atomically
 from .log import LOG_NAME
 from .pretrain import pretrain
+from .ranking import rank_together
 from .reproduce_report import write_report
 from .splits import fold
 from .train import train
@@ -127,15 +129,15 @@ def reproduce(task: Task, out: str | Path, *, progress: bool = True) -> Path:
     for number, job in enumerate(jobs, 1):
         if progress:
             print(f"[{number}/{len(jobs)}] {job.folder.relative_to(out)}", flush=True)
-        run, galleries = _train(job, task, training, scored, progress)
+        run, galleries, banks = _train(job, task, training, scored, progress)
         singles = [n for n, row in rows.items() if row.variant == job.variant and not row.ensemble]
         ensembles = [n for n, row in rows.items() if row.variant == job.variant and row.ensemble]
-        results += _results(out, task, singles, [(job, run)], galleries, job.seed)
+        results += _results(out, task, singles, [(job, run)], galleries, banks, job.seed)
         if ensembles:
             members = together.setdefault((job.variant, job.categories, job.fold), [])
             members.append((job, run))
             if len(members) == len(task.seeds):
-                results += _results(out, task, ensembles, members, galleries, None)
+                results += _results(out, task, ensembles, members, galleries, banks, None)
     return write_report(out, task, results, left_out, time.perf_counter() - start)
 
 
@@ -145,6 +147,7 @@ def _results(
     rows: Sequence[str],
     members: Sequence[tuple[Job, Run]],
     galleries: Sequence[SketchPhotoSet],
+    banks: Sequence[Images],
     seed: int | None,
 ) -> Iterator[dict[str, Any]]:
     """Scores of one run, or of several that rank together, for each row and category."""
@@ -153,8 +156,9 @@ def _results(
         scoring = dataclasses.replace(task.scoring, metric=task.config.loss.metric)
         if not ROWS[name].fused:
             scoring = dataclasses.replace(scoring, attribute_weight=0.0)
-        for category, gallery in zip(job.categories, galleries, strict=True):
-            found = _score_once(members, gallery, scoring)
+        scoring = dataclasses.replace(scoring, **ROWS[name].scoring)
+        for category, gallery, bank in zip(job.categories, galleries, banks, strict=True):
+            found = _score_once(members, gallery, bank, scoring)
             place = {"category": category, "seed": seed, "fold": job.fold}
             folders = [str(member.folder.relative_to(out)) for member, _ in members]
             yield {"row": name, **place, "runs": folders, "data": gallery.name, **found}
@@ -210,14 +214,15 @@ def _train(
     training: dict[str | None, SketchPhotoSet],
     scored: dict[str | None, SketchPhotoSet],
     progress: bool,
-) -> tuple[Run, list[SketchPhotoSet]]:
-    """The run of a job, and what to score it on, category by category."""
+) -> tuple[Run, list[SketchPhotoSet], list[Images]]:
+    """The run of a job, what to score it on, and sketches it learnt from, by category."""
     variant = VARIANTS[job.variant]
     learnt = [training[category] for category in job.categories]
     galleries = [scored[category] for category in job.categories]
     if job.fold is not None:
         parts = [fold(one, job.fold, task.folds) for one in learnt]
         learnt, galleries = [rest for rest, _ in parts], [held for _, held in parts]
+    banks = [one.sketches for one in learnt]
     if variant.extra:
         learnt = task.extra.add_to(learnt)
     config = override(task.config, {**variant.overrides, "seed": job.seed})
@@ -231,7 +236,7 @@ def _train(
         triplets=triplets,
         progress=progress,
     )
-    return run, galleries
+    return run, galleries, banks
 
 
 def _listed(variant: Variant, data: SketchPhotoSet, seed: int) -> Any:
@@ -242,7 +247,7 @@ def _listed(variant: Variant, data: SketchPhotoSet, seed: int) -> Any:
 
 
 def _score_once(
-    members: Sequence[tuple[Job, Run]], gallery: SketchPhotoSet, scoring: EvalConfig
+    members: Sequence[tuple[Job, Run]], gallery: SketchPhotoSet, bank: Images, scoring: EvalConfig
 ) -> dict[str, Any]:
     """Scores of runs that rank together, from the file in the last one's folder where they were
     made of the very same models."""
@@ -256,9 +261,8 @@ def _score_once(
             found: dict[str, Any] = entry["found"]
             return found
     names = gallery.attribute_names
-    ranking = rank_together(
-        [(run.model, run.data.columns_of(names)) for _, run in members], gallery, scoring
-    )
+    ranked = [(run.model, run.data.columns_of(names)) for _, run in members]
+    ranking = rank_together(ranked, gallery, scoring, bank=bank)
     labels = gallery.sketch_labels, gallery.photo_labels
     most = min(CURVE, len(gallery.photos))
     logs = [(folder / LOG_NAME).read_text(encoding="utf-8").splitlines() for folder in folders]

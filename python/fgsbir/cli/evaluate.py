@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, Positional, arg
 
 from ..config import EvalConfig
+
+if TYPE_CHECKING:
+    from ..data import SketchPhotoSet
 
 Split = Literal["train", "test"]
 
@@ -42,21 +46,26 @@ class Evaluate:
     def run(self) -> None:
         from ..checkpoint import load_run
         from ..data import open_datasets
-        from ..evaluate import rank_together, score
+        from ..evaluate import score
+        from ..ranking import rank_together
         from ..table import format_scores
 
         if not self.run_folders:
             raise ValueError("RUN: expected at least one")
         runs = [load_run(folder, self.device) for folder in self.run_folders]
-        splits = open_datasets(
-            self.data, self.category, self.split, default_category=runs[0].data.category
-        )
+
+        def opened(split: Split) -> list[SketchPhotoSet]:
+            of_model = runs[0].data.category
+            return open_datasets(self.data, self.category, split, default_category=of_model)
+
+        splits = opened(self.split)
+        banks = [one.sketches for one in opened("train")] if self.config.hub_weight > 0 else []
         if self.picture is not None and len(splits) > 1:
             raise ValueError("picture: is of one category; choose it by --category")
         found = {}
-        for data in splits:
+        for data, bank in zip_longest(splits, banks):
             members = [(run.model, run.data.columns_of(data.attribute_names)) for run in runs]
-            ranking = rank_together(members, data, self.config)
+            ranking = rank_together(members, data, self.config, bank=bank)
             scores = found[data.name] = score(ranking, data)
             if not self.as_json:
                 print(format_scores(data.name, scores))

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from ..data.edges import extract_edges
 from ..data.images import read_image, to_array
-from ..evaluate import embed
 from ..models import Output, RetrievalModel
+from ..ranking import embed
 from ..transforms import to_ink
 
 Sketch = str | Path | Image.Image | NDArray[np.uint8]

@@ -1,0 +1,187 @@
+"""Ranks the photos of a split for each of its sketches.
+
+By r = d + mu D (:func:`fgsbir_ext.topk`), d between embeddings and D between predicted attributes;
+if asked, a photo by the nearest of several edge maps, and less for photos that are near everything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+import fgsbir_ext as fx
+
+from .config import EvalConfig, Views
+from .data.dataset import SketchPhotoSet
+from .data.edge_variants import with_edge_variants
+from .data.images import Images
+from .models import Output, RetrievalModel
+from .transforms import as_float, to_ink
+
+Members = Sequence[tuple[RetrievalModel, Sequence[int] | None]]
+"""Models that rank together, each with its columns: the logits that predict the attributes of what
+is ranked, of a model that predicts those of several categories; None for all."""
+
+
+class Ranking(NamedTuple):
+    """All P photos of a split, nearest first, for each of its S sketches.
+
+    Attributes:
+        distances: (S, P) r, ascending. Less than 0 where hubs were corrected.
+        order: (S, P) index of the photo that each distance belongs to.
+        sketch, photo: what the model gave for the S sketches and the P photos.
+    """
+
+    distances: Tensor
+    order: Tensor
+    sketch: Output
+    photo: Output
+
+
+@torch.no_grad()
+def embed(
+    model: RetrievalModel, inks: Tensor, *, views: Views = "single", batch_size: int = 64
+) -> Output:
+    """Embeddings and logits of (B, 1, size, size) uint8 inks, on the CPU, in eval mode.
+
+    Embeddings of V views are put side by side, (B, V D), still of unit length: the squared
+    distance of two images is then the mean over corresponding views. Logits are averaged.
+    """
+    was_training = model.training
+    model.eval()
+    device = next(model.parameters()).device
+    embeddings, logits = [], []
+    for batch in inks.split(batch_size):
+        seen = [model(image) for image in _views(as_float(batch.to(device)), views)]
+        mean = _mean(seen)
+        embeddings.append(mean.embedding.cpu())
+        if mean.logits is not None:
+            logits.append(mean.logits.cpu())
+    model.train(was_training)
+    return Output(torch.cat(embeddings), torch.cat(logits) if model.attributes else None)
+
+
+def rank(
+    model: RetrievalModel,
+    data: SketchPhotoSet,
+    config: EvalConfig | None = None,
+    columns: Sequence[int] | None = None,
+    *,
+    bank: Images | None = None,
+) -> Ranking:
+    """Embeds a split and sorts its photos for each of its sketches.
+
+    Args:
+        model: what embeds.
+        data: the split.
+        config: how to rank.
+        columns: the logits that predict the split's attributes, of a model that predicts those of
+            several categories (:meth:`fgsbir.checkpoint.DataFacts.columns_of`); None for all.
+        bank: sketches of the training split, which tell how near a photo is to any sketch; needed
+            where ``config.hub_weight`` is more than 0.
+
+    Raises:
+        ValueError: when the set is empty, or the config is out of range or lacks a bank.
+    """
+    return rank_together([(model, columns)], data, config, bank=bank)
+
+
+def rank_together(
+    members: Members,
+    data: SketchPhotoSet,
+    config: EvalConfig | None = None,
+    *,
+    bank: Images | None = None,
+) -> Ranking:
+    """Ranks a split by several models together, an ensemble: squared distances and attribute
+    logits are the means over them.
+
+    Args:
+        members: each model and its columns, as for :func:`rank`.
+        data: the split.
+        config: how to rank.
+        bank: as for :func:`rank`.
+
+    Raises:
+        ValueError: as :func:`rank`, or when the models predict different attributes.
+    """
+    config = config or EvalConfig()
+    config.check()
+    widths = {model.attributes if c is None else len(c) for model, c in members} - {0}
+    if len(widths) > 1:
+        raise ValueError(f"an ensemble has to predict the same attributes, got {sorted(widths)}")
+    photos = len(data.photos)
+    if not len(data.sketches) or not photos:
+        raise ValueError(
+            f"{data.name}: nothing to rank, {len(data.sketches)} sketches and {photos} photos"
+        )
+    sketch = _embed_together(members, data.sketches, config)
+    shown = with_edge_variants(data) if config.edge_variants else data
+    maps = _embed_together(members, shown.edges, config)
+    distances = _distances(sketch, maps, photos, config)
+    if config.hub_weight > 0:
+        if bank is None or not len(bank):
+            raise ValueError("hub_weight > 0 needs a bank of training sketches")
+        to_bank = _distances(_embed_together(members, bank, config), maps, photos, config)
+        nearest = to_bank.topk(min(config.hub_neighbours, len(bank)), dim=0, largest=False)
+        distances -= config.hub_weight * nearest.values.mean(0)
+    distances, order = distances.sort(dim=1, stable=True)
+    own = Output(maps.embedding[:photos], None if maps.logits is None else maps.logits[:photos])
+    return Ranking(distances, order, sketch, own)
+
+
+def _embed_together(members: Members, images: Images, config: EvalConfig) -> Output:
+    inks: dict[int, Tensor] = {}
+    outputs = []
+    for model, columns in members:
+        if model.size not in inks:
+            inks[model.size] = to_ink(images, model.size)
+        outputs.append(_only(embed(model, inks[model.size], views=config.views), columns))
+    return _mean(outputs)
+
+
+def _distances(query: Output, maps: Output, photos: int, config: EvalConfig) -> Tensor:
+    """(Q, P) r of the nearest map of each photo; map i is one of photo i mod P."""
+    count = len(maps.embedding)
+    r, order = fx.topk(
+        query.embedding,
+        maps.embedding,
+        count,
+        query_logits=query.logits,
+        gallery_logits=maps.logits,
+        attribute_weight=config.attribute_weight,
+        metric=config.metric,
+        attribute_metric=config.attribute_metric,
+    )
+    nearest = r.new_full((len(r), photos), torch.inf)
+    return nearest.scatter_reduce_(1, order % photos, r, "amin")
+
+
+def _mean(outputs: Sequence[Output]) -> Output:
+    """Embeddings side by side, so that a squared distance is the mean over them; mean logits."""
+    embedding = torch.cat([one.embedding for one in outputs], 1) / len(outputs) ** 0.5
+    logits = [one.logits for one in outputs if one.logits is not None]
+    return Output(embedding, torch.stack(logits).mean(0) if logits else None)
+
+
+def _only(output: Output, columns: Sequence[int] | None) -> Output:
+    if output.logits is None or columns is None:
+        return output
+    return Output(output.embedding, output.logits[:, list(columns)])
+
+
+def _views(inks: Tensor, views: Views) -> list[Tensor]:
+    """The images that stand for each of (B, 1, S, S): a list of V such tensors."""
+    crops = [inks]
+    if views == "ten":
+        size = inks.shape[-1]
+        side = round(size * 256 / 225)
+        enlarged = F.interpolate(inks, (side, side), mode="bilinear")
+        end = side - size
+        corners = [(0, 0), (0, end), (end, 0), (end, end), (end // 2, end // 2)]
+        crops = [enlarged[..., y : y + size, x : x + size] for y, x in corners]
+    return crops if views == "single" else crops + [crop.flip(-1) for crop in crops]
