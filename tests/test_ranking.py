@@ -1,4 +1,4 @@
-"""Nearest edge maps and corrected hubs, against the same worked out with plain torch."""
+"""Corrected hubs, against the same worked out with plain torch."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from fgsbir.checkpoint import load_run
 from fgsbir.cli import main
 from fgsbir.config import EvalConfig
 from fgsbir.data import SketchPhotoSet, synthetic
-from fgsbir.data.edge_variants import VARIANTS, with_edge_variants
 from fgsbir.evaluate import evaluate
 from fgsbir.models import Output, RetrievalModel, build_model
 from fgsbir.ranking import embed, rank, rank_together
@@ -51,32 +50,14 @@ def assert_ranked(ranking: module.Ranking, expected: torch.Tensor) -> None:
     )
 
 
-def test_the_nearest_of_a_photos_edge_maps_counts(data: SketchPhotoSet) -> None:
-    model = model_of(data)
-    ranking = rank(model, data, EvalConfig(attribute_weight=MU, edge_variants=True))
-    every = between(model, data.sketches, with_edge_variants(data).edges)
-    parts = every.split(COUNT, dim=1)
-    assert len(parts) == 1 + len(VARIANTS)
-    assert_ranked(ranking, torch.stack(parts).amin(0))
-    # What the photos' own maps predict is what attributes are scored by.
-    plain = rank(model, data)
-    torch.testing.assert_close(ranking.photo.logits, plain.photo.logits)
-    assert ranking.order.shape == (len(data.sketches), COUNT)
-
-
-@pytest.mark.parametrize("variants", [False, True])
 @pytest.mark.parametrize("neighbours", [1, 4, 100])
 def test_hubs_are_corrected_by_their_nearest_training_sketches(
-    data: SketchPhotoSet, bank: np.ndarray, neighbours: int, variants: bool
+    data: SketchPhotoSet, bank: np.ndarray, neighbours: int
 ) -> None:
     model = model_of(data)
-    config = EvalConfig(MU, edge_variants=variants, hub_weight=0.5, hub_neighbours=neighbours)
+    config = EvalConfig(MU, hub_weight=0.5, hub_neighbours=neighbours)
     ranking = rank(model, data, config, bank=bank)
-    edges = with_edge_variants(data).edges if variants else data.edges
-    r, to_bank = (
-        torch.stack(between(model, sketches, edges).split(COUNT, 1)).amin(0)
-        for sketches in (data.sketches, bank)
-    )
+    r, to_bank = (between(model, sketches, data.edges) for sketches in (data.sketches, bank))
     assert_ranked(ranking, r - 0.5 * to_bank.sort(0).values[:neighbours].mean(0))
 
 
@@ -133,11 +114,11 @@ def test_the_command_takes_the_training_split_as_its_bank(tmp_path, capsys) -> N
     pairs, run = "synthetic?count=8&size=32", str(tmp_path / "run")
     small = ["--size=32", "--width=4", "--embedding-dim=16", "--batch-size=8", "--epochs=1"]
     assert main(["train", "--data", pairs, "--category", "shoes", *small, "--out", run]) == 0
-    asked = ["--attribute-weight=0.3", "--edge-variants", "--hub-weight=0.5", "--hub-neighbours=3"]
+    asked = ["--attribute-weight=0.3", "--hub-weight=0.5", "--hub-neighbours=3"]
     capsys.readouterr()
     assert main(["evaluate", run, "--data", pairs, "--json", *asked]) == 0
     found = json.loads(capsys.readouterr().out)
-    config = EvalConfig(0.3, edge_variants=True, hub_weight=0.5, hub_neighbours=3)
+    config = EvalConfig(0.3, hub_weight=0.5, hub_neighbours=3)
     splits = [synthetic("shoes", 8, split, size=32) for split in ("test", "train")]
     expected = evaluate(load_run(run).model, splits[0], config, bank=splits[1].sketches)
     assert found == expected.to_dict()

@@ -84,7 +84,7 @@ class Row:
     scoring: Mapping[str, Any] = field(default_factory=dict)
 
 
-_CORRECTED = {"edge_variants": True, "hub_weight": 0.25}
+_CORRECTED = {"hub_weight": 0.5}
 
 ROWS: dict[str, Row] = {
     "triplet": Row("triplet alone", "triplet"),
@@ -96,20 +96,20 @@ ROWS: dict[str, Row] = {
     "listed-people": Row("listed triplets of people", "listed-people", fused=True),
     "listed-attributes": Row("listed triplets by attributes", "listed-attributes", fused=True),
     "joint": Row("full model of all categories together", "joint", fused=True),
+    "joint-corrected": Row(
+        "the row `joint`, hubs corrected", "joint", fused=True, scoring=_CORRECTED
+    ),
     "joint-extra": Row(
         "full model of all categories together, with further training data",
         "joint-extra",
         fused=True,
     ),
-    "joint-corrected": Row(
-        "the row `joint`, photos by their nearest edge map, hubs corrected",
-        "joint",
-        fused=True,
-        scoring=_CORRECTED,
+    "joint-extra-corrected": Row(
+        "the row `joint-extra`, hubs corrected", "joint-extra", fused=True, scoring=_CORRECTED
     ),
     "ensemble": Row("ensemble of the row `joint`, all seeds", "joint", fused=True, ensemble=True),
     "ensemble-corrected": Row(
-        "ensemble of the row `joint-corrected`, all seeds",
+        "ensemble of the row `joint`, all seeds, hubs corrected",
         "joint",
         fused=True,
         ensemble=True,
@@ -117,6 +117,13 @@ ROWS: dict[str, Row] = {
     ),
     "ensemble-extra": Row(
         "ensemble of the row `joint-extra`, all seeds", "joint-extra", fused=True, ensemble=True
+    ),
+    "ensemble-extra-corrected": Row(
+        "ensemble of the row `joint-extra`, all seeds, hubs corrected",
+        "joint-extra",
+        fused=True,
+        ensemble=True,
+        scoring=_CORRECTED,
     ),
 }
 

@@ -242,8 +242,6 @@ class EvalConfig:
     views: Views = "single"
     """What is embedded of an image: itself, it and its mirror image, or ten crops (the corners
     and the middle at 225/256 of the side, each also mirrored), as in the CVPR 2016 paper."""
-    edge_variants: bool = False
-    """Further edge maps of every photo: the one nearest to a sketch counts."""
     hub_weight: float = 0.0
     """How much of a photo's mean distance to the nearest sketches of the training split is taken
     off its distances: hubs, near to sketches of anything, gain less than others."""

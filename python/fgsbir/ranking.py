@@ -1,7 +1,9 @@
 """Ranks the photos of a split for each of its sketches.
 
-By r = d + mu D (:func:`fgsbir_ext.topk`), d between embeddings and D between predicted attributes;
-if asked, a photo by the nearest of several edge maps, and less for photos that are near everything.
+By r = d + mu D (:func:`fgsbir_ext.topk`), d between embeddings and D between predicted attributes.
+Hubs, photos that lie near to sketches of anything, can be corrected by what is known of them from
+the sketches of the training split: the one-sided form of cross-domain similarity local scaling
+(Conneau et al., ICLR 2018), with a bank of queries as in Bogolin et al. (CVPR 2022).
 """
 
 from __future__ import annotations
@@ -17,7 +19,6 @@ import fgsbir_ext as fx
 
 from .config import EvalConfig, Views
 from .data.dataset import SketchPhotoSet
-from .data.edge_variants import with_edge_variants
 from .data.images import Images
 from .models import Output, RetrievalModel
 from .transforms import as_float, to_ink
@@ -114,24 +115,23 @@ def rank_together(
     widths = {model.attributes if c is None else len(c) for model, c in members} - {0}
     if len(widths) > 1:
         raise ValueError(f"an ensemble has to predict the same attributes, got {sorted(widths)}")
-    photos = len(data.photos)
-    if not len(data.sketches) or not photos:
+    if not len(data.sketches) or not len(data.photos):
         raise ValueError(
-            f"{data.name}: nothing to rank, {len(data.sketches)} sketches and {photos} photos"
+            f"{data.name}: nothing to rank, {len(data.sketches)} sketches and "
+            f"{len(data.photos)} photos"
         )
     sketch = _embed_together(members, data.sketches, config)
-    shown = with_edge_variants(data) if config.edge_variants else data
-    maps = _embed_together(members, shown.edges, config)
-    distances = _distances(sketch, maps, photos, config)
+    photo = _embed_together(members, data.edges, config)
+    distances, order = _topk(sketch, photo, config, len(data.photos))
     if config.hub_weight > 0:
         if bank is None or not len(bank):
             raise ValueError("hub_weight > 0 needs a bank of training sketches")
-        to_bank = _distances(_embed_together(members, bank, config), maps, photos, config)
-        nearest = to_bank.topk(min(config.hub_neighbours, len(bank)), dim=0, largest=False)
-        distances -= config.hub_weight * nearest.values.mean(0)
-    distances, order = distances.sort(dim=1, stable=True)
-    own = Output(maps.embedding[:photos], None if maps.logits is None else maps.logits[:photos])
-    return Ranking(distances, order, sketch, own)
+        known = _embed_together(members, bank, config)
+        nearest, _ = _topk(photo, known, config, min(config.hub_neighbours, len(bank)))
+        correction = config.hub_weight * nearest.mean(1)
+        distances, places = (distances - correction[order]).sort(dim=1, stable=True)
+        order = order.gather(1, places)
+    return Ranking(distances, order, sketch, photo)
 
 
 def _embed_together(members: Members, images: Images, config: EvalConfig) -> Output:
@@ -144,21 +144,17 @@ def _embed_together(members: Members, images: Images, config: EvalConfig) -> Out
     return _mean(outputs)
 
 
-def _distances(query: Output, maps: Output, photos: int, config: EvalConfig) -> Tensor:
-    """(Q, P) r of the nearest map of each photo; map i is one of photo i mod P."""
-    count = len(maps.embedding)
-    r, order = fx.topk(
+def _topk(query: Output, gallery: Output, config: EvalConfig, k: int) -> tuple[Tensor, Tensor]:
+    return fx.topk(
         query.embedding,
-        maps.embedding,
-        count,
+        gallery.embedding,
+        k,
         query_logits=query.logits,
-        gallery_logits=maps.logits,
+        gallery_logits=gallery.logits,
         attribute_weight=config.attribute_weight,
         metric=config.metric,
         attribute_metric=config.attribute_metric,
     )
-    nearest = r.new_full((len(r), photos), torch.inf)
-    return nearest.scatter_reduce_(1, order % photos, r, "amin")
 
 
 def _mean(outputs: Sequence[Output]) -> Output:
