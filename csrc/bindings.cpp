@@ -168,24 +168,23 @@ void bind_cpu(py::module_& module, const char* type) {
 }
 
 void bind_cpu_attributes(py::module_& module) {
+    py::class_<cpu::Codes>(module, "Codes").def_readonly("invalid", &cpu::Codes::invalid);
+    module.def("pack_attributes_int8", [](Address attributes, int64_t n, int64_t k) {
+        return cpu::pack_attributes(at<const int8_t>(attributes), n, k);
+    });
+    module.def("pack_attributes_float32", [](Address attributes, int64_t n, int64_t k) {
+        return cpu::pack_attributes(at<const float>(attributes), n, k);
+    });
+    module.def("pack_attributes_float64", [](Address attributes, int64_t n, int64_t k) {
+        return cpu::pack_attributes(at<const double>(attributes), n, k);
+    });
     py::class_<cpu::Attributes>(module, "Attributes")
         .def(py::init<>())
-        .def(py::init([](Address a, Address b, Address weights, int64_t n, int64_t m, int64_t k) {
-            return cpu::Attributes{
-                at<const uint32_t>(a), at<const uint32_t>(b), at<const double>(weights), n, m, k};
-        }));
-    module.def("attribute_words", &attribute_words);
-    module.def(
-        "pack_attributes_float64", [](Address attributes, Address codes, int64_t n, int64_t k) {
-            return cpu::pack_attributes(at<const double>(attributes), at<uint32_t>(codes), n, k);
-        });
-    module.def("pack_attributes_int8", [](Address attributes, Address codes, int64_t n, int64_t k) {
-        return cpu::pack_attributes(at<const int8_t>(attributes), at<uint32_t>(codes), n, k);
-    });
-    module.def(
-        "pack_attributes_float32", [](Address attributes, Address codes, int64_t n, int64_t k) {
-            return cpu::pack_attributes(at<const float>(attributes), at<uint32_t>(codes), n, k);
-        });
+        .def(py::init([](const cpu::Codes& a, const cpu::Codes& b, Address weights) {
+                 return cpu::Attributes{
+                     a.words.data(), b.words.data(), at<const double>(weights), a.n, b.n, a.k};
+             }),
+             py::keep_alive<1, 2>(), py::keep_alive<1, 3>());
     module.def(
         "attribute_distance",
         [](const cpu::Attributes& attributes, Address out, int threads) {

@@ -109,11 +109,15 @@ void pairwise_distance_backward(const T* grad /* [n, m] */, const T* distance /*
                                 T* grad_x /* [n, d] */, int64_t n, int64_t m, int64_t d,
                                 Metric metric, bool transposed, int threads);
 
-// Packs attributes into codes: the bits that are 1, then the bits that are known, of every row.
-// Returns the flat index of the first value outside {-1, 0, 1}, or -1.
+// Attributes of a set as codes: the bits that are 1, then the bits that are known, of every row.
+struct Codes {
+    std::vector<uint32_t> words;  // [2, words, n]
+    int64_t n, k;
+    int64_t invalid;  // the flat index of the first value outside {-1, 0, 1}, or -1
+};
+
 template <typename A>
-int64_t pack_attributes(const A* attributes /* [n, k] */, uint32_t* codes /* [2, words, n] */,
-                        int64_t n, int64_t k);
+Codes pack_attributes(const A* attributes /* [n, k] */, int64_t n, int64_t k);
 
 // Packed attributes of two sets, and what a difference in each attribute counts.
 struct Attributes {

@@ -69,12 +69,10 @@ class Passed:
                 key += (x.dtype, x.shape, x.device, x.layout)
         return tuple(key)
 
-    def __contains__(self, key: tuple[Any, ...] | None) -> bool:
+    def __contains__(self, key: tuple[Any, ...]) -> bool:
         return key in self._keys
 
-    def add(self, key: tuple[Any, ...] | None) -> None:
-        if key is None:
-            return
+    def add(self, key: tuple[Any, ...]) -> None:
         if len(self._keys) == _MOST:
             self._keys.clear()
         self._keys.add(key)

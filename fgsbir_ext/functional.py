@@ -8,6 +8,7 @@ come in float32 for 16-bit inputs, else in the type of the inputs. A second deri
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Sequence
 from typing import Any
 
@@ -221,9 +222,9 @@ def loss_with_options(
     guided = options.attribute_guidance > 0
     tensors = [*inputs, sketch_logits, photo_logits, attribute_weights]
     key = _PASSED.key(tensors, guided)
-    if key not in _PASSED:
+    if key is None or key not in _PASSED:
         checked = _checked(tensors, guided)
-        if all(x is given for x, given in zip(checked, tensors, strict=True)):
+        if key is not None and all(map(operator.is_, checked, tensors)):
             _PASSED.add(key)
         tensors = checked
     sketch, photo, sketch_labels, photo_labels, sketch_attributes, photo_attributes = tensors[:6]

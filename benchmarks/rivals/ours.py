@@ -24,20 +24,12 @@ def _labels(inputs: Inputs) -> tuple[Tensor | None, Tensor | None]:
     return (None, None) if inputs.paired else (inputs.sketch_labels, inputs.photo_labels)
 
 
+_LOSS = fx.AttributeTripletLoss(margin=MARGIN, attribute_margin=MARGIN, attribute_guidance=GUIDANCE)
+
+
 def fgsbir_ext(inputs: Inputs) -> Tensor:
-    sketch, photo, sketch_logits, photo_logits = inputs.leaves
-    return fx.attribute_triplet_loss(
-        sketch,
-        photo,
-        sketch_logits,
-        photo_logits,
-        inputs.sketch_attributes,
-        inputs.photo_attributes,
-        *_labels(inputs),
-        margin=MARGIN,
-        attribute_margin=MARGIN,
-        attribute_guidance=GUIDANCE,
-    )
+    annotations = inputs.sketch_attributes, inputs.photo_attributes
+    return _LOSS(*inputs.leaves, *annotations, *_labels(inputs))
 
 
 def mine(inputs: Inputs) -> tuple[Tensor, Tensor]:

@@ -1,6 +1,8 @@
 // The attribute distance: annotations packed into bits once, then a few operations on words a pair.
 
 #include <algorithm>
+#include <utility>
+#include <vector>
 
 #include "../ops.h"
 #include "annotations.h"
@@ -10,8 +12,9 @@
 namespace fgsbir::cpu {
 
 template <typename A>
-int64_t pack_attributes(const A* attributes, uint32_t* codes, int64_t n, int64_t k) {
+Codes pack_attributes(const A* attributes, int64_t n, int64_t k) {
     const int64_t words = attribute_words(k);
+    std::vector<uint32_t> codes(2 * words * n);
     const auto is = [=](int64_t at, int value) { return attributes[at] == static_cast<A>(value); };
     bool valid = true;
     for (int64_t i = 0; i < n; ++i) {
@@ -30,7 +33,7 @@ int64_t pack_attributes(const A* attributes, uint32_t* codes, int64_t n, int64_t
     }
     int64_t at = 0;
     while (!valid && (is(at, 1) || is(at, 0) || is(at, -1))) ++at;
-    return valid ? -1 : at;
+    return {std::move(codes), n, k, valid ? -1 : at};
 }
 
 void attribute_distance(const Attributes& attributes, float* out, int threads) {
@@ -40,8 +43,8 @@ void attribute_distance(const Attributes& attributes, float* out, int threads) {
                   [&](int64_t i) FGSBIR_INLINE { rows.distances(i, 0, m, out + i * m); });
 }
 
-template int64_t pack_attributes(const int8_t*, uint32_t*, int64_t, int64_t);
-template int64_t pack_attributes(const float*, uint32_t*, int64_t, int64_t);
-template int64_t pack_attributes(const double*, uint32_t*, int64_t, int64_t);
+template Codes pack_attributes(const int8_t*, int64_t, int64_t);
+template Codes pack_attributes(const float*, int64_t, int64_t);
+template Codes pack_attributes(const double*, int64_t, int64_t);
 
 }  // namespace fgsbir::cpu

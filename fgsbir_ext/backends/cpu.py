@@ -377,24 +377,19 @@ def _rows(x: Tensor, first: int, count: int) -> Tensor:
 
 def _packed(
     a: tuple[str, Tensor], b: tuple[str, Tensor], weights: tuple[str, Tensor | None]
-) -> tuple[Any, tuple[Tensor | None, ...]]:
-    """Attributes as bits, and the tensors that must live as long as they do."""
-    codes_a, codes_b = _codes(*a), _codes(*b)
+) -> tuple[Any, Tensor | None]:
+    """Attributes as bits, and the weights, which must live as long as they do."""
     dense_weights = _dense_weights(*weights)
-    (n, k), m = a[1].shape, b[1].shape[0]
-    attributes = _C.cpu.Attributes(
-        codes_a.data_ptr(), codes_b.data_ptr(), _address(dense_weights), n, m, k
-    )
-    return attributes, (codes_a, codes_b, dense_weights)
+    attributes = _C.cpu.Attributes(_codes(*a), _codes(*b), _address(dense_weights))
+    return attributes, dense_weights
 
 
-def _codes(name: str, attributes: Tensor) -> Tensor:
-    n, k = attributes.shape
-    codes = torch.empty(2, _C.cpu.attribute_words(k), n, dtype=torch.int32)
+def _codes(name: str, attributes: Tensor) -> Any:
     dense = _annotation(attributes)
-    invalid = _PACK[dense.dtype](dense.data_ptr(), codes.data_ptr(), n, k)
-    if invalid >= 0:
-        row, column = divmod(invalid, k)
+    n, k = dense.shape
+    codes = _PACK[dense.dtype](dense.data_ptr(), n, k)
+    if codes.invalid >= 0:
+        row, column = divmod(codes.invalid, k)
         raise ValueError(
             f"{name} must hold only 1 (yes), 0 (no) and -1 (unknown), "
             f"got {dense[row, column].item():g} at [{row}, {column}]"
