@@ -6,11 +6,14 @@ import dataclasses
 
 import numpy as np
 import torch
+from fgsbir.ablation import VARIANTS as VARIANT_ROWS
+from fgsbir.ablation import override
 from fgsbir.batches import PairBatches
 from fgsbir.config import AugmentConfig
 from fgsbir.data import extract_edges, synthetic
 from fgsbir.data.edge_variants import VARIANTS, with_edge_variants
 from fgsbir.data.edges import LIKE_PUBLISHED
+from fgsbir.listed_triplets import TripletBatches
 from fgsbir.presets import QUICKSTART
 from fgsbir.train import train
 
@@ -57,3 +60,31 @@ def test_training_draws_any_of_them(tmp_path) -> None:
     varied_config = dataclasses.replace(config, edge_variants=True)
     varied = train(data, varied_config, tmp_path / "varied", progress=False)
     assert plain.data.digest != varied.data.digest
+
+
+def test_listed_triplets_are_shown_by_any_of_them(tmp_path) -> None:
+    data = dataclasses.replace(
+        synthetic("shoes", 4, "train"), triplets=np.array([[0, 0, 1], [1, 1, 2], [2, 2, 3]])
+    )
+    copies = 1 + len(VARIANTS)
+    grey = [np.full((64, 64), 255 - 10 * i, np.uint8) for i in range(4 * copies)]
+    varied = dataclasses.replace(with_edge_variants(data), sketches=grey[:4], edges=grey)
+    generator = torch.Generator().manual_seed(0)
+    batches = TripletBatches(varied, 64, 3, UNCHANGED, generator, copies)
+    shown = set()
+    for _ in range(30):
+        for batch in batches.draw(generator):
+            inner = [x[:, 0, 16:48, 16:48].mean((1, 2)) for x in batch.images]
+            sketch, positive, negative = ((x * 25.5).round().int() for x in inner)
+            assert torch.equal(positive % 4, sketch)
+            assert torch.equal(negative % 4, sketch + 1)
+            shown |= {*positive.tolist(), *negative.tolist()}
+    assert shown == set(range(4 * copies))
+
+    listed = override(QUICKSTART, VARIANT_ROWS["listed-people"].overrides)
+    config = override(listed, {"optim.epochs": 1, "optim.batch_size": 3})
+    runs = [
+        train(data, one, tmp_path / str(i), triplets=data.triplets, progress=False)
+        for i, one in enumerate((config, dataclasses.replace(config, edge_variants=True)))
+    ]
+    assert runs[0].data.digest != runs[1].data.digest

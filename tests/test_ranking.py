@@ -13,10 +13,12 @@ from fgsbir.checkpoint import load_run
 from fgsbir.cli import main
 from fgsbir.config import EvalConfig
 from fgsbir.data import SketchPhotoSet, synthetic
-from fgsbir.evaluate import evaluate
+from fgsbir.evaluate import score
 from fgsbir.models import Output, RetrievalModel, build_model
 from fgsbir.ranking import embed, rank, rank_together
 from fgsbir.transforms import to_ink
+
+import fgsbir_ext as fx
 
 COUNT, MU = 6, 0.3
 
@@ -36,11 +38,12 @@ def model_of(data: SketchPhotoSet, seed: int = 0) -> RetrievalModel:
     return build_model("resnet", size=32, width=8, attributes=len(data.attribute_names))
 
 
-def between(model: RetrievalModel, sketches, edges) -> torch.Tensor:
+def between(model: RetrievalModel, sketches, edges, metric: str) -> torch.Tensor:
     """(S, P) d + mu D."""
     s, p = embed(model, to_ink(sketches, 32)), embed(model, to_ink(edges, 32))
     d = torch.cdist(s.embedding, p.embedding).square()
-    return d + MU * torch.cdist(s.logits.sigmoid(), p.logits.sigmoid()).square()
+    predicted = s.logits[:, None], p.logits[None]
+    return d + MU * fx.reference.predicted_attribute_distance(*predicted, metric=metric)
 
 
 def assert_ranked(ranking: module.Ranking, expected: torch.Tensor) -> None:
@@ -50,14 +53,17 @@ def assert_ranked(ranking: module.Ranking, expected: torch.Tensor) -> None:
     )
 
 
+@pytest.mark.parametrize("metric", ["sqeuclidean", "euclidean", "cross_entropy"])
 @pytest.mark.parametrize("neighbours", [1, 4, 100])
 def test_hubs_are_corrected_by_their_nearest_training_sketches(
-    data: SketchPhotoSet, bank: np.ndarray, neighbours: int
+    data: SketchPhotoSet, bank: np.ndarray, neighbours: int, metric: str
 ) -> None:
     model = model_of(data)
-    config = EvalConfig(MU, hub_weight=0.5, hub_neighbours=neighbours)
+    config = EvalConfig(MU, attribute_metric=metric, hub_weight=0.5, hub_neighbours=neighbours)
     ranking = rank(model, data, config, bank=bank)
-    r, to_bank = (between(model, sketches, data.edges) for sketches in (data.sketches, bank))
+    r, to_bank = (
+        between(model, sketches, data.edges, metric) for sketches in (data.sketches, bank)
+    )
     assert_ranked(ranking, r - 0.5 * to_bank.sort(0).values[:neighbours].mean(0))
 
 
@@ -111,15 +117,23 @@ def test_bad_settings(data: SketchPhotoSet, changes: dict[str, float], message: 
 
 
 def test_the_command_takes_the_training_split_as_its_bank(tmp_path, capsys) -> None:
-    pairs, run = "synthetic?count=8&size=32", str(tmp_path / "run")
+    pairs, folder = "synthetic?count=8&size=32", str(tmp_path / "run")
     small = ["--size=32", "--width=4", "--embedding-dim=16", "--batch-size=8", "--epochs=1"]
-    assert main(["train", "--data", pairs, "--category", "shoes", *small, "--out", run]) == 0
+    both = ["--data", pairs, "--category", "shoes+chairs"]
+    assert main(["train", "--backbone=resnet", *both, *small, "--out", folder]) == 0
     asked = ["--attribute-weight=0.3", "--hub-weight=0.5", "--hub-neighbours=3"]
     capsys.readouterr()
-    assert main(["evaluate", run, "--data", pairs, "--json", *asked]) == 0
+    assert main(["evaluate", folder, "--data", pairs, "--json", *asked]) == 0
     found = json.loads(capsys.readouterr().out)
     config = EvalConfig(0.3, hub_weight=0.5, hub_neighbours=3)
-    splits = [synthetic("shoes", 8, split, size=32) for split in ("test", "train")]
-    expected = evaluate(load_run(run).model, splits[0], config, bank=splits[1].sketches)
-    assert found == expected.to_dict()
-    assert found != evaluate(load_run(run).model, splits[0], EvalConfig(0.3)).to_dict()
+    run = load_run(folder)
+    for category in ("shoes", "chairs"):
+        test, learnt = (synthetic(category, 8, split, size=32) for split in ("test", "train"))
+        columns = run.data.columns_of(test.attribute_names)
+        expected = rank(run.model, test, config, columns, bank=learnt.sketches)
+        assert found[test.name] == score(expected, test).to_dict()
+        plain = rank(run.model, test, EvalConfig(0.3), columns)
+        assert not torch.equal(expected.distances, plain.distances)
+
+    assert main(["evaluate", folder, "--data", pairs, "--split=train", *asked]) != 0
+    assert "hub_weight: expected 0 on the training split" in capsys.readouterr().err

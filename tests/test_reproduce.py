@@ -258,6 +258,7 @@ def test_published_figures_stand_beside_those_of_the_same_photos(tmp_path):
         (["--seeds", "0", "0"], "seeds: expected at least one, each once"),
         (["--seed", "3"], "seed: is one run's; give --seeds"),
         (["--holdout", "2"], "holdout: expected 0"),
+        (["--attribute-weight", "-1"], "attribute_weight: expected a finite number from 0"),
         (["--cross-validate", "1"], "cross_validate: expected 2 or more folds, got 1"),
         (["--pretrain-data", "x", "--init", "y"], "pretrain_data: expected none beside init"),
         (["--rows", "listed-people"], "the data lacks people's verdicts for every row"),

@@ -21,7 +21,7 @@ class ModelConfig:
     """The network."""
 
     backbone: Backbone = "resnet"
-    """The paper's Sketch-a-Net, or a small residual network that trains faster and better."""
+    """The paper's Sketch-a-Net, or a small residual network that trains faster."""
     size: int | None = None
     """Side of the input in pixels; sketchanet is fixed to 225, resnet takes 96 unless told."""
     width: int = 32
@@ -157,7 +157,7 @@ class TrainConfig:
     that the batch holds hard negatives."""
     edge_variants: bool = False
     """Also train on edge maps drawn anew from every photo with finer and with coarser lines, beside
-    the one that came with it; not with listed triplets."""
+    the one that came with it."""
     seed: int = 0
     """Same seed, same machine, same number of threads: same weights, bit for bit (on CPU)."""
     holdout: int = 0

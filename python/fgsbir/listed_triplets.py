@@ -57,6 +57,8 @@ class TripletBatches:
         batch_size: triplets in a batch; an epoch is cut into batches as equal as possible.
         config: augmentation; the three images of a triplet are mirrored together.
         generator: a CPU generator, the source of the order.
+        copies: edge maps of every photo, of which a random one is shown: of P photos those of photo
+            i are i, i + P, i + 2 P ...
 
     Raises:
         ValueError: without any triplet.
@@ -69,6 +71,7 @@ class TripletBatches:
         batch_size: int,
         config: AugmentConfig,
         generator: Generator,
+        copies: int = 1,
     ) -> None:
         if data.triplets is None or not len(data.triplets):
             raise ValueError(f"{data.name}: there are no triplets to train on")
@@ -78,6 +81,7 @@ class TripletBatches:
         sketches = np.unique(data.triplets[:, 0])
         self._rows_of = [torch.tensor(data.triplets[data.triplets[:, 0] == i]) for i in sketches]
         self._count = -(-len(sketches) // batch_size)
+        self._copies, self._photos = copies, len(data.photos) // copies
         self._inks = Inks(data, size)
         self.digest = content_digest(self._inks.digest, data.triplets)
 
@@ -94,6 +98,7 @@ class TripletBatches:
             picks = zip(chosen.tolist(), share, strict=True)
             rows = [self._rows_of[i][int(u * len(self._rows_of[i]))] for i, u in picks]
             s, p, n = torch.stack(rows).unbind(1)
+            p, n = self._any_copy(p, own), self._any_copy(n, own)
             mirrored = torch.rand(len(chosen), generator=own) < self.config.flip
             attributes = None
             if inks.sketch_attributes is not None and inks.photo_attributes is not None:
@@ -107,6 +112,11 @@ class TripletBatches:
                 ),
                 attributes,
             )
+
+    def _any_copy(self, photos: Tensor, own: Generator) -> Tensor:
+        if self._copies == 1:
+            return photos
+        return photos + self._photos * torch.randint(self._copies, photos.shape, generator=own)
 
     def _augment(self, inks: Tensor, mirrored: Tensor, own: Generator) -> Tensor:
         return augment(as_float(inks), self.size, self.config, own, mirrored)

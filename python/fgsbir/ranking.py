@@ -122,13 +122,14 @@ def rank_together(
         )
     sketch = _embed_together(members, data.sketches, config)
     photo = _embed_together(members, data.edges, config)
-    distances, order = _topk(sketch, photo, config, len(data.photos))
+    distances, order = _topk(sketch, photo, config)
     if config.hub_weight > 0:
         if bank is None or not len(bank):
             raise ValueError("hub_weight > 0 needs a bank of training sketches")
-        known = _embed_together(members, bank, config)
-        nearest, _ = _topk(photo, known, config, min(config.hub_neighbours, len(bank)))
-        correction = config.hub_weight * nearest.mean(1)
+        known, photo_of = _topk(_embed_together(members, bank, config), photo, config)
+        by_photo = torch.empty_like(known).scatter_(1, photo_of, known)
+        nearest = by_photo.topk(min(config.hub_neighbours, len(bank)), dim=0, largest=False)
+        correction = config.hub_weight * nearest.values.mean(0)
         distances, places = (distances - correction[order]).sort(dim=1, stable=True)
         order = order.gather(1, places)
     return Ranking(distances, order, sketch, photo)
@@ -144,13 +145,14 @@ def _embed_together(members: Members, images: Images, config: EvalConfig) -> Out
     return _mean(outputs)
 
 
-def _topk(query: Output, gallery: Output, config: EvalConfig, k: int) -> tuple[Tensor, Tensor]:
+def _topk(sketch: Output, photo: Output, config: EvalConfig) -> tuple[Tensor, Tensor]:
+    """(S, P) r, ascending, and the photos they belong to."""
     return fx.topk(
-        query.embedding,
-        gallery.embedding,
-        k,
-        query_logits=query.logits,
-        gallery_logits=gallery.logits,
+        sketch.embedding,
+        photo.embedding,
+        len(photo.embedding),
+        query_logits=sketch.logits,
+        gallery_logits=photo.logits,
         attribute_weight=config.attribute_weight,
         metric=config.metric,
         attribute_metric=config.attribute_metric,

@@ -70,6 +70,7 @@ class Task:
     def check(self) -> None:
         """Raises a ValueError for a value out of range."""
         self.config.check()
+        self.scoring.check()
         if unknown := [row for row in self.rows if row not in ROWS]:
             raise ValueError(f"rows: expected some of {', '.join(ROWS)}, got {unknown[0]!r}")
         for name, values in (("rows", self.rows), ("seeds", self.seeds)):
@@ -161,7 +162,8 @@ def _results(
             found = _score_once(members, gallery, bank, scoring)
             place = {"category": category, "seed": seed, "fold": job.fold}
             folders = [str(member.folder.relative_to(out)) for member, _ in members]
-            yield {"row": name, **place, "runs": folders, "data": gallery.name, **found}
+            ranked = {"data": gallery.name, "scoring": asdict(scoring)}
+            yield {"row": name, **place, "runs": folders, **ranked, **found}
 
 
 def in_memory(data: SketchPhotoSet) -> SketchPhotoSet:

@@ -88,7 +88,7 @@ def _markdown(task: Task, facts: dict[str, Any], summary: list[dict[str, Any]]) 
         f"{task.folds}-fold cross-validation inside the training split, by instance; the test "
         "split was not looked at."
         if task.folds
-        else "Scores on the test split, once for every run."
+        else "Scores on the test split, once for every run and row."
     )
     start = "weights drawn at random"
     if task.pretrain_data is not None:
@@ -144,7 +144,7 @@ def _markdown(task: Task, facts: dict[str, Any], summary: list[dict[str, Any]]) 
         f"Training took {facts['seconds_of_all_trainings'] / 60:.1f} minutes in all; this command, "
         f"which does not repeat finished runs, {facts['seconds_of_this_command'] / 60:.1f}.",
         "",
-        "| | |",
+        "| of this command | |",
         "| --- | --- |",
         *(f"| {name} | {value} |" for name, value in facts["versions"].items()),
         "",

@@ -191,13 +191,13 @@ def _batches(
     optim, rest = config.optim, list(sets)
     if config.holdout:
         rest = [hold_out(one, config.holdout, config.seed)[0] for one in sets]
+    varied = [with_edge_variants(one) for one in rest] if config.edge_variants else rest
     if triplets is not None:
-        return TripletBatches(rest[0], size, optim.batch_size, config.augment, generator)
-    if config.edge_variants:
-        rest = [with_edge_variants(one) for one in rest]
+        copies = len(varied[0].photos) // len(rest[0].photos)
+        return TripletBatches(varied[0], size, optim.batch_size, config.augment, generator, copies)
     parts = [
         PairBatches(one, size, optim.batch_size, config.augment, generator, config.sampler)
-        for one in rest
+        for one in varied
     ]
     return parts[0] if len(parts) == 1 else JointBatches(parts, generator)
 

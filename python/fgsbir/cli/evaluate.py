@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
-from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -14,6 +13,7 @@ from ..config import EvalConfig
 
 if TYPE_CHECKING:
     from ..data import SketchPhotoSet
+    from ..data.images import Images
 
 Split = Literal["train", "test"]
 
@@ -59,11 +59,17 @@ class Evaluate:
             return open_datasets(self.data, self.category, split, default_category=of_model)
 
         splits = opened(self.split)
-        banks = [one.sketches for one in opened("train")] if self.config.hub_weight > 0 else []
+        banks: list[Images | None] = [None] * len(splits)
+        if self.config.hub_weight > 0:
+            if self.split == "train":
+                raise ValueError(
+                    "hub_weight: expected 0 on the training split, which tells of hubs"
+                )
+            banks = [one.sketches for one in opened("train")]
         if self.picture is not None and len(splits) > 1:
             raise ValueError("picture: is of one category; choose it by --category")
         found = {}
-        for data, bank in zip_longest(splits, banks):
+        for data, bank in zip(splits, banks, strict=True):
             members = [(run.model, run.data.columns_of(data.attribute_names)) for run in runs]
             ranking = rank_together(members, data, self.config, bank=bank)
             scores = found[data.name] = score(ranking, data)
