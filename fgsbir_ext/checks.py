@@ -57,7 +57,9 @@ class Passed:
 
     def key(self, tensors: Sequence[Any], *rest: Any) -> tuple[Any, ...] | None:
         """Type, shape and place of every tensor; None where the checks have to see the call."""
-        if _debug or torch.compiler.is_compiling():
+        if _debug or torch.compiler.is_compiling() or torch._C._get_tracing_state() is not None:
+            return None
+        if torch._C._functorch.peek_interpreter_stack() is not None:
             return None
         key = [*rest]
         for x in tensors:
@@ -73,7 +75,7 @@ class Passed:
         return key in self._keys
 
     def add(self, key: tuple[Any, ...]) -> None:
-        if len(self._keys) == _MOST:
+        if len(self._keys) >= _MOST:
             self._keys.clear()
         self._keys.add(key)
 
@@ -151,7 +153,7 @@ def weights(
     if value is None:
         return None
     if isinstance(value, Sequence) and not isinstance(value, str):
-        x = torch.tensor([number(name, w) for w in value], dtype=torch.float64)
+        x = torch.tensor([number(name, w) for w in value], dtype=torch.float64, device="cpu")
         # Created there it would wait for the device.
         x = x if device is None else x.to(device, non_blocking=True)
     else:

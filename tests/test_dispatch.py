@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import fgsbir_ext as fx
-from fgsbir_ext import dispatch
+from fgsbir_ext import dispatch, functional
 
 
 class Witness(TorchDispatchMode):
@@ -103,3 +103,38 @@ def test_plain_tensors_are_known_by_their_keys(device: str) -> None:
     assert not dispatch._unobserved([x, torch._neg_view(x)])
     assert not dispatch._unobserved([x, x.to("meta")])
     assert not dispatch._unobserved([x.to("meta"), x])
+
+
+def test_results_are_where_the_inputs_are_whatever_the_default_device(device: str) -> None:
+    batch = make_batch((33, 33, 17, 5), dtype=torch.float32, device=device)
+    embeddings = batch["sketch"], batch["photo"]
+    annotations = batch["sketch_attributes"], batch["photo_attributes"]
+    weights = [1.0, 2.0, 0.5, 1.0, 3.0]
+    leaves = [x.requires_grad_() for x in (*embeddings, batch["sketch_logits"], batch["photo_logits"])]
+
+    def everything() -> list[Tensor]:
+        mined = fx.mine_batch_hard(
+            *embeddings, None, None, *annotations, attribute_guidance=0.5, attribute_weights=weights
+        )
+        loss = fx.attribute_triplet_loss(*leaves, *annotations, attribute_weights=weights)
+        return [
+            loss,
+            *torch.autograd.grad(loss, leaves),
+            fx.pairwise_distance(*embeddings),
+            fx.attribute_distance(*annotations, weights=weights),
+            *mined,
+            *fx.topk(*embeddings, 3),
+        ]
+
+    expected = everything()
+    with torch.device("meta"):
+        found = everything()
+    for x, y in zip(found, expected, strict=True):
+        assert_same_bits(x, y)
+
+
+def test_a_trace_leaves_nothing_behind(device: str) -> None:
+    batch = make_batch((9, 9, 4, 5), dtype=torch.float32, device=device)
+    before = len(functional._PASSED._keys)
+    torch.jit.trace(fx.attribute_triplet_loss, (batch["sketch"], batch["photo"]), check_trace=False)
+    assert len(functional._PASSED._keys) == before

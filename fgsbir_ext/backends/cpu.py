@@ -92,7 +92,7 @@ def pairwise_distance_backward(
 
 def attribute_distance(a: Tensor, b: Tensor, weights: Tensor | None) -> Tensor:
     attributes, _keep = _packed(("a", a), ("b", b), ("weights", weights))
-    distance = torch.empty(len(a), len(b), dtype=torch.float32)
+    distance = a.new_empty(len(a), len(b), dtype=torch.float32)
     _C.cpu.attribute_distance(attributes, distance.data_ptr(), torch.get_num_threads())
     return distance
 
@@ -111,7 +111,7 @@ def mine_batch_hard(
 ) -> tuple[Tensor, Tensor]:
     sketch, photo = _computable(sketch), _computable(photo)
     (n, d), m = sketch.shape, photo.shape[0]
-    positive, negative = torch.empty(n, dtype=torch.int64), torch.empty(n, dtype=torch.int64)
+    positive, negative = (sketch.new_empty(n, dtype=torch.int64) for _ in range(2))
     threads = torch.get_num_threads()
 
     paired = sketch_labels is None or photo_labels is None
@@ -255,7 +255,7 @@ def topk(
 ) -> tuple[Tensor, Tensor]:
     query, gallery = _computable(query), _computable(gallery)
     n, m = len(query), len(gallery)
-    values, indices = query.new_empty(n, k), torch.empty(n, k, dtype=torch.int64)
+    values, indices = query.new_empty(n, k), query.new_empty(n, k, dtype=torch.int64)
     if n == 0 or k == 0:
         return values, indices
     query_norms, gallery_norms = _norms(query, metric), _norms(gallery, metric)
