@@ -206,7 +206,8 @@ def _real_rows(sizes: list[int], device: torch.device) -> Tensor | None:
     """Where the rows of ranks are among blocks as long as the longest; None for everywhere."""
     if len(set(sizes)) == 1:
         return None
-    present = torch.arange(max(sizes)) < torch.tensor(sizes)[:, None]
+    lengths = torch.tensor(sizes, device="cpu")
+    present = torch.arange(max(sizes), device="cpu") < lengths[:, None]
     return present.flatten().nonzero().squeeze(1).to(device)
 
 

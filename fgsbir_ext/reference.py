@@ -265,8 +265,8 @@ def _cdist(x: Tensor, y: Tensor) -> Tensor:
 
 def _attribute_distance(a: Tensor, b: Tensor, weights: Tensor | None) -> Tensor:
     """h(i, j) in float64: (N, M)."""
-    w = torch.ones(a.shape[1]) if weights is None else torch.as_tensor(weights)
-    w = w.to(a.device, torch.float64)
+    w = [1.0] * a.shape[1] if weights is None else weights
+    w = torch.as_tensor(w, dtype=torch.float64, device=a.device)
     a_yes, a_no = (a == 1).double(), (a == 0).double()
     b_yes, b_no = (b == 1).double(), (b == 0).double()
     differing = (a_yes * w) @ b_no.mT + (a_no * w) @ b_yes.mT

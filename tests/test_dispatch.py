@@ -110,7 +110,9 @@ def test_results_are_where_the_inputs_are_whatever_the_default_device(device: st
     embeddings = batch["sketch"], batch["photo"]
     annotations = batch["sketch_attributes"], batch["photo_attributes"]
     weights = [1.0, 2.0, 0.5, 1.0, 3.0]
-    leaves = [x.requires_grad_() for x in (*embeddings, batch["sketch_logits"], batch["photo_logits"])]
+    leaves = [
+        x.requires_grad_() for x in (*embeddings, batch["sketch_logits"], batch["photo_logits"])
+    ]
 
     def everything() -> list[Tensor]:
         mined = fx.mine_batch_hard(
