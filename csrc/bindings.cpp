@@ -36,10 +36,9 @@ void bind_cpu(py::module_& module, const char* type) {
         Unlocked());
     module.def(
         name("pairwise_distance").c_str(),
-        [](Address products, Address x, Address y, Address x_norms, Address y_norms, int64_t n,
-           int64_t m, int64_t d, Metric metric, int threads) {
-            cpu::pairwise_distance(at<T>(products), at<const T>(x), at<const T>(y),
-                                   at<const T>(x_norms), at<const T>(y_norms), n, m, d, metric,
+        [](Address x, Address y, Address out, int64_t n, int64_t m, int64_t d, Metric metric,
+           int threads) {
+            cpu::pairwise_distance(at<const T>(x), at<const T>(y), at<T>(out), n, m, d, metric,
                                    threads);
         },
         Unlocked());
@@ -55,35 +54,26 @@ void bind_cpu(py::module_& module, const char* type) {
         },
         Unlocked());
 
-    py::class_<cpu::Mining<T>>(module, name("Mining").c_str())
-        .def(py::init([](Address sketch, Address photo, bool paired, Address sketch_labels,
-                         Address photo_labels, const cpu::Attributes& attributes, double guidance,
-                         bool exclude_self, Metric metric, int64_t n, int64_t m, int64_t d,
-                         Address positive, Address negative, int threads) {
-                 const cpu::Batch<T> batch{at<const T>(sketch),
-                                           at<const T>(photo),
-                                           paired,
-                                           at<const int64_t>(sketch_labels),
-                                           at<const int64_t>(photo_labels),
-                                           attributes,
-                                           guidance,
-                                           exclude_self,
-                                           metric,
-                                           n,
-                                           m,
-                                           d};
-                 return cpu::Mining<T>(batch, at<int64_t>(positive), at<int64_t>(negative),
-                                       threads);
-             }),
-             Unlocked())
-        .def(
-            "tile",
-            [](cpu::Mining<T>& mining, Address products, int64_t row, int64_t rows, int64_t column,
-               int64_t columns, int threads) {
-                cpu::mine_tile(mining, at<const T>(products), row, rows, column, columns, threads);
-            },
-            Unlocked())
-        .def("end", &cpu::mine_end<T>, Unlocked());
+    module.def(
+        name("mine_batch_hard").c_str(),
+        [](Address sketch, Address photo, bool paired, Address sketch_labels, Address photo_labels,
+           const cpu::Attributes& attributes, double guidance, bool exclude_self, Metric metric,
+           int64_t n, int64_t m, int64_t d, Address positive, Address negative, int threads) {
+            const cpu::Batch<T> batch{at<const T>(sketch),
+                                      at<const T>(photo),
+                                      paired,
+                                      at<const int64_t>(sketch_labels),
+                                      at<const int64_t>(photo_labels),
+                                      attributes,
+                                      guidance,
+                                      exclude_self,
+                                      metric,
+                                      n,
+                                      m,
+                                      d};
+            cpu::mine_batch_hard(batch, at<int64_t>(positive), at<int64_t>(negative), threads);
+        },
+        Unlocked());
 
     py::class_<LossInputs<T>>(module, name("LossInputs").c_str())
         .def(py::init([](bool has_logits, Address sketch, Address photo, Address sketch_logits,
@@ -128,43 +118,34 @@ void bind_cpu(py::module_& module, const char* type) {
         },
         Unlocked());
 
-    py::class_<cpu::Search<T>>(module, name("Search").c_str())
-        .def(py::init([](Address query, Address gallery, Address query_norms, Address gallery_norms,
-                         Address query_logits, Address gallery_logits, Address query_bias,
-                         Address gallery_bias, double attribute_weight, Metric metric,
-                         AttributeMetric attribute_metric, int64_t n, int64_t m, int64_t d,
-                         int64_t attributes, int64_t k, Address values, Address indices) {
-            return cpu::Search<T>{at<const T>(query),
-                                  at<const T>(gallery),
-                                  at<const T>(query_norms),
-                                  at<const T>(gallery_norms),
-                                  at<const T>(query_logits),
-                                  at<const T>(gallery_logits),
-                                  at<const T>(query_bias),
-                                  at<const T>(gallery_bias),
-                                  attribute_weight,
-                                  metric,
-                                  attribute_metric,
-                                  n,
-                                  m,
-                                  d,
-                                  attributes,
-                                  k,
-                                  at<T>(values),
-                                  at<int64_t>(indices)};
-        }))
-        .def(
-            "tile",
-            [](const cpu::Search<T>& search, Address products, Address logit_products, int64_t row,
-               int64_t rows, int64_t column, int64_t columns, int threads) {
-                cpu::topk_tile(search, at<const T>(products), at<const T>(logit_products), row,
-                               rows, column, columns, threads);
-            },
-            Unlocked())
-        .def(
-            "end",
-            [](const cpu::Search<T>& search, int threads) { cpu::topk_end(search, threads); },
-            Unlocked());
+    module.def(
+        name("topk").c_str(),
+        [](Address query, Address gallery, Address query_logits, Address gallery_logits,
+           Address query_operand, Address gallery_operand, Address query_bias, Address gallery_bias,
+           double attribute_weight, Metric metric, AttributeMetric attribute_metric, int64_t n,
+           int64_t m, int64_t d, int64_t attributes, int64_t k, Address values, Address indices,
+           int threads) {
+            const cpu::Search<T> search{at<const T>(query),
+                                        at<const T>(gallery),
+                                        at<const T>(query_logits),
+                                        at<const T>(gallery_logits),
+                                        at<const T>(query_operand),
+                                        at<const T>(gallery_operand),
+                                        at<const T>(query_bias),
+                                        at<const T>(gallery_bias),
+                                        attribute_weight,
+                                        metric,
+                                        attribute_metric,
+                                        n,
+                                        m,
+                                        d,
+                                        attributes,
+                                        k,
+                                        at<T>(values),
+                                        at<int64_t>(indices)};
+            cpu::topk(search, threads);
+        },
+        Unlocked());
 }
 
 void bind_cpu_attributes(py::module_& module) {

@@ -82,9 +82,7 @@ struct LossGradients {
     T* photo_logits;   // [M, K]
 };
 
-// The CPU operations. The matrix product of two sets of embeddings is the caller's, from the BLAS
-// of its choice, one tile at a time; here is everything that is done to a tile. `threads` is the
-// number of OpenMP threads to use.
+// The CPU operations. `threads` is the number of OpenMP threads to use.
 namespace cpu {
 
 // What distances need beside products: out[i] = |x_i|^2, for cosine 1 / |x_i| or 0 for a zero row.
@@ -92,12 +90,11 @@ template <typename T>
 void norms(const T* x /* [n, d] */, T* out /* [n] */, int64_t n, int64_t d, Metric metric,
            int threads);
 
-// Turns inner products into distances, in place. What the subtraction of nearly equal numbers would
-// spoil is computed anew from the rows. `*_norms` are squared norms, inverse norms for cosine.
+// All distances, from inner products. What the subtraction of nearly equal numbers would spoil is
+// computed anew from the rows.
 template <typename T>
-void pairwise_distance(T* products /* [n, m] */, const T* x /* [n, d] */, const T* y /* [m, d] */,
-                       const T* x_norms /* [n] */, const T* y_norms /* [m] */, int64_t n, int64_t m,
-                       int64_t d, Metric metric, int threads);
+void pairwise_distance(const T* x /* [n, d] */, const T* y /* [m, d] */, T* out /* [n, m] */,
+                       int64_t n, int64_t m, int64_t d, Metric metric, int threads);
 
 // grad_x[i] = sum_j grad[i, j] * d distance[i, j] / d x_i. The gradient of y is that of x with the
 // arguments exchanged and `transposed` set: grad and distance are then still [rows of y, of x].
@@ -144,24 +141,10 @@ struct Batch {
     int64_t n, m, d;
 };
 
-// A search through a batch, and the best so far. Tiles of one row come in ascending order of
-// columns.
+// Writes the hardest positive and negative of every sketch, -1 to both where it has not both.
 template <typename T>
-struct Mining : Batch<T> {
-    Mining(const Batch<T>& batch, int64_t* positive, int64_t* negative, int threads);
-
-    std::vector<T> sketch_norms, photo_norms;  // as norms() computes them
-    std::vector<int64_t> order, begin, end;    // positives of sketch i: order[begin[i]:end[i]]
-    std::vector<T> positive_distance, negative_score, negative_attribute_distance;  // [N]
-    int64_t* positive;  // [N] result, -1 where not valid
-    int64_t* negative;  // [N] result, -1 where not valid
-};
-
-template <typename T>
-void mine_tile(Mining<T>& mining, const T* products /* [rows, columns] */, int64_t row,
-               int64_t rows, int64_t column, int64_t columns, int threads);
-template <typename T>
-void mine_end(Mining<T>& mining);
+void mine_batch_hard(const Batch<T>& batch, int64_t* positive /* [N] */,
+                     int64_t* negative /* [N] */, int threads);
 
 // The loss over chosen triplets.
 template <typename T>
@@ -176,21 +159,21 @@ void attribute_triplet_loss_backward(const LossInputs<T>& inputs, const LossOpti
                                      const T* distances /* [4, N] */, const T* scale /* [1] */,
                                      const LossGradients<T>& gradients, int threads);
 
-// A search for the k nearest by d + mu D, and its state: the k best so far of each query, as a
-// heap. D comes from a second product, of query and gallery operands: probabilities both, or for
-// the cross entropy probabilities and logits; D = query_bias + gallery_bias - 2 product (its square
-// root for euclidean), or gallery_bias - product / K for the cross entropy.
+// A search for the k nearest by d + mu D. D comes from a second product, of query and gallery
+// operands: probabilities both, or for the cross entropy probabilities and logits; D = query_bias +
+// gallery_bias - 2 product (its square root for euclidean), or gallery_bias - product / K for the
+// cross entropy.
 template <typename T>
 struct Search {
-    const T* query;           // [N, D]
-    const T* gallery;         // [M, D]
-    const T* query_norms;     // [N] squared norms, inverse norms for cosine
-    const T* gallery_norms;   // [M]
-    const T* query_logits;    // [N, K], null without attributes
-    const T* gallery_logits;  // [M, K]
-    const T* query_bias;      // [N]
-    const T* gallery_bias;    // [M]
-    double attribute_weight;  // mu
+    const T* query;            // [N, D]
+    const T* gallery;          // [M, D]
+    const T* query_logits;     // [N, K], null without attributes
+    const T* gallery_logits;   // [M, K]
+    const T* query_operand;    // [N, K]
+    const T* gallery_operand;  // [M, K]
+    const T* query_bias;       // [N]
+    const T* gallery_bias;     // [M]
+    double attribute_weight;   // mu
     Metric metric;
     AttributeMetric attribute_metric;
     int64_t n, m, d, attributes, k;
@@ -199,12 +182,7 @@ struct Search {
 };
 
 template <typename T>
-void topk_tile(const Search<T>& search, const T* products /* [rows, columns] */,
-               const T* logit_products /* [rows, columns] or null */, int64_t row, int64_t rows,
-               int64_t column, int64_t columns, int threads);
-// Computes the distances of what was found anew, and sorts by them.
-template <typename T>
-void topk_end(const Search<T>& search, int threads);
+void topk(const Search<T>& search, int threads);
 
 }  // namespace cpu
 }  // namespace fgsbir

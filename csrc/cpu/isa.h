@@ -5,9 +5,17 @@
 // FGSBIR_INLINE gets the wider instructions; anything else it calls stays at the baseline.
 #pragma once
 
+#include <cstdint>
+#include <type_traits>
+
 #define FGSBIR_INLINE __attribute__((always_inline))
 
 namespace fgsbir::cpu {
+
+enum class InstructionSet { baseline, avx2, avx512 };
+
+template <InstructionSet kSet>
+using Set = std::integral_constant<InstructionSet, kSet>;
 
 #if defined(__x86_64__)
 
@@ -15,15 +23,13 @@ template <typename Body>
 __attribute__((
     target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,popcnt,prefer-vector-width=512"))) void
 run_avx512(const Body& body) {
-    body();
+    body(Set<InstructionSet::avx512>{});
 }
 
 template <typename Body>
 __attribute__((target("avx2,fma,popcnt"))) void run_avx2(const Body& body) {
-    body();
+    body(Set<InstructionSet::avx2>{});
 }
-
-enum class InstructionSet { baseline, avx2, avx512 };
 
 inline InstructionSet detect_instruction_set() {
     __builtin_cpu_init();
@@ -35,8 +41,9 @@ inline InstructionSet detect_instruction_set() {
     return avx512 ? InstructionSet::avx512 : avx2 ? InstructionSet::avx2 : InstructionSet::baseline;
 }
 
+// Calls body with the Set that it is compiled for.
 template <typename Body>
-void run(const Body& body) {
+void run_for_set(const Body& body) {
     static const InstructionSet instruction_set = detect_instruction_set();
     switch (instruction_set) {
         case InstructionSet::avx512:
@@ -44,17 +51,32 @@ void run(const Body& body) {
         case InstructionSet::avx2:
             return run_avx2(body);
         case InstructionSet::baseline:
-            return body();
+            return body(Set<InstructionSet::baseline>{});
     }
 }
 
 #else
 
 template <typename Body>
-void run(const Body& body) {
-    body();
+void run_for_set(const Body& body) {
+    body(Set<InstructionSet::baseline>{});
 }
 
+#endif
+
+template <typename Body>
+void run(const Body& body) {
+    run_for_set([&](auto) FGSBIR_INLINE { body(); });
+}
+
+// Bytes that the vector registers hold together.
+template <InstructionSet kSet>
+constexpr int64_t kRegisterBytes = kSet == InstructionSet::avx512 ? 32 * 64
+                                   : kSet == InstructionSet::avx2 ? 16 * 32
+#if defined(__x86_64__)
+                                                                  : 16 * 16;
+#else
+                                                                  : 32 * 16;
 #endif
 
 }  // namespace fgsbir::cpu

@@ -1,6 +1,6 @@
-// Batch-hard mining over one tile of inner products after another.
+// Batch-hard mining over inner products as they are made.
 //
-// A row of a tile is swept in blocks. One whose smallest distance is not below the best score so
+// What a row got is swept in blocks. One whose smallest distance is not below the best score so
 // far is passed over: beta h only adds to it. In the others products become distances, the
 // positives of the anchor (a short sorted list) are compared and struck out, what is left gets beta
 // h added, and the smallest score meets the best. No (N, M) matrix exists.
@@ -9,10 +9,12 @@
 #include <cmath>
 #include <limits>
 #include <numeric>
+#include <vector>
 
 #include "../ops.h"
 #include "attributes.h"
 #include "parallel.h"
+#include "product.h"
 #include "rows.h"
 #include "sweep.h"
 
@@ -21,6 +23,19 @@ namespace {
 
 template <typename T>
 constexpr T kInfinity = std::numeric_limits<T>::infinity();
+
+// A search through a batch, and the best so far.
+template <typename T>
+struct Mining : Batch<T> {
+    std::vector<T> sketch_norms;  // as norms() computes them
+    ColumnNorms<T> photo_norms;
+    std::vector<int64_t> order, begin, end;  // positives of sketch i: order[begin[i]:end[i]]
+    std::vector<T> positive_distance, negative_score, negative_attribute_distance;  // [N]
+    int64_t* positive;  // [N] result, -1 where not valid
+    int64_t* negative;  // [N] result, -1 where not valid
+
+    Mining(const Batch<T>& batch, int64_t* positive, int64_t* negative, int threads);
+};
 
 // The positives of anchor i among photos in [from, m), ascending.
 template <typename T>
@@ -84,7 +99,7 @@ FGSBIR_INLINE inline void offer_negatives_by_attributes(Mining<T>& mining, int64
     offer_negatives(mining, i, first, scores);
 }
 
-// One anchor against the columns of a tile.
+// One anchor against some columns.
 template <typename T>
 struct Sweep {
     Mining<T>& mining;
@@ -97,7 +112,7 @@ struct Sweep {
     // Writes d(i, j) for j in [first, first + size).
     FGSBIR_INLINE void distances(int64_t first, int64_t size, T* out) const {
         distances_of_block(products + (first - column), size, mining.metric, mining.sketch_norms[i],
-                           mining.photo_norms.data() + first, out);
+                           mining.photo_norms.from(first), out);
         if (finite) return;
         for (int64_t j = 0; j < size; ++j) {
             if (std::isfinite(out[j])) continue;
@@ -158,7 +173,7 @@ struct Sweep {
             for (int64_t b = 0; b < blocks; ++b) {
                 nearest[b] = nearest_in_block(products + at + b * kBlock, mining.metric,
                                               mining.sketch_norms[i],
-                                              mining.photo_norms.data() + column + at + b * kBlock);
+                                              mining.photo_norms.from(column + at + b * kBlock));
                 if (nearest[b] < nearest[first]) first = b;
             }
             if (nearest[first] <= mining.negative_score[i]) {
@@ -176,9 +191,9 @@ struct Sweep {
 
 template <typename T>
 FGSBIR_INLINE inline void mine_row(Mining<T>& mining, const AttributeRows<T>* attributes,
-                                   const T* products, int64_t i, int64_t column, int64_t columns,
-                                   bool finite_columns) {
-    const bool finite = finite_columns && all_finite(&mining.sketch_norms[i], 1);
+                                   const T* products, int64_t i, int64_t column, int64_t columns) {
+    const bool finite =
+        mining.photo_norms.finite(column, columns) && all_finite(&mining.sketch_norms[i], 1);
     const Sweep<T> sweep{mining, attributes, products, i,
                          column, columns,    finite,   Positives<T>(mining, i, column)};
     sweep.offer_positives();
@@ -220,13 +235,11 @@ void group_by_label(Mining<T>& mining) {
     }
 }
 
-}  // namespace
-
 template <typename T>
 Mining<T>::Mining(const Batch<T>& batch, int64_t* positive, int64_t* negative, int threads)
     : Batch<T>(batch),
       sketch_norms(batch.n),
-      photo_norms(batch.m),
+      photo_norms(batch.photo, batch.m, batch.d, batch.metric),
       positive_distance(batch.n, -kInfinity<T>),
       negative_score(batch.n, kInfinity<T>),
       negative_attribute_distance(batch.n, kInfinity<T>),
@@ -235,25 +248,12 @@ Mining<T>::Mining(const Batch<T>& batch, int64_t* positive, int64_t* negative, i
     std::fill_n(positive, batch.n, int64_t{-1});
     std::fill_n(negative, batch.n, int64_t{-1});
     norms(batch.sketch, sketch_norms.data(), batch.n, batch.d, batch.metric, threads);
-    norms(batch.photo, photo_norms.data(), batch.m, batch.d, batch.metric, threads);
     if (!batch.paired) group_by_label(*this);
 }
 
+// Completes the results once all columns were met.
 template <typename T>
-void mine_tile(Mining<T>& mining, const T* products, int64_t row, int64_t rows, int64_t column,
-               int64_t columns, int threads) {
-    const bool guided = mining.guidance > 0;
-    const AttributeRows<T> attributes(guided ? mining.attributes : Attributes{});
-    const bool finite = all_finite(mining.photo_norms.data() + column, columns);
-    const int64_t work = guided ? 4 * columns : columns;  // two threads pay from 128 x 128 on
-    parallel_rows(rows, grain_of(work), threads, [&](int64_t r) FGSBIR_INLINE {
-        mine_row(mining, guided ? &attributes : nullptr, products + r * columns, row + r, column,
-                 columns, finite);
-    });
-}
-
-template <typename T>
-void mine_end(Mining<T>& mining) {
+void finish(Mining<T>& mining) {
     for (int64_t i = 0; i < mining.n; ++i) {
         if (mining.negative[i] < 0) mining.negative[i] = lowest_negative(mining, i);
         if (mining.positive[i] < 0 || mining.negative[i] < 0) {
@@ -262,10 +262,24 @@ void mine_end(Mining<T>& mining) {
     }
 }
 
-#define FGSBIR_INSTANTIATE(T)                                                               \
-    template Mining<T>::Mining(const Batch<T>&, int64_t*, int64_t*, int);                   \
-    template void mine_tile(Mining<T>&, const T*, int64_t, int64_t, int64_t, int64_t, int); \
-    template void mine_end(Mining<T>&);
+}  // namespace
+
+template <typename T>
+void mine_batch_hard(const Batch<T>& batch, int64_t* positive, int64_t* negative, int threads) {
+    Mining<T> mining(batch, positive, negative, threads);
+    const bool guided = batch.guidance > 0;
+    const AttributeRows<T> attributes(guided ? batch.attributes : Attributes{});
+    const auto use = [&](int64_t i, int64_t column, int64_t columns,
+                         Products<T, 1> products) FGSBIR_INLINE {
+        mine_row(mining, guided ? &attributes : nullptr, products[0], i, column, columns);
+    };
+    Product<T, 1>({{{batch.sketch, batch.photo, batch.d}}}, batch.n, batch.m, threads)
+        .sweep(mining.photo_norms, use);
+    finish(mining);
+}
+
+#define FGSBIR_INSTANTIATE(T) \
+    template void mine_batch_hard(const Batch<T>&, int64_t*, int64_t*, int);
 FGSBIR_INSTANTIATE(float)
 FGSBIR_INSTANTIATE(double)
 #undef FGSBIR_INSTANTIATE

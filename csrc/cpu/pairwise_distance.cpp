@@ -8,10 +8,13 @@
 
 #include <algorithm>
 #include <cmath>
+#include <vector>
 
 #include "../ops.h"
 #include "parallel.h"
+#include "product.h"
 #include "rows.h"
+#include "vec_math.h"
 
 namespace fgsbir::cpu {
 namespace {
@@ -23,6 +26,41 @@ constexpr double kCancelling = 1.0 / 16;
 // Backward works on groups of rows against chunks of columns: a piece of the gradient of all rows
 // of the group, a few vectors wide, stays in registers while the columns pass by.
 constexpr int64_t kRows = 4, kColumns = 512;
+
+// Whether a product gives this distance well; `scale` is |x|^2 + |y|^2, or 1 for cosine.
+template <typename T>
+FGSBIR_INLINE inline bool is_far(T value, T scale) {
+    return (value >= static_cast<T>(kCancelling) * scale) & (value - value == 0);
+}
+
+// The distances of a row to some others, from its products with them.
+template <typename T>
+FGSBIR_INLINE inline void write_block(const T* products, int64_t size, Metric metric, T norm,
+                                      const T* norms, const T* x, const T* y, int64_t d, T* out) {
+    const bool cosine = metric == Metric::cosine, root = metric == Metric::euclidean;
+    const auto scale = [=](auto other)
+                           FGSBIR_INLINE { return cosine ? other * 0 + 1 : norm + other; };
+    const auto value = [=](auto product, auto other) FGSBIR_INLINE {
+        return cosine ? 1 - product * norm * other : norm + other - 2 * product;
+    };
+    Vec<T> near = {};
+    int64_t j = 0;
+    for (; j + kLanes<T> <= size; j += kLanes<T>) {
+        const Vec<T> other = load(norms + j), distance = value(load(products + j), other);
+        near += by_lane<T>(distance, scale(other),
+                           [](T v, T s) FGSBIR_INLINE { return is_far(v, s) ? T(0) : T(1); });
+        store(out + j, root ? root_of<T>(distance) : distance);
+    }
+    const int64_t whole = j;
+    for (; j < size; ++j) {
+        const T distance = value(products[j], norms[j]);
+        out[j] = root ? std::sqrt(distance) : distance;
+    }
+    for (j = sum<T>(near) == 0 ? whole : 0; j < size; ++j) {
+        if (is_far(value(products[j], norms[j]), scale(norms[j]))) continue;
+        out[j] = embedding_distance(x, y + j * d, d, metric);
+    }
+}
 
 // Rows of x and of y, and for cosine what makes them unit vectors; else the scales are null.
 template <typename T>
@@ -97,28 +135,25 @@ FGSBIR_INLINE inline void turn_only(const T* x, T scale, T* grad, int64_t d) {
 
 template <typename T>
 void norms(const T* x, T* out, int64_t n, int64_t d, Metric metric, int threads) {
-    parallel_rows(n, grain_of(d), threads, [=](int64_t i) FGSBIR_INLINE {
-        out[i] = metric == Metric::cosine ? inverse_norm(x + i * d, d) : squared_norm(x + i * d, d);
-    });
+    parallel_rows(n, grain_of(d), threads,
+                  [=](int64_t i) FGSBIR_INLINE { out[i] = norm_of(x + i * d, d, metric); });
 }
 
 template <typename T>
-void pairwise_distance(T* products, const T* x, const T* y, const T* x_norms, const T* y_norms,
-                       int64_t n, int64_t m, int64_t d, Metric metric, int threads) {
-    const bool cosine = metric == Metric::cosine;
-    parallel_rows(n, grain_of(m), threads, [=](int64_t i) FGSBIR_INLINE {
-        T* row = products + i * m;
-        const T own = x_norms[i];
-        for (int64_t j = 0; j < m; ++j) {
-            const T scale = cosine ? T(1) : own + y_norms[j];
-            const T value = cosine ? 1 - row[j] * own * y_norms[j] : scale - 2 * row[j];
-            if (value >= static_cast<T>(kCancelling) * scale && std::isfinite(value)) {
-                row[j] = metric == Metric::euclidean ? std::sqrt(value) : value;
-            } else {
-                row[j] = embedding_distance(x + i * d, y + j * d, d, metric);
-            }
+void pairwise_distance(const T* x, const T* y, T* out, int64_t n, int64_t m, int64_t d,
+                       Metric metric, int threads) {
+    std::vector<T> x_norms(n);
+    norms(x, x_norms.data(), n, d, metric, threads);
+    ColumnNorms<T> y_norms(y, m, d, metric);
+    const auto use = [&](int64_t i, int64_t column, int64_t columns,
+                         Products<T, 1> products) FGSBIR_INLINE {
+        for (int64_t at = 0; at < columns; at += kBlock) {
+            const int64_t first = column + at;
+            write_block(products[0] + at, std::min(kBlock, columns - at), metric, x_norms[i],
+                        y_norms.from(first), x + i * d, y + first * d, d, out + i * m + first);
         }
-    });
+    };
+    Product<T, 1>({{{x, y, d}}}, n, m, threads).sweep(y_norms, use);
 }
 
 template <typename T>
@@ -166,12 +201,12 @@ void pairwise_distance_backward(const T* grad, const T* distance, const T* x, co
     });
 }
 
-#define FGSBIR_INSTANTIATE(T)                                                                     \
-    template void norms(const T*, T*, int64_t, int64_t, Metric, int);                             \
-    template void pairwise_distance(T*, const T*, const T*, const T*, const T*, int64_t, int64_t, \
-                                    int64_t, Metric, int);                                        \
-    template void pairwise_distance_backward(const T*, const T*, const T*, const T*, const T*,    \
-                                             const T*, T*, int64_t, int64_t, int64_t, Metric,     \
+#define FGSBIR_INSTANTIATE(T)                                                                  \
+    template void norms(const T*, T*, int64_t, int64_t, Metric, int);                          \
+    template void pairwise_distance(const T*, const T*, T*, int64_t, int64_t, int64_t, Metric, \
+                                    int);                                                      \
+    template void pairwise_distance_backward(const T*, const T*, const T*, const T*, const T*, \
+                                             const T*, T*, int64_t, int64_t, int64_t, Metric,  \
                                              bool, int);
 FGSBIR_INSTANTIATE(float)
 FGSBIR_INSTANTIATE(double)

@@ -20,6 +20,12 @@ FGSBIR_INLINE inline T inverse_norm(const T* x, int64_t d) {
     return std::isinf(squared) ? std::numeric_limits<T>::quiet_NaN() : 1 / std::sqrt(squared);
 }
 
+// What distances of a row need beside its products.
+template <typename T>
+FGSBIR_INLINE inline T norm_of(const T* x, int64_t d, Metric metric) {
+    return metric == Metric::cosine ? inverse_norm(x, d) : squared_norm(x, d);
+}
+
 // d(x, y) as a sum of squared differences.
 template <typename T>
 FGSBIR_INLINE inline T embedding_distance(const T* x, const T* y, int64_t d, Metric metric) {

@@ -1,4 +1,4 @@
-// The k nearest by d + mu D over one tile of inner products after another.
+// The k nearest by d + mu D over inner products as they are made.
 //
 // Each query keeps its k best as a heap whose top is the worst of them; a block is only looked into
 // where its smallest distance beats that. At the end the distances of what was found are computed
@@ -13,11 +13,31 @@
 #include "../ops.h"
 #include "parallel.h"
 #include "predictions.h"
+#include "product.h"
 #include "rows.h"
 #include "sweep.h"
 
 namespace fgsbir::cpu {
 namespace {
+
+// A search, and what distances need beside products.
+template <typename T>
+struct State : Search<T> {
+    std::vector<T> query_norms;  // as norms() computes them
+    ColumnNorms<T> gallery_norms;
+    bool ordered;  // what attributes add is a number and not negative. (A cross-entropy that is
+                   // nearly 0 may be, by rounding.)
+
+    State(const Search<T>& search, int threads)
+        : Search<T>(search),
+          query_norms(search.n),
+          gallery_norms(search.gallery, search.m, search.d, search.metric) {
+        norms(search.query, query_norms.data(), search.n, search.d, search.metric, threads);
+        ordered = search.query_logits == nullptr ||
+                  (search.attribute_metric != AttributeMetric::cross_entropy &&
+                   all_finite(search.gallery_bias, search.m));
+    }
+};
 
 // While the search goes on a NaN, which is nearer than anything, is kept as minus infinity.
 template <typename T>
@@ -79,10 +99,14 @@ FGSBIR_INLINE inline void add_predicted(const Search<T>& search, const T* produc
 }
 
 template <typename T>
-FGSBIR_INLINE inline void search_row(const Search<T>& search, const T* products,
+FGSBIR_INLINE inline void search_row(const State<T>& search, const T* products,
                                      const T* logit_products, int64_t i, int64_t column,
-                                     int64_t columns, bool ordered_columns) {
-    const bool ordered = ordered_columns && all_finite(search.query_norms + i, 1) &&
+                                     int64_t columns) {
+    const T* query_norm = &search.query_norms[i];
+    const T* gallery_norms = search.gallery_norms.from(column);
+    // Whether no score is below its distance.
+    const bool ordered = search.ordered && search.gallery_norms.finite(column, columns) &&
+                         all_finite(query_norm, 1) &&
                          (logit_products == nullptr || all_finite(search.query_bias + i, 1));
     T* values = search.values + i * search.k;
     int64_t* indices = search.indices + i * search.k;
@@ -94,12 +118,12 @@ FGSBIR_INLINE inline void search_row(const Search<T>& search, const T* products,
     for (int64_t at = 0; at < columns; at += kBlock) {
         const int64_t size = std::min(kBlock, columns - at), first = column + at;
         if (ordered && size == kBlock) {
-            const T nearest = nearest_in_block(products + at, search.metric, search.query_norms[i],
-                                               search.gallery_norms + first);
+            const T nearest =
+                nearest_in_block(products + at, search.metric, *query_norm, gallery_norms + at);
             if (!(nearest < values[0])) continue;
         }
-        distances_of_block(products + at, size, search.metric, search.query_norms[i],
-                           search.gallery_norms + first, scores);
+        distances_of_block(products + at, size, search.metric, *query_norm, gallery_norms + at,
+                           scores);
         if (logit_products != nullptr) {
             add_predicted(search, logit_products + at, size, i, first, scores);
         }
@@ -120,27 +144,9 @@ FGSBIR_INLINE inline void search_row(const Search<T>& search, const T* products,
     }
 }
 
-}  // namespace
-
+// Computes the distances of what was found anew, and sorts by them.
 template <typename T>
-void topk_tile(const Search<T>& search, const T* products, const T* logit_products, int64_t row,
-               int64_t rows, int64_t column, int64_t columns, int threads) {
-    // Whether no score is below its distance: none is NaN, and what attributes add is not negative.
-    // A cross-entropy that is nearly 0 may be, by rounding.
-    bool ordered = all_finite(search.gallery_norms + column, columns);
-    if (logit_products != nullptr) {
-        ordered &= search.attribute_metric != AttributeMetric::cross_entropy &&
-                   all_finite(search.gallery_bias + column, columns);
-    }
-    parallel_rows(rows, grain_of(columns), threads, [&](int64_t r) FGSBIR_INLINE {
-        search_row(search, products + r * columns,
-                   logit_products == nullptr ? nullptr : logit_products + r * columns, row + r,
-                   column, columns, ordered);
-    });
-}
-
-template <typename T>
-void topk_end(const Search<T>& search, int threads) {
+void finish(const Search<T>& search, int threads) {
     const int64_t k = search.k;
     parallel_rows(search.n, grain_of(k * search.d), threads, [&](int64_t i) FGSBIR_INLINE {
         T* values = search.values + i * k;
@@ -161,10 +167,30 @@ void topk_end(const Search<T>& search, int threads) {
     });
 }
 
-#define FGSBIR_INSTANTIATE(T)                                                                \
-    template void topk_tile(const Search<T>&, const T*, const T*, int64_t, int64_t, int64_t, \
-                            int64_t, int);                                                   \
-    template void topk_end(const Search<T>&, int);
+}  // namespace
+
+template <typename T>
+void topk(const Search<T>& search, int threads) {
+    State<T> state(search, threads);
+    const Factors<T> embeddings{search.query, search.gallery, search.d};
+    if (search.query_logits == nullptr) {
+        const auto use =
+            [&](int64_t i, int64_t column, int64_t columns, Products<T, 1> products)
+                FGSBIR_INLINE { search_row<T>(state, products[0], nullptr, i, column, columns); };
+        Product<T, 1>({{embeddings}}, search.n, search.m, threads).sweep(state.gallery_norms, use);
+    } else {
+        const Factors<T> predictions{search.query_operand, search.gallery_operand,
+                                     search.attributes};
+        const auto use =
+            [&](int64_t i, int64_t column, int64_t columns, Products<T, 2> products)
+                FGSBIR_INLINE { search_row(state, products[0], products[1], i, column, columns); };
+        Product<T, 2>({{embeddings, predictions}}, search.n, search.m, threads)
+            .sweep(state.gallery_norms, use);
+    }
+    finish(search, threads);
+}
+
+#define FGSBIR_INSTANTIATE(T) template void topk(const Search<T>&, int);
 FGSBIR_INSTANTIATE(float)
 FGSBIR_INSTANTIATE(double)
 #undef FGSBIR_INSTANTIATE

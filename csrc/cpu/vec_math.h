@@ -34,6 +34,11 @@ FGSBIR_INLINE inline Vec<T> by_lane(Vec<T> x, Vec<T> y, const F& f) {
     return load(of_x);
 }
 
+template <typename T>
+FGSBIR_INLINE inline Vec<T> root_of(Vec<T> x) {
+    return by_lane<T>(x, [](T v) FGSBIR_INLINE { return std::sqrt(v); });
+}
+
 FGSBIR_INLINE inline uint32_t bits_of(float x) {
     uint32_t bits;
     std::memcpy(&bits, &x, sizeof bits);

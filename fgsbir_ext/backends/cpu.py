@@ -1,4 +1,4 @@
-"""The CPU kernels: matrix products from torch's BLAS one tile at a time, the rest fused in C++.
+"""The CPU kernels, all fused in C++.
 
 float32 and float64 are native; 16-bit inputs are computed in float32. Threads are torch's.
 """
@@ -6,7 +6,6 @@ float32 and float64 are native; 16-bit inputs are computed in float32. Threads a
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -25,24 +24,15 @@ _PACK = {
     torch.float64: _C.cpu.pack_attributes_float64,
 }
 
-# A tile of products: at most 4 MiB in float32. It is square since the BLAS packs both operands anew
-# for every tile.
-_TILE_ROWS = 1024
-_TILE_COLUMNS = 1024
-
 
 def pairwise_distance(x: Tensor, y: Tensor, metric: str) -> Tensor:
     x, y = _computable(x), _computable(y)
     n, m, d = len(x), len(y), x.shape[1]
-    x_norms, y_norms = _norms(x, metric), _norms(y, metric)
     distance = x.new_empty(n, m)
-    _product(x, y, distance)
     _kernel("pairwise_distance", x)(
-        distance.data_ptr(),
         x.data_ptr(),
         y.data_ptr(),
-        x_norms.data_ptr(),
-        y_norms.data_ptr(),
+        distance.data_ptr(),
         n,
         m,
         d,
@@ -112,7 +102,6 @@ def mine_batch_hard(
     sketch, photo = _computable(sketch), _computable(photo)
     (n, d), m = sketch.shape, photo.shape[0]
     positive, negative = (sketch.new_empty(n, dtype=torch.int64) for _ in range(2))
-    threads = torch.get_num_threads()
 
     paired = sketch_labels is None or photo_labels is None
     labels = [None if x is None else x.contiguous() for x in (sketch_labels, photo_labels)]
@@ -124,7 +113,7 @@ def mine_batch_hard(
             ("attribute_weights", attribute_weights),
         )
 
-    mining = _kernel("Mining", sketch)(
+    _kernel("mine_batch_hard", sketch)(
         sketch.data_ptr(),
         photo.data_ptr(),
         paired,
@@ -138,11 +127,8 @@ def mine_batch_hard(
         d,
         positive.data_ptr(),
         negative.data_ptr(),
-        threads,
+        torch.get_num_threads(),
     )
-    for row, rows, column, columns, products in _tiles(sketch, photo):
-        mining.tile(products.data_ptr(), row, rows, column, columns, threads)
-    mining.end()
     return positive, negative
 
 
@@ -258,26 +244,20 @@ def topk(
     values, indices = query.new_empty(n, k), query.new_empty(n, k, dtype=torch.int64)
     if n == 0 or k == 0:
         return values, indices
-    query_norms, gallery_norms = _norms(query, metric), _norms(gallery, metric)
 
-    query_bias = gallery_bias = predicted = None
+    operands: tuple[Tensor | None, ...] = (None, None, None, None)
     if query_logits is not None and gallery_logits is not None and attribute_weight > 0:
         query_logits, gallery_logits = _computable(query_logits), _computable(gallery_logits)
-        predicted, query_bias, gallery_bias = _prediction_product(
-            query_logits, gallery_logits, attribute_metric
-        )
+        operands = _prediction_product(query_logits, gallery_logits, attribute_metric)
     else:
         query_logits = gallery_logits = None
 
-    search = _kernel("Search", query)(
+    _kernel("topk", query)(
         query.data_ptr(),
         gallery.data_ptr(),
-        query_norms.data_ptr(),
-        gallery_norms.data_ptr(),
         _address(query_logits),
         _address(gallery_logits),
-        _address(query_bias),
-        _address(gallery_bias),
+        *map(_address, operands),
         attribute_weight,
         _METRIC[metric],
         _ATTRIBUTE_METRIC[attribute_metric],
@@ -288,23 +268,8 @@ def topk(
         k,
         values.data_ptr(),
         indices.data_ptr(),
+        torch.get_num_threads(),
     )
-    for row, rows, column, columns, products in _tiles(query, gallery):
-        logit_products = None
-        if predicted is not None:
-            a, b = predicted
-            logit_products = torch.empty_like(products)
-            _product(a[row : row + rows], b[column : column + columns], logit_products)
-        search.tile(
-            products.data_ptr(),
-            _address(logit_products),
-            row,
-            rows,
-            column,
-            columns,
-            torch.get_num_threads(),
-        )
-    search.end(torch.get_num_threads())
     return values, indices
 
 
@@ -338,41 +303,14 @@ def _norms(x: Tensor, metric: str) -> Tensor:
 
 def _prediction_product(
     query_logits: Tensor, gallery_logits: Tensor, metric: str
-) -> tuple[tuple[Tensor, Tensor], Tensor, Tensor]:
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """The operands whose product gives D, and the biases of rows and columns; see csrc/ops.h."""
     a = query_logits.sigmoid()
     if metric == "cross_entropy":
         k = max(a.shape[1], 1)
-        return (a, gallery_logits), a.new_zeros(len(a)), softplus(gallery_logits).sum(1) / k
+        return a, gallery_logits, a.new_zeros(len(a)), softplus(gallery_logits).sum(1) / k
     b = gallery_logits.sigmoid()
-    return (a, b), a.square().sum(1), b.square().sum(1)
-
-
-def _product(x: Tensor, y: Tensor, out: Tensor) -> None:
-    """out = x y^T. With ``out`` autocast leaves the type alone, which the kernels rely on."""
-    torch.mm(x, y.t(), out=out)
-
-
-def _tiles(x: Tensor, y: Tensor) -> Iterator[tuple[int, int, int, int, Tensor]]:
-    """The products of all rows of x (N, D) with all rows of y (M, D), one tile at a time.
-
-    Yields (row, rows, column, columns, products); the products are overwritten by the next tile.
-    """
-    n, m = x.shape[0], y.shape[0]
-    buffer = x.new_empty(min(n, _TILE_ROWS), min(m, _TILE_COLUMNS))
-    for row in range(0, n, _TILE_ROWS):
-        rows = min(_TILE_ROWS, n - row)
-        for column in range(0, m, _TILE_COLUMNS):
-            columns = min(_TILE_COLUMNS, m - column)
-            products = buffer
-            if buffer.shape != (rows, columns):
-                products = buffer.flatten()[: rows * columns].view(rows, columns)
-            _product(_rows(x, row, rows), _rows(y, column, columns), products)
-            yield row, rows, column, columns, products
-
-
-def _rows(x: Tensor, first: int, count: int) -> Tensor:
-    return x if count == x.shape[0] else x[first : first + count]
+    return a, b, a.square().sum(1), b.square().sum(1)
 
 
 def _packed(
