@@ -29,12 +29,6 @@ void bind_cpu(py::module_& module, const char* type) {
     const auto name = [type](const char* operation) { return std::string(operation) + "_" + type; };
 
     module.def(
-        name("norms").c_str(),
-        [](Address x, Address out, int64_t n, int64_t d, Metric metric, int threads) {
-            cpu::norms(at<const T>(x), at<T>(out), n, d, metric, threads);
-        },
-        Unlocked());
-    module.def(
         name("pairwise_distance").c_str(),
         [](Address x, Address y, Address out, int64_t n, int64_t m, int64_t d, Metric metric,
            int threads) {
@@ -44,13 +38,11 @@ void bind_cpu(py::module_& module, const char* type) {
         Unlocked());
     module.def(
         name("pairwise_distance_backward").c_str(),
-        [](Address grad, Address distance, Address x, Address y, Address x_scales, Address y_scales,
-           Address grad_x, int64_t n, int64_t m, int64_t d, Metric metric, bool transposed,
-           int threads) {
+        [](Address grad, Address distance, Address x, Address y, Address grad_x, int64_t n,
+           int64_t m, int64_t d, Metric metric, bool transposed, int threads) {
             cpu::pairwise_distance_backward(at<const T>(grad), at<const T>(distance),
-                                            at<const T>(x), at<const T>(y), at<const T>(x_scales),
-                                            at<const T>(y_scales), at<T>(grad_x), n, m, d, metric,
-                                            transposed, threads);
+                                            at<const T>(x), at<const T>(y), at<T>(grad_x), n, m, d,
+                                            metric, transposed, threads);
         },
         Unlocked());
 

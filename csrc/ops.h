@@ -85,11 +85,6 @@ struct LossGradients {
 // The CPU operations. `threads` is the number of OpenMP threads to use.
 namespace cpu {
 
-// What distances need beside products: out[i] = |x_i|^2, for cosine 1 / |x_i| or 0 for a zero row.
-template <typename T>
-void norms(const T* x /* [n, d] */, T* out /* [n] */, int64_t n, int64_t d, Metric metric,
-           int threads);
-
 // All distances, from inner products. What the subtraction of nearly equal numbers would spoil is
 // computed anew from the rows.
 template <typename T>
@@ -98,11 +93,9 @@ void pairwise_distance(const T* x /* [n, d] */, const T* y /* [m, d] */, T* out 
 
 // grad_x[i] = sum_j grad[i, j] * d distance[i, j] / d x_i. The gradient of y is that of x with the
 // arguments exchanged and `transposed` set: grad and distance are then still [rows of y, of x].
-// Scales are inverse norms for cosine, else null.
 template <typename T>
 void pairwise_distance_backward(const T* grad /* [n, m] */, const T* distance /* [n, m] */,
                                 const T* x /* [n, d] */, const T* y /* [m, d] */,
-                                const T* x_scales /* [n] */, const T* y_scales /* [m] */,
                                 T* grad_x /* [n, d] */, int64_t n, int64_t m, int64_t d,
                                 Metric metric, bool transposed, int threads);
 

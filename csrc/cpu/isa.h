@@ -6,6 +6,8 @@
 #pragma once
 
 #include <cstdint>
+#include <cstdlib>
+#include <string_view>
 #include <type_traits>
 
 #define FGSBIR_INLINE __attribute__((always_inline))
@@ -31,21 +33,31 @@ __attribute__((target("avx2,fma,popcnt"))) void run_avx2(const Body& body) {
     body(Set<InstructionSet::avx2>{});
 }
 
+// FGSBIR_INSTRUCTION_SET=avx2 or =baseline in the environment holds wider ones back.
 inline InstructionSet detect_instruction_set() {
+    const char* asked = std::getenv("FGSBIR_INSTRUCTION_SET");
+    const std::string_view most = asked == nullptr ? "avx512" : asked;
+    if (most == "baseline") return InstructionSet::baseline;
     __builtin_cpu_init();
     const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
                       __builtin_cpu_supports("popcnt");
     const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") &&
                         __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
                         __builtin_cpu_supports("avx512vl");
-    return avx512 ? InstructionSet::avx512 : avx2 ? InstructionSet::avx2 : InstructionSet::baseline;
+    return avx512 && most != "avx2" ? InstructionSet::avx512
+           : avx2                   ? InstructionSet::avx2
+                                    : InstructionSet::baseline;
+}
+
+inline InstructionSet instruction_set() {
+    static const InstructionSet set = detect_instruction_set();
+    return set;
 }
 
 // Calls body with the Set that it is compiled for.
 template <typename Body>
 void run_for_set(const Body& body) {
-    static const InstructionSet instruction_set = detect_instruction_set();
-    switch (instruction_set) {
+    switch (instruction_set()) {
         case InstructionSet::avx512:
             return run_avx512(body);
         case InstructionSet::avx2:
@@ -69,14 +81,17 @@ void run(const Body& body) {
     run_for_set([&](auto) FGSBIR_INLINE { body(); });
 }
 
-// Bytes that the vector registers hold together.
+// Bytes of a vector register, and how many there are.
 template <InstructionSet kSet>
-constexpr int64_t kRegisterBytes = kSet == InstructionSet::avx512 ? 32 * 64
-                                   : kSet == InstructionSet::avx2 ? 16 * 32
+constexpr int kRegisterBytes = kSet == InstructionSet::avx512 ? 64
+                               : kSet == InstructionSet::avx2 ? 32
+                                                              : 16;
 #if defined(__x86_64__)
-                                                                  : 16 * 16;
+template <InstructionSet kSet>
+constexpr int kRegisters = kSet == InstructionSet::avx512 ? 32 : 16;
 #else
-                                                                  : 32 * 16;
+template <InstructionSet kSet>
+constexpr int kRegisters = 32;
 #endif
 
 }  // namespace fgsbir::cpu

@@ -2,9 +2,11 @@
 //
 // Forward: |x|^2 + |y|^2 - 2 x.y loses the digits that the two sides share, so an element is
 // computed anew from its rows where the distance is small beside the norms (or where they
-// overflow). Such pairs are rare: the cost is one sweep over the (n, m) matrix. Backward: sums of
-// weighted differences, (n m d) operations and no temporary; the product form would cancel in the
-// same way.
+// overflow). Backward: sum_j w_j (x - y_j) is x sum_j w_j - sum_j w_j y_j, a product again; pairs
+// for which it would cancel in the same way are left out of it and added as differences. Such pairs
+// are rare.
+
+#include <omp.h>
 
 #include <algorithm>
 #include <cmath>
@@ -22,10 +24,6 @@ namespace {
 // A distance below this share of the norms is computed anew, so the relative error of every squared
 // distance stays within about 1 / kCancelling roundings.
 constexpr double kCancelling = 1.0 / 16;
-
-// Backward works on groups of rows against chunks of columns: a piece of the gradient of all rows
-// of the group, a few vectors wide, stays in registers while the columns pass by.
-constexpr int64_t kRows = 4, kColumns = 512;
 
 // Whether a product gives this distance well; `scale` is |x|^2 + |y|^2, or 1 for cosine.
 template <typename T>
@@ -62,65 +60,124 @@ FGSBIR_INLINE inline void write_block(const T* products, int64_t size, Metric me
     }
 }
 
-// Rows of x and of y, and for cosine what makes them unit vectors; else the scales are null.
-template <typename T>
-struct Differences {
-    const T* x;         // [n, d]
-    const T* y;         // [m, d]
-    const T* x_scales;  // [n]
-    const T* y_scales;  // [m]
-    int64_t n, m, d;
+// --- Backward ------------------------------------------------------------------------------------
 
-    FGSBIR_INLINE T x_scale(int64_t i) const { return x_scales == nullptr ? T(1) : x_scales[i]; }
-    FGSBIR_INLINE T y_scale(int64_t j) const { return y_scales == nullptr ? T(1) : y_scales[j]; }
+// Rows of x and of y that meet at once. Rows of slopes are so far apart that not all of a column
+// fall on the same lines of a cache.
+constexpr int64_t kRows = 4 * kGroup, kColumns = 256, kStride = kColumns + 16;
+
+// A pair that the product does not serve.
+template <typename T>
+struct NearPair {
+    int64_t row, column;  // from those of the tile
+    T slope;
 };
 
-// grad_x[i, k:] += sum_j slopes[i, j] (x_i - y_j), kVectors vectors of it, for a group of rows and
-// a chunk of columns.
-template <int64_t kVectors, typename T>
-FGSBIR_INLINE inline void add_differences(const Differences<T>& in, int64_t first, int64_t rows,
-                                          int64_t column, int64_t columns, int64_t k,
-                                          const T (&slopes)[kRows][kColumns], T* grad_x) {
-    Vec<T> own[kRows][kVectors], total[kRows][kVectors] = {};
-    for (int64_t r = 0; r < kRows; ++r) {
-        const int64_t i = std::min(first + r, in.n - 1);
-        for (int64_t v = 0; v < kVectors; ++v) {
-            own[r][v] = load(in.x + i * in.d + k + v * kLanes<T>) * in.x_scale(i);
+// What x_i - y_j is multiplied with, for a tile of pairs.
+template <typename T>
+struct Slopes {
+    alignas(64) T far[kRows * kStride];  // 0 where the pair is near
+    NearPair<T> near[kRows * kColumns];
+    int64_t nears;
+};
+
+// grad and distance as they lie in memory, [rows, columns], and the norms of both.
+template <typename T>
+struct Pairs {
+    const T* grad;
+    const T* distance;
+    int64_t columns;
+    const T* row_norms;
+    const T* column_norms;
+
+    // A piece of a row: the slopes of far pairs. Those of near ones go to `near`; whether there are
+    // any is returned.
+    template <Metric kMetric>
+    FGSBIR_INLINE bool write(int64_t row, int64_t column, int64_t size, T* far, T* near) const {
+        constexpr bool kCosine = kMetric == Metric::cosine, kRoot = kMetric == Metric::euclidean;
+        const T *grads = grad + row * columns + column, *distances = distance + (grads - grad);
+        const T own = row_norms[row], *others = column_norms + column;
+#pragma omp simd
+        for (int64_t c = 0; c < size; ++c) {
+            const T d = distances[c], scale = kCosine ? T(1) : own + others[c];
+            const T slope = kCosine ? grads[c] : kRoot ? grads[c] / d : 2 * grads[c];
+            const bool directed = !kCosine || ((own != 0) & (others[c] != 0));
+            const bool turns = (d != 0) & directed;
+            const bool served = is_far(kRoot ? d * d : d, scale) & (slope - slope == 0);
+            far[c] = turns & served ? slope : T(0);
+            near[c] = turns & !served ? slope : T(0);
+        }
+        int32_t nears = 0;
+#pragma omp simd reduction(+ : nears)
+        for (int64_t c = 0; c < size; ++c) nears += near[c] != 0;
+        return nears > 0;
+    }
+};
+
+// The slopes of a tile whose rows are rows of x: rows of the matrix, or columns if transposed.
+template <Metric kMetric, typename T>
+FGSBIR_INLINE inline void write_slopes(const Pairs<T>& pairs, bool transposed, int64_t row,
+                                       int64_t rows, int64_t column, int64_t columns,
+                                       Slopes<T>& slopes) {
+    alignas(64) T far[kColumns], near[kColumns];
+    slopes.nears = 0;
+    for (int64_t r = 0; !transposed && r < rows; ++r) {
+        if (!pairs.template write<kMetric>(row + r, column, columns, slopes.far + r * kStride,
+                                           near))
+            continue;
+        for (int64_t c = 0; c < columns; ++c) {
+            if (near[c] != 0) slopes.near[slopes.nears++] = {r, c, near[c]};
         }
     }
-    for (int64_t c = 0; c < columns; ++c) {
-        const T scale = in.y_scale(column + c);
-        const T* other_row = in.y + (column + c) * in.d + k;
-        for (int64_t v = 0; v < kVectors; ++v) {
-            const Vec<T> other = load(other_row + v * kLanes<T>) * scale;
-            for (int64_t r = 0; r < kRows; ++r) {
-                total[r][v] += slopes[r][c] * (own[r][v] - other);
-            }
-        }
-    }
-    for (int64_t r = 0; r < rows; ++r) {
-        for (int64_t v = 0; v < kVectors; ++v) {
-            T* out = grad_x + (first + r) * in.d + k + v * kLanes<T>;
-            store(out, load(out) + total[r][v]);
+    for (int64_t c = 0; transposed && c < columns; ++c) {
+        const bool any = pairs.template write<kMetric>(column + c, row, rows, far, near);
+        for (int64_t r = 0; r < rows; ++r) slopes.far[r * kStride + c] = far[r];
+        for (int64_t r = 0; any && r < rows; ++r) {
+            if (near[r] != 0) slopes.near[slopes.nears++] = {r, c, near[r]};
         }
     }
 }
 
-// The same for a single k.
+// Rows of y, by their scales, as panels of a product over them: panel[j, k] = y[j, first + k].
 template <typename T>
-FGSBIR_INLINE inline void add_differences_at(const Differences<T>& in, int64_t first, int64_t rows,
-                                             int64_t column, int64_t columns, int64_t k,
-                                             const T (&slopes)[kRows][kColumns], T* grad_x) {
-    for (int64_t r = 0; r < rows; ++r) {
-        const int64_t i = first + r;
-        const T own = in.x[i * in.d + k] * in.x_scale(i);
-        T total = 0;
-        for (int64_t c = 0; c < columns; ++c) {
-            const int64_t j = column + c;
-            total += slopes[r][c] * (own - in.y[j * in.d + k] * in.y_scale(j));
-        }
-        grad_x[i * in.d + k] += total;
+void pack_rows(const T* y, const T* scales, int64_t rows, int64_t d, int64_t first, T* panel) {
+    const int64_t size = std::min(kPanel<T>, d - first);
+    for (int64_t j = 0; j < rows; ++j, panel += kPanel<T>) {
+        const T scale = scales == nullptr ? T(1) : scales[j];
+        for (int64_t k = 0; k < size; ++k) panel[k] = y[j * d + first + k] * scale;
+        std::fill(panel + size, panel + kPanel<T>, T(0));
     }
+}
+
+template <typename T>
+FGSBIR_INLINE inline T sum_of(const T* x, int64_t n) {
+    return sum_over<T>(
+        n, [=](int64_t k) FGSBIR_INLINE { return load(x + k); },
+        [=](int64_t k) FGSBIR_INLINE { return x[k]; });
+}
+
+// grad += share * x - others.
+template <typename T>
+FGSBIR_INLINE inline void add_share(const T* x, T share, const T* others, int64_t d, T* grad) {
+    by_vectors<T>(
+        d,
+        [=](int64_t k) FGSBIR_INLINE {
+            store(grad + k, load(grad + k) + (share * load(x + k) - load(others + k)));
+        },
+        [=](int64_t k) FGSBIR_INLINE { grad[k] += share * x[k] - others[k]; });
+}
+
+// grad += slope * (x * x_scale - y * y_scale).
+template <typename T>
+FGSBIR_INLINE inline void add_difference(const T* x, const T* y, T x_scale, T y_scale, T slope,
+                                         int64_t d, T* grad) {
+    by_vectors<T>(
+        d,
+        [=](int64_t k) FGSBIR_INLINE {
+            const Vec<T> difference = load(x + k) * x_scale - load(y + k) * y_scale;
+            store(grad + k, load(grad + k) + slope * difference);
+        },
+        [=](int64_t k) FGSBIR_INLINE { grad[k] += slope * (x[k] * x_scale - y[k] * y_scale); });
 }
 
 // Turns the gradient of x / |x| into that of x: only what is across x remains, over |x|.
@@ -131,13 +188,71 @@ FGSBIR_INLINE inline void turn_only(const T* x, T scale, T* grad, int64_t d) {
     for (int64_t k = 0; k < d; ++k) grad[k] = scale * (grad[k] - x[k] * scale * along);
 }
 
-}  // namespace
+template <Metric kMetric, typename T>
+void gradient(const T* grad, const T* distance, const T* x, const T* y, T* grad_x, int64_t n,
+              int64_t m, int64_t d, bool transposed, int threads) {
+    constexpr bool kCosine = kMetric == Metric::cosine;
+    std::vector<T> x_norms(n), y_norms(m);
+    norms(x, x_norms.data(), n, d, kMetric, threads);
+    norms(y, y_norms.data(), m, d, kMetric, threads);
+    const Pairs<T> pairs{grad, distance, transposed ? n : m,
+                         transposed ? y_norms.data() : x_norms.data(),
+                         transposed ? x_norms.data() : y_norms.data()};
+    const auto x_scale = [&](int64_t i) FGSBIR_INLINE { return kCosine ? x_norms[i] : T(1); };
+    const auto y_scale = [&](int64_t j) FGSBIR_INLINE { return kCosine ? y_norms[j] : T(1); };
 
-template <typename T>
-void norms(const T* x, T* out, int64_t n, int64_t d, Metric metric, int threads) {
-    parallel_rows(n, grain_of(d), threads,
-                  [=](int64_t i) FGSBIR_INLINE { out[i] = norm_of(x + i * d, d, metric); });
+    const int64_t panels = (d + kPanel<T> - 1) / kPanel<T>, width = panels * kPanel<T>;
+    const int64_t parts = std::clamp<int64_t>(n * m / 4096, 1, threads);
+    const Scratch<T> packed(kColumns * width), all_sums(parts * kGroup * width);
+    const Scratch<Slopes<T>> all_slopes(parts);
+    std::fill_n(grad_x, n * d, T(0));
+#pragma omp parallel num_threads(static_cast<int>(parts)) if (parts > 1)
+    {
+        const int64_t part = omp_get_thread_num(), team = omp_get_num_threads();
+        T* const sums = all_sums.data() + part * kGroup * width;
+        Slopes<T>& slopes = all_slopes.data()[part];
+        for (int64_t column = 0; column < m; column += kColumns) {
+            const int64_t columns = std::min(kColumns, m - column);
+            const T* const others = y + column * d;
+#pragma omp for schedule(static)
+            for (int64_t p = 0; p < panels; ++p) {
+                pack_rows(others, kCosine ? y_norms.data() + column : nullptr, columns, d,
+                          p * kPanel<T>, packed.data() + p * columns * kPanel<T>);
+            }
+            run([&]() FGSBIR_INLINE {
+                const int64_t end = n * (part + 1) / team;
+                for (int64_t row = n * part / team; row < end; row += kRows) {
+                    const int64_t rows = std::min(kRows, end - row);
+                    write_slopes<kMetric>(pairs, transposed, row, rows, column, columns, slopes);
+                    for (int64_t r = 0; r < rows; r += kGroup) {
+                        const int64_t group = std::min(kGroup, rows - r);
+                        const T* weights = slopes.far + r * kStride;
+                        multiply_packed(weights, kStride, group, columns, packed.data(), panels,
+                                        sums, width);
+                        for (int64_t i = 0; i < group; ++i) {
+                            add_share(x + (row + r + i) * d,
+                                      x_scale(row + r + i) * sum_of(weights + i * kStride, columns),
+                                      sums + i * width, d, grad_x + (row + r + i) * d);
+                        }
+                    }
+                    for (int64_t p = 0; p < slopes.nears; ++p) {
+                        const NearPair<T>& pair = slopes.near[p];
+                        const int64_t i = row + pair.row, j = column + pair.column;
+                        add_difference(x + i * d, y + j * d, x_scale(i), y_scale(j), pair.slope, d,
+                                       grad_x + i * d);
+                    }
+                }
+            });
+#pragma omp barrier
+        }
+    }
+    if (!kCosine) return;
+    parallel_rows(n, grain_of(4 * d), threads, [&](int64_t i) FGSBIR_INLINE {
+        turn_only(x + i * d, x_norms[i], grad_x + i * d, d);
+    });
 }
+
+}  // namespace
 
 template <typename T>
 void pairwise_distance(const T* x, const T* y, T* out, int64_t n, int64_t m, int64_t d,
@@ -157,57 +272,27 @@ void pairwise_distance(const T* x, const T* y, T* out, int64_t n, int64_t m, int
 }
 
 template <typename T>
-void pairwise_distance_backward(const T* grad, const T* distance, const T* x, const T* y,
-                                const T* x_scales, const T* y_scales, T* grad_x, int64_t n,
-                                int64_t m, int64_t d, Metric metric, bool transposed, int threads) {
-    const Differences<T> in{x, y, x_scales, y_scales, n, m, d};
-    const int64_t row_stride = transposed ? 1 : m, column_stride = transposed ? n : 1;
-    const int64_t groups = (n + kRows - 1) / kRows;
-
-    parallel_rows(groups, grain_of(kRows * m * d), threads, [=](int64_t group) FGSBIR_INLINE {
-        const int64_t first = group * kRows, rows = std::min(kRows, n - first);
-        std::fill_n(grad_x + first * d, rows * d, T(0));
-        T slopes[kRows][kColumns];
-        for (int64_t column = 0; column < m; column += kColumns) {
-            const int64_t columns = std::min(kColumns, m - column);
-            for (int64_t r = 0; r < kRows; ++r) {
-                const int64_t i = std::min(first + r, n - 1);
-                for (int64_t c = 0; c < columns; ++c) {
-                    const int64_t at = i * row_stride + (column + c) * column_stride;
-                    const T far = distance[at];
-                    const T slope = metric == Metric::sqeuclidean ? 2 * grad[at]
-                                    : metric == Metric::euclidean ? grad[at] / far
-                                                                  : grad[at];
-                    const bool no_direction =
-                        y_scales != nullptr && (x_scales[i] == 0 || y_scales[column + c] == 0);
-                    slopes[r][c] = far == 0 || no_direction ? T(0) : slope;
-                }
-            }
-            int64_t k = 0;
-            for (; k + 2 * kLanes<T> <= d; k += 2 * kLanes<T>) {
-                add_differences<2>(in, first, rows, column, columns, k, slopes, grad_x);
-            }
-            if (k + kLanes<T> <= d) {
-                add_differences<1>(in, first, rows, column, columns, k, slopes, grad_x);
-                k += kLanes<T>;
-            }
-            for (; k < d; ++k)
-                add_differences_at(in, first, rows, column, columns, k, slopes, grad_x);
-        }
-        if (metric != Metric::cosine) return;
-        for (int64_t i = first; i < first + rows; ++i) {
-            turn_only(x + i * d, x_scales[i], grad_x + i * d, d);
-        }
-    });
+void pairwise_distance_backward(const T* grad, const T* distance, const T* x, const T* y, T* grad_x,
+                                int64_t n, int64_t m, int64_t d, Metric metric, bool transposed,
+                                int threads) {
+    switch (metric) {
+        case Metric::sqeuclidean:
+            return gradient<Metric::sqeuclidean>(grad, distance, x, y, grad_x, n, m, d, transposed,
+                                                 threads);
+        case Metric::euclidean:
+            return gradient<Metric::euclidean>(grad, distance, x, y, grad_x, n, m, d, transposed,
+                                               threads);
+        case Metric::cosine:
+            return gradient<Metric::cosine>(grad, distance, x, y, grad_x, n, m, d, transposed,
+                                            threads);
+    }
 }
 
-#define FGSBIR_INSTANTIATE(T)                                                                  \
-    template void norms(const T*, T*, int64_t, int64_t, Metric, int);                          \
-    template void pairwise_distance(const T*, const T*, T*, int64_t, int64_t, int64_t, Metric, \
-                                    int);                                                      \
-    template void pairwise_distance_backward(const T*, const T*, const T*, const T*, const T*, \
-                                             const T*, T*, int64_t, int64_t, int64_t, Metric,  \
-                                             bool, int);
+#define FGSBIR_INSTANTIATE(T)                                                                     \
+    template void pairwise_distance(const T*, const T*, T*, int64_t, int64_t, int64_t, Metric,    \
+                                    int);                                                         \
+    template void pairwise_distance_backward(const T*, const T*, const T*, const T*, T*, int64_t, \
+                                             int64_t, int64_t, Metric, bool, int);
 FGSBIR_INSTANTIATE(float)
 FGSBIR_INSTANTIATE(double)
 #undef FGSBIR_INSTANTIATE

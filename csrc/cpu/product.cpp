@@ -3,39 +3,46 @@
 
 #include "product.h"
 
-#include <cstring>
-
 namespace fgsbir::cpu {
 namespace {
 
-// kRows rows of x with kVectors vectors of a panel.
-template <int kRows, int kVectors, typename T>
-FGSBIR_INLINE inline void multiply_tile(const T* x, int64_t d, const T* panel, T* out,
-                                        int64_t stride) {
-    Vec<T> sums[kRows][kVectors] = {};
+// The shape of the sums that stay in registers: at most 12 or 6 rows by some vectors, which leaves
+// a few registers to what they are made of. Vectors are as wide as registers: GCC takes wider ones
+// through memory.
+template <InstructionSet kSet, typename T>
+struct Shape {
+    typedef T Vector __attribute__((vector_size(kRegisterBytes<kSet>)));
+    // The same anywhere in memory. (memcpy is split for the baseline before it meets wider sets.)
+    typedef T InMemory __attribute__((vector_size(kRegisterBytes<kSet>), aligned(sizeof(T))));
+    static constexpr int kRows = kSet == InstructionSet::avx512 ? 12 : 6;
+    static constexpr int kVectors = kSet == InstructionSet::avx512 ? 2 : kRegisters<kSet> / 8;
+    static constexpr int kLanes = kRegisterBytes<kSet> / sizeof(T);
+    static constexpr int kColumns = kVectors * kLanes;
+    static_assert(kPanel<T> % kColumns == 0);
+};
+
+// kRows rows of x with kColumns columns of a panel.
+template <int kRows, typename Shape, typename T>
+FGSBIR_INLINE inline void multiply_tile(const T* x, int64_t x_stride, int64_t d, const T* panel,
+                                        T* out, int64_t stride) {
+    using Vector = typename Shape::Vector;
+    using InMemory = typename Shape::InMemory;
+    constexpr int kVectors = Shape::kVectors, kLanes = Shape::kLanes;
+    Vector sums[kRows][kVectors] = {};
     for (int64_t k = 0; k < d; ++k) {
-        Vec<T> column[kVectors];
-        for (int v = 0; v < kVectors; ++v) column[v] = load(panel + k * kPanel<T> + v * kLanes<T>);
+        Vector column[kVectors];
+        for (int v = 0; v < kVectors; ++v) {
+            column[v] = *reinterpret_cast<const InMemory*>(panel + k * kPanel<T> + v * kLanes);
+        }
 #pragma GCC unroll 16
         for (int r = 0; r < kRows; ++r) {
-            const T own = x[r * d + k];
+            const T own = x[r * x_stride + k];
             for (int v = 0; v < kVectors; ++v) sums[r][v] += own * column[v];
         }
     }
     for (int r = 0; r < kRows; ++r) {
-        for (int v = 0; v < kVectors; ++v) store(out + r * stride + v * kLanes<T>, sums[r][v]);
-    }
-}
-
-// As many rows with whole panels.
-template <int kRows, InstructionSet kSet, typename T>
-FGSBIR_INLINE inline void multiply_rows(const T* x, int64_t d, const T* packed, int64_t panels,
-                                        T* out, int64_t stride) {
-    constexpr int kVectors = kSet == InstructionSet::avx512 ? 2 : 1;
-    for (int64_t p = 0; p < panels; ++p) {
-        for (int64_t v = 0; v < 2; v += kVectors) {
-            multiply_tile<kRows, kVectors>(x, d, packed + p * d * kPanel<T> + v * kLanes<T>,
-                                           out + p * kPanel<T> + v * kLanes<T>, stride);
+        for (int v = 0; v < kVectors; ++v) {
+            *reinterpret_cast<InMemory*>(out + r * stride + v * kLanes) = sums[r][v];
         }
     }
 }
@@ -53,30 +60,29 @@ void pack_panel(const T* y, int64_t rows, int64_t d, T* panel) {
 }
 
 template <typename T>
-void multiply_packed(const T* x, int64_t rows, int64_t d, const T* packed, int64_t panels, T* out,
-                     int64_t stride) {
+void multiply_packed(const T* x, int64_t x_stride, int64_t rows, int64_t d, const T* packed,
+                     int64_t panels, T* out, int64_t stride) {
     run_for_set([&](auto set) FGSBIR_INLINE {
-        constexpr InstructionSet kSet = decltype(set)::value;
-        // Sums take at most three quarters of the registers: 24, 6 or 2 vectors of 64 bytes.
-        constexpr int kMost = kRegisterBytes<kSet> == 2048  ? 12
-                              : kRegisterBytes<kSet> == 512 ? 6
-                                                            : 2;
+        using Sums = Shape<decltype(set)::value, T>;
         int64_t row = 0;
-        const auto go = [&](auto count) FGSBIR_INLINE {
+        // As many groups of so many rows as are left.
+        const auto multiply = [&](auto count) FGSBIR_INLINE {
             constexpr int kRows = decltype(count)::value;
-            if constexpr (kRows <= kMost) {
-                for (; row + kRows <= rows; row += kRows) {
-                    multiply_rows<kRows, kSet>(x + row * d, d, packed, panels, out + row * stride,
-                                               stride);
+            for (; row + kRows <= rows; row += kRows) {
+                for (int64_t p = 0; p < panels; ++p) {
+                    for (int64_t c = 0; c < kPanel<T>; c += Sums::kColumns) {
+                        multiply_tile<kRows, Sums>(x + row * x_stride, x_stride, d,
+                                                   packed + p * d * kPanel<T> + c,
+                                                   out + row * stride + p * kPanel<T> + c, stride);
+                    }
                 }
             }
         };
-        go(std::integral_constant<int, 12>{});
-        if constexpr (kMost == 12) go(std::integral_constant<int, 8>{});
-        if constexpr (kMost == 6) go(std::integral_constant<int, 6>{});
-        go(std::integral_constant<int, 4>{});
-        go(std::integral_constant<int, 2>{});
-        go(std::integral_constant<int, 1>{});
+        multiply(std::integral_constant<int, Sums::kRows>{});
+        if constexpr (Sums::kRows > 8) multiply(std::integral_constant<int, 8>{});
+        multiply(std::integral_constant<int, 4>{});
+        multiply(std::integral_constant<int, 2>{});
+        multiply(std::integral_constant<int, 1>{});
     });
 }
 
@@ -96,9 +102,10 @@ void multiply_few(const T* x, int64_t rows, int64_t d, const T* y, int64_t colum
     });
 }
 
-#define FGSBIR_INSTANTIATE(T)                                                                  \
-    template void pack_panel(const T*, int64_t, int64_t, T*);                                  \
-    template void multiply_packed(const T*, int64_t, int64_t, const T*, int64_t, T*, int64_t); \
+#define FGSBIR_INSTANTIATE(T)                                                                 \
+    template void pack_panel(const T*, int64_t, int64_t, T*);                                 \
+    template void multiply_packed(const T*, int64_t, int64_t, int64_t, const T*, int64_t, T*, \
+                                  int64_t);                                                   \
     template void multiply_few(const T*, int64_t, int64_t, const T*, int64_t, T*, int64_t);
 FGSBIR_INSTANTIATE(float)
 FGSBIR_INSTANTIATE(double)

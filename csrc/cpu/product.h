@@ -30,7 +30,7 @@ void pack_panel(const T* y /* [rows, d] */, int64_t rows, int64_t d, T* panel /*
 // out[r, c] = x_r . y_c with all the rows of some panels. Every sum is in the order of d, whatever
 // stands beside it.
 template <typename T>
-void multiply_packed(const T* x /* [rows, d] */, int64_t rows, int64_t d,
+void multiply_packed(const T* x /* [rows, x_stride] */, int64_t x_stride, int64_t rows, int64_t d,
                      const T* packed /* [panels, d, kPanel] */, int64_t panels,
                      T* out /* [rows, stride] */, int64_t stride);
 
@@ -198,7 +198,7 @@ class Product {
                             multiply_few(f.x, n_, f.d, y, size, out, chunk_);
                         } else {
                             pack_panel(y, size, f.d, panel);
-                            multiply_packed(f.x, n_, f.d, panel, 1, out, chunk_);
+                            multiply_packed(f.x, f.d, n_, f.d, panel, 1, out, chunk_);
                         }
                         out += n_ * chunk_;
                     }
@@ -217,7 +217,7 @@ class Product {
                         T* products) const {
         const int64_t panels = (size + kPanel<T> - 1) / kPanel<T>;
         for (const Factors<T>& f : factors_) {
-            multiply_packed(f.x + row * f.d, rows, f.d, packed + at * f.d, panels, products,
+            multiply_packed(f.x + row * f.d, f.d, rows, f.d, packed + at * f.d, panels, products,
                             block_);
             packed += chunk_ * f.d;
             products += kGroup * block_;

@@ -7,6 +7,7 @@
 #include <limits>
 
 #include "../ops.h"
+#include "parallel.h"
 #include "vec.h"
 
 namespace fgsbir::cpu {
@@ -20,10 +21,17 @@ FGSBIR_INLINE inline T inverse_norm(const T* x, int64_t d) {
     return std::isinf(squared) ? std::numeric_limits<T>::quiet_NaN() : 1 / std::sqrt(squared);
 }
 
-// What distances of a row need beside its products.
+// What distances of a row need beside its products: |x|^2, for cosine 1 / |x| or 0 for a zero row.
 template <typename T>
 FGSBIR_INLINE inline T norm_of(const T* x, int64_t d, Metric metric) {
     return metric == Metric::cosine ? inverse_norm(x, d) : squared_norm(x, d);
+}
+
+template <typename T>
+void norms(const T* x /* [n, d] */, T* out /* [n] */, int64_t n, int64_t d, Metric metric,
+           int threads) {
+    parallel_rows(n, grain_of(d), threads,
+                  [=](int64_t i) FGSBIR_INLINE { out[i] = norm_of(x + i * d, d, metric); });
 }
 
 // d(x, y) as a sum of squared differences.

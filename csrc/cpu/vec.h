@@ -11,6 +11,7 @@ namespace fgsbir::cpu {
 template <typename T>
 struct VecOf {
     typedef T type __attribute__((vector_size(64)));
+    typedef T in_memory __attribute__((vector_size(64), aligned(sizeof(T))));
 };
 template <typename T>
 using Vec = typename VecOf<T>::type;
@@ -20,14 +21,12 @@ constexpr int64_t kLanes = 64 / sizeof(T);
 
 template <typename T>
 FGSBIR_INLINE inline Vec<T> load(const T* from) {
-    Vec<T> v;
-    std::memcpy(&v, from, sizeof v);
-    return v;
+    return *reinterpret_cast<const typename VecOf<T>::in_memory*>(from);
 }
 
 template <typename T>
 FGSBIR_INLINE inline void store(T* to, Vec<T> v) {
-    std::memcpy(to, &v, sizeof v);
+    *reinterpret_cast<typename VecOf<T>::in_memory*>(to) = v;
 }
 
 template <typename V, typename Index>

@@ -47,23 +47,14 @@ def pairwise_distance_backward(
 ) -> tuple[Tensor, Tensor]:
     grad, distance = grad.contiguous(), distance.contiguous()
     rows, columns = _computable(x), _computable(y)
-    kernel = _kernel("pairwise_distance_backward", rows)
 
-    row_scales = column_scales = None
-    if metric == "cosine":
-        row_scales, column_scales = _norms(rows, metric), _norms(columns, metric)
-
-    def gradient(
-        of: Tensor, to: Tensor, scales: Tensor | None, to_scales: Tensor | None, transposed: bool
-    ) -> Tensor:
+    def gradient(of: Tensor, to: Tensor, transposed: bool) -> Tensor:
         out = torch.empty_like(of)
-        kernel(
+        _kernel("pairwise_distance_backward", of)(
             grad.data_ptr(),
             distance.data_ptr(),
             of.data_ptr(),
             to.data_ptr(),
-            _address(scales),
-            _address(to_scales),
             out.data_ptr(),
             len(of),
             len(to),
@@ -74,10 +65,7 @@ def pairwise_distance_backward(
         )
         return out
 
-    return (
-        gradient(rows, columns, row_scales, column_scales, False).to(x.dtype),
-        gradient(columns, rows, column_scales, row_scales, True).to(y.dtype),
-    )
+    return gradient(rows, columns, False).to(x.dtype), gradient(columns, rows, True).to(y.dtype)
 
 
 def attribute_distance(a: Tensor, b: Tensor, weights: Tensor | None) -> Tensor:
@@ -291,14 +279,6 @@ def _computable(x: Tensor) -> Tensor:
 
 def _address(x: Tensor | None) -> int:
     return 0 if x is None else x.data_ptr()
-
-
-def _norms(x: Tensor, metric: str) -> Tensor:
-    """What distances of a metric need beside products: squared norms, or inverse norms: (N,)."""
-    out = x.new_empty(len(x))
-    threads = torch.get_num_threads()
-    _kernel("norms", x)(x.data_ptr(), out.data_ptr(), len(x), x.shape[1], _METRIC[metric], threads)
-    return out
 
 
 def _prediction_product(
