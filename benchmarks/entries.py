@@ -49,6 +49,11 @@ class Entry:
     peak_bytes: int | None = None
 
     @property
+    def estimated(self) -> bool:
+        """Whether a failure was foreseen from a smaller size, and not run into."""
+        return not self.runs and self.detail.startswith("not run")
+
+    @property
     def seconds(self) -> float | None:
         return median(run.seconds for run in self.runs) if self.runs else None
 

@@ -21,11 +21,15 @@ Outcome = Literal["ok", "out of memory", "timed out", "failed", "not supported",
 
 @dataclass(frozen=True)
 class Limits:
-    """What a cell may take: bytes, seconds of the whole process, and seconds for its rounds."""
+    """What a cell may take: bytes, seconds of the whole process, and seconds for its rounds.
+
+    After ``last`` seconds no further round begins.
+    """
 
     memory: int
-    seconds: float = 90.0
+    seconds: float = 150.0
     rounds: float = 1.0
+    last: float = 30.0
 
 
 @dataclass(frozen=True)
@@ -97,10 +101,8 @@ def _child(connection: Connection, cell: Cell, limits: Limits) -> None:
 def _attempt(cell: Cell, limits: Limits) -> Row:
     if cell.workload.device == "cpu":
         _limit_memory(limits.memory)
-    # The last rounds end, as a rule, before the process is ended.
-    deadline = 0.6 * limits.seconds
     try:
-        result = measure(cell, limits.rounds, deadline, limits.memory)
+        result = measure(cell, limits.rounds, limits.last, limits.memory)
     except Unsupported as error:
         return Row(cell, "not supported", str(error))
     except Exception as error:  # of a rival: its failure is the result

@@ -17,6 +17,7 @@ import fgsbir_ext
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
+BUSY = 0.5  # load average from which on figures are not to be quoted
 PACKAGES = (
     "torch",
     "numpy",

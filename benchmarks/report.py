@@ -19,9 +19,9 @@ from typing import Any
 
 from . import plots
 from .entries import Entry, Scenario, bare_entry, entries
-from .machine import RESULTS, ROOT
+from .machine import BUSY, RESULTS, ROOT
 from .rivals import OPERATIONS, RIVALS
-from .targets import LOSS, OURS, target_table
+from .targets import LOSS, OURS, gpu_target_table, target_table
 from .text import format_bytes, format_ratio, format_seconds
 
 README = ROOT / "README.md"
@@ -33,7 +33,7 @@ SECTIONS = ("machine", "targets", "plots", "tables", "gpu")  # of docs/performan
 def cell_text(entry: Entry, separator: str = "<br>") -> str:
     """Time, ratio and memory of an entry, or why there is none."""
     if entry.seconds is None:
-        return entry.outcome
+        return f"{entry.outcome} (est.)" if entry.estimated else entry.outcome
     parts = [format_seconds(entry.seconds)]
     if entry.ratio is not None:
         parts.append(format_ratio(entry.ratio))
@@ -111,8 +111,9 @@ def machine_line(content: dict[str, Any]) -> str:
         f"{where}, {machine['threads']} threads on {machine['cores']} cores, {memory:.0f} GB; "
         f"{versions}; commit {(software['commit'] or 'unknown')[:10]}"
         f"{' with changes' if software['sources_changed'] else ''}, {software['date'][:10]}; "
-        f"load average {machine['load_average']:.1f} at the start; {content['seconds'] / 60:.0f} "
-        "minutes in all."
+        f"load average {machine['load_average']:.1f} at the start"
+        f"{', too busy to quote' if machine['load_average'] > BUSY else ''}; "
+        f"{content['seconds'] / 60:.0f} minutes in all."
     )
 
 
@@ -151,7 +152,8 @@ def rebuild() -> None:
     on_gpu = RESULTS / "benchmark-cuda.json"
     if on_gpu.exists():
         gpu = load(on_gpu)
-        sections["gpu"] = f"{machine_line(gpu)}\n\n{tables(gpu)}"
+        reached = gpu_target_table(entries(gpu["rows"]))
+        sections["gpu"] = f"{machine_line(gpu)}\n\n{reached}\n\n{tables(gpu)}"
     text = PERFORMANCE.read_text()
     for name, filling in sections.items():
         text = fill(text, name, filling)
@@ -168,9 +170,8 @@ def main() -> int:
         rebuild()
         return 0
     content = load(arguments.file)
-    print(
-        machine_line(content), target_table(entries(content["rows"])), tables(content), sep="\n\n"
-    )
+    judge = gpu_target_table if content["machine"]["device"] else target_table
+    print(machine_line(content), judge(entries(content["rows"])), tables(content), sep="\n\n")
     return 0
 
 

@@ -24,10 +24,9 @@ from . import grid, report
 from .estimate import hopeless
 from .grid import Cell
 from .isolate import Isolation, Limits, Row
-from .machine import RESULTS, ROOT, available_memory, describe_machine, describe_software
+from .machine import BUSY, RESULTS, ROOT, available_memory, describe_machine, describe_software
 
 RESERVE = 1.5e9  # bytes left to the system
-BUSY = 0.5  # load average from which on figures are not to be quoted
 
 
 class Results:

@@ -25,16 +25,14 @@ from .rivals import bare_product, fgsbir_ext, forward_backward
 from .workload import Workload, make_inputs
 
 PACK, MINE, LOSS, BACKWARD = "pack annotations", "mine", "loss kernel", "gradient kernel"
-PRODUCT, FORWARD, BACKENDS = "matrix product", "forward", "backward"
+FORWARD, BACKENDS = "forward", "backward"
 STRETCHES = {
     ("start", "loss"): "checks and dispatch",
     ("loss", FORWARD): "checks and dispatch",
     (f"end of {FORWARD}", "end of loss"): "autograd: the graph",
     ("end of loss", BACKENDS): "autograd: to the backward pass",
     (f"end of {BACKENDS}", "end"): "autograd: gradients to their leaves",
-    **{(name, f"end of {name}"): name for name in (PACK, PRODUCT, LOSS, BACKWARD)},
-    ("norms", "end of norms"): MINE,
-    ("tile", "end of tile"): MINE,
+    **{(name, f"end of {name}"): name for name in (PACK, MINE, LOSS, BACKWARD)},
 }
 REST = "allocations and calls between them"
 
@@ -67,23 +65,16 @@ class Marks:
         return seconds
 
 
-class MarkedMining:
-    """A mining state whose construction (norms) and sweeps are marked."""
-
-    def __init__(self, marks: Marks, create: Callable[..., Any], *args: Any) -> None:
-        self._mining = marks.around("norms", create)(*args)
-        self.tile = marks.around("tile", self._mining.tile)
-        self.end = self._mining.end
-
-
 def marked_kernels(marks: Marks) -> Callable[..., Any]:
     """In place of ``cpu._instance``."""
     find = cpu._instance
-    names = {"attribute_triplet_loss": LOSS, "attribute_triplet_loss_backward": BACKWARD}
+    names = {
+        "mine_batch_hard": MINE,
+        "attribute_triplet_loss": LOSS,
+        "attribute_triplet_loss_backward": BACKWARD,
+    }
 
     def instance(name: str, dtype: Any) -> Any:
-        if name == "Mining":
-            return partial(MarkedMining, marks, find(name, dtype))
         return marks.around(names[name], find(name, dtype)) if name in names else find(name, dtype)
 
     return instance
@@ -106,7 +97,6 @@ def main() -> None:
         mock.patch.object(node, "forward", marked(FORWARD, node.forward)),
         mock.patch.object(node, "backward", marked(BACKENDS, node.backward)),
         mock.patch.object(cpu, "_packed", marks.around(PACK, cpu._packed)),
-        mock.patch.object(cpu, "_product", marks.around(PRODUCT, cpu._product)),
         mock.patch.object(cpu, "_instance", marked_kernels(marks)),
     ):
         taken: dict[str, list[float]] = defaultdict(list)

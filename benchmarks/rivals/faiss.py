@@ -1,8 +1,13 @@
-"""faiss: exhaustive search in a flat index, built beforehand."""
+"""faiss: exhaustive search in a flat index, built beforehand.
+
+By inner product and with BLAS at any number of queries, the fastest of its four ways here; by default
+it takes BLAS from 128,000 queries on. On unit vectors the nearest by inner product are the nearest
+by distance.
+"""
 
 from __future__ import annotations
 
-from functools import partial
+from typing import Any
 
 import torch
 
@@ -17,9 +22,15 @@ def _search(inputs: Inputs) -> Work:
 
     queries, gallery = (x.detach().numpy() for x in inputs.leaves[:2])
     faiss.omp_set_num_threads(torch.get_num_threads())
-    index = faiss.IndexFlatL2(gallery.shape[1])
+    faiss.cvar.distance_compute_blas_threshold = 1
+    index = faiss.IndexFlatIP(gallery.shape[1])
     index.add(gallery)
-    return partial(index.search, queries, TOP)
+
+    def search() -> tuple[Any, Any]:
+        similarities, indices = index.search(queries, TOP)
+        return 2 - 2 * similarities, indices
+
+    return search
 
 
 FAISS = Rival("faiss flat", {"top-k": _search}, requires="faiss", devices=("cpu",))

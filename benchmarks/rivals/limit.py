@@ -18,7 +18,7 @@ def bare_product(inputs: Inputs) -> Tensor:
 
 
 def product_in_tiles(inputs: Inputs) -> None:
-    """The same products into one small buffer: the harder limit, for who holds no matrix."""
+    """The same products by the same BLAS into one small buffer, for who holds no matrix."""
     s, p = inputs.sketch, inputs.photo
     buffer = s.new_empty(min(TILE_ROWS, len(s)), len(p))
     for rows in s.split(TILE_ROWS):
