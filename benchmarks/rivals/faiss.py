@@ -1,8 +1,8 @@
 """faiss: exhaustive search in a flat index, built beforehand.
 
-By inner product and with BLAS at any number of queries, the fastest of its four ways here; by default
-it takes BLAS from 128,000 queries on. On unit vectors the nearest by inner product are the nearest
-by distance.
+By inner product and with BLAS at any number of queries, the fastest of its four ways here; by
+default it takes BLAS from 128,000 queries on. On unit vectors the nearest by inner product are the
+nearest by distance.
 """
 
 from __future__ import annotations
