@@ -11,6 +11,7 @@ from fgsbir.evaluate import (
     accuracy_at,
     attribute_accuracy,
     evaluate,
+    mean_reciprocal_rank,
     score,
     triplet_accuracy,
 )
@@ -53,6 +54,12 @@ def test_accuracy_at_k_by_hand():
 
 def test_a_sketch_without_its_photo_counts_as_missed():
     assert accuracy_at(ORDER, np.array([2, 9]), np.array([0, 1, 2, 3]), 4) == 50
+
+
+def test_mean_reciprocal_rank_by_hand():
+    # Second, then first; then second and nowhere.
+    assert mean_reciprocal_rank(ORDER, np.array([0, 1]), np.array([0, 1, 2, 3])) == 75
+    assert mean_reciprocal_rank(ORDER, np.array([0, 9]), np.array([0, 1, 2, 3])) == 25
 
 
 def test_triplet_accuracy_by_hand():
@@ -138,6 +145,7 @@ def test_scoring_a_perfect_and_a_hopeless_ranking():
     )
     worst = best._replace(order=best.order.flip(1))
     assert score(best, data, ks=(1,)).acc == {1: 100.0}
+    assert (score(best, data).mrr, score(worst, data).mrr) == (100, 25)
     assert score(worst, data, ks=(1, 3)).acc == {1: 0.0, 3: 0.0}
 
 
@@ -161,7 +169,7 @@ def test_scores_as_json_and_as_a_table():
     data = tiny_set()
     scores = evaluate(build_model("resnet", size=32, width=8, attributes=2), data)
     record = scores.to_dict()
-    assert {"acc@1", "acc@10", "trip_acc", "attributes", "sketches", "photos"} == set(record)
+    assert {"acc@1", "acc@10", "mrr", "trip_acc", "attributes", "sketches", "photos"} == set(record)
     assert record["acc@10"] == 100
     table = format_scores(data.name, scores)
     assert "acc@1 " in table

@@ -23,21 +23,24 @@ class Scores:
 
     Attributes:
         acc: share of sketches with a right photo among the first K, by K.
+        mrr: mean reciprocal rank of the first right photo.
         trip_acc: share of people's verdicts that the ranking agrees with; None without verdicts.
         attributes: by name, share of known values predicted right, over sketches and photos.
         sketches, photos: how many there are.
     """
 
     acc: dict[int, float]
+    mrr: float
     trip_acc: float | None
     attributes: dict[str, float]
     sketches: int
     photos: int
 
     def to_dict(self) -> dict[str, Any]:
-        """As one mapping for JSON: ``acc@1``, ``acc@10``, ``trip_acc``, ``attributes`` ..."""
+        """As one mapping for JSON: ``acc@1``, ``acc@10``, ``mrr``, ``trip_acc`` ..."""
         return {
             **{f"acc@{k}": value for k, value in self.acc.items()},
+            "mrr": self.mrr,
             "trip_acc": self.trip_acc,
             "attributes": self.attributes,
             "sketches": self.sketches,
@@ -56,6 +59,7 @@ def score(ranking: Ranking, data: SketchPhotoSet, *, ks: tuple[int, ...] = (1, 1
         trip_acc = triplet_accuracy(ranking.distances, ranking.order, data.triplets)
     return Scores(
         acc={k: accuracy_at(ranking.order, data.sketch_labels, data.photo_labels, k) for k in ks},
+        mrr=mean_reciprocal_rank(ranking.order, data.sketch_labels, data.photo_labels),
         trip_acc=trip_acc,
         attributes=attribute_accuracy(ranking.sketch, ranking.photo, data),
         sketches=len(data.sketches),
@@ -81,6 +85,14 @@ def accuracy_at(
     """acc@K in percent, from (S, P) photo indices, nearest first."""
     found = photo_labels[order[:, :k].numpy()] == sketch_labels[:, None]
     return 100 * float(found.any(1).mean())
+
+
+def mean_reciprocal_rank(
+    order: Tensor, sketch_labels: NDArray[np.int64], photo_labels: NDArray[np.int64]
+) -> float:
+    """Mean of 1 / rank of the first right photo in percent, 0 for a sketch without one."""
+    right = photo_labels[order.numpy()] == sketch_labels[:, None]
+    return 100 * float((right.any(1) / (1 + right.argmax(1))).mean())
 
 
 def triplet_accuracy(distances: Tensor, order: Tensor, triplets: NDArray[np.int64]) -> float:

@@ -16,6 +16,8 @@ def format_scores(name: str, scores: Scores) -> str:
     ]
     for k, value in scores.acc.items():
         lines.append(_line(f"acc@{k}", value, 100 * min(1, k / scores.photos)))
+    by_chance = sum(1 / rank for rank in range(1, scores.photos + 1)) / scores.photos
+    lines.append(_line("mean reciprocal rank", scores.mrr, 100 * by_chance))
     if scores.trip_acc is not None:
         lines.append(_line("trip_acc", scores.trip_acc, 50.0))
     if scores.attributes:
