@@ -95,7 +95,8 @@ struct Pairs {
     template <Metric kMetric>
     FGSBIR_INLINE bool write(int64_t row, int64_t column, int64_t size, T* far, T* near) const {
         constexpr bool kCosine = kMetric == Metric::cosine, kRoot = kMetric == Metric::euclidean;
-        const T *grads = grad + row * columns + column, *distances = distance + (grads - grad);
+        const int64_t at = row * columns + column;
+        const T *grads = grad + at, *distances = distance + at;
         const T own = row_norms[row], *others = column_norms + column;
 #pragma omp simd
         for (int64_t c = 0; c < size; ++c) {

@@ -3,8 +3,60 @@
 
 #include "product.h"
 
+#include <type_traits>
+
 namespace fgsbir::cpu {
 namespace {
+
+// A vector of 16 bytes, which every x86-64 and ARM has, and the square of them that is transposed
+// at once.
+template <typename T>
+struct Small {
+    typedef T type __attribute__((vector_size(16)));
+    typedef T in_memory __attribute__((vector_size(16), aligned(sizeof(T))));
+};
+template <typename T>
+constexpr int64_t kSquare = 16 / sizeof(T);
+
+// The lanes of a followed by those of b, chosen by number.
+template <int... kFrom, typename V>
+inline V chosen(V a, V b) {
+#if defined(__clang__)
+    return __builtin_shufflevector(a, b, kFrom...);
+#else
+    typedef std::conditional_t<sizeof...(kFrom) == 4, int32_t, int64_t> Index;
+    typedef Index Indices __attribute__((vector_size(16)));
+    return __builtin_shuffle(a, b, Indices{kFrom...});
+#endif
+}
+
+template <typename T>
+inline auto load_small(const T* from) {
+    return typename Small<T>::type(*reinterpret_cast<const typename Small<T>::in_memory*>(from));
+}
+
+template <typename T>
+inline void store_small(T* to, typename Small<T>::type v) {
+    *reinterpret_cast<typename Small<T>::in_memory*>(to) = v;
+}
+
+// panel[k, j] = y[j, k] of a square.
+inline void transpose_square(const float* y, int64_t d, float* panel) {
+    const auto a = load_small(y), b = load_small(y + d);
+    const auto c = load_small(y + 2 * d), e = load_small(y + 3 * d);
+    const auto low_ab = chosen<0, 4, 1, 5>(a, b), high_ab = chosen<2, 6, 3, 7>(a, b);
+    const auto low_ce = chosen<0, 4, 1, 5>(c, e), high_ce = chosen<2, 6, 3, 7>(c, e);
+    store_small(panel, chosen<0, 1, 4, 5>(low_ab, low_ce));
+    store_small(panel + kPanel<float>, chosen<2, 3, 6, 7>(low_ab, low_ce));
+    store_small(panel + 2 * kPanel<float>, chosen<0, 1, 4, 5>(high_ab, high_ce));
+    store_small(panel + 3 * kPanel<float>, chosen<2, 3, 6, 7>(high_ab, high_ce));
+}
+
+inline void transpose_square(const double* y, int64_t d, double* panel) {
+    const auto a = load_small(y), b = load_small(y + d);
+    store_small(panel, chosen<0, 2>(a, b));
+    store_small(panel + kPanel<double>, chosen<1, 3>(a, b));
+}
 
 // The shape of the sums that stay in registers: at most 12 or 6 rows by some vectors, which leaves
 // a few registers to what they are made of. Vectors are as wide as registers: GCC takes wider ones
@@ -51,11 +103,17 @@ FGSBIR_INLINE inline void multiply_tile(const T* x, int64_t x_stride, int64_t d,
 
 template <typename T>
 void pack_panel(const T* y, int64_t rows, int64_t d, T* panel) {
-    for (int64_t j = 0; j < rows; ++j) {
-        for (int64_t k = 0; k < d; ++k) panel[k * kPanel<T> + j] = y[j * d + k];
+    constexpr int64_t kSize = kSquare<T>;
+    const int64_t whole_rows = rows / kSize * kSize, whole = d / kSize * kSize;
+    for (int64_t k = 0; k < whole; k += kSize) {
+        for (int64_t j = 0; j < whole_rows; j += kSize) {
+            transpose_square(y + j * d + k, d, panel + k * kPanel<T> + j);
+        }
     }
-    for (int64_t j = rows; j < kPanel<T>; ++j) {
-        for (int64_t k = 0; k < d; ++k) panel[k * kPanel<T> + j] = 0;
+    for (int64_t j = 0; j < kPanel<T>; ++j) {
+        for (int64_t k = j < whole_rows ? whole : 0; k < d; ++k) {
+            panel[k * kPanel<T> + j] = j < rows ? y[j * d + k] : T(0);
+        }
     }
 }
 
