@@ -311,6 +311,14 @@ def test_picks_among_extreme_values_are_those_of_the_reference(
 # --- Layouts, repeatability, the dispatcher ------------------------------------------------------
 
 
+def test_norms_that_overflow_where_distances_do_not(device: str) -> None:
+    sketch = torch.tensor([[0.8e19]], device=device)
+    photo = torch.tensor([[-1.9e19], [1.9e19], [1e19]], device=device)
+    labels = torch.tensor([0], device=device), torch.tensor([1, 1, 0], device=device)
+    picks = fx.mine_batch_hard(sketch, photo, *labels)
+    assert (picks.positive.tolist(), picks.negative.tolist()) == ([2], [1])
+
+
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_any_memory_layout(device: str, layout: str) -> None:
     batch = make_batch((65, 255, 15, 33), device=device, logits=False)

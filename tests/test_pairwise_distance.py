@@ -117,6 +117,16 @@ def test_squares_that_overflow_are_infinite(device: str, metric: str) -> None:
     assert d.tolist() == [[0.0, infinity], [infinity, 0.0]]
 
 
+@pytest.mark.parametrize("n", [1, 12])
+def test_long_sums_keep_their_digits(device: str, n: int) -> None:
+    """All terms of one sign, which is where the rounding of one long sum would be seen."""
+    x, y = (torch.full((n, 10_000), value, device=device) for value in (0.1, 0.145))
+    truth = fx.reference.pairwise_distance(x.double(), y.double())
+    torch.testing.assert_close(
+        fx.pairwise_distance(x, y).double(), truth, rtol=3e-4, atol=0, check_device=False
+    )
+
+
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("metric", METRICS)
 def test_any_memory_layout(device: str, metric: str, layout: str) -> None:

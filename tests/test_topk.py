@@ -180,6 +180,14 @@ def test_extreme_values_are_as_in_the_reference(device: str, case: dict[str, Any
     assert torch.equal(indices, expected[1])
 
 
+def test_norms_that_overflow_where_distances_do_not(device: str) -> None:
+    query = torch.tensor([[0.8e19]], device=device)
+    gallery = torch.tensor([[-1.9e19], [1.9e19]], device=device)
+    values, indices = fx.topk(query, gallery, 1)
+    assert indices.tolist() == [[1]]
+    torch.testing.assert_close(values, torch.full_like(values, 1.21e38))
+
+
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_any_memory_layout(device: str, layout: str) -> None:
     case = {"shape": (65, 255, 15, 9), "dtype": torch.float64, "k": 10, "mu": 0.7}

@@ -56,7 +56,8 @@ FGSBIR_INLINE inline void write_block(const T* products, int64_t size, Metric me
     }
     for (j = sum<T>(near) == 0 ? whole : 0; j < size; ++j) {
         if (is_far(value(products[j], norms[j]), scale(norms[j]))) continue;
-        out[j] = embedding_distance(x, y + j * d, d, metric);
+        out[j] = cosine ? cosine_distance(x, y + j * d, d, norm, norms[j])
+                        : embedding_distance(x, y + j * d, d, metric);
     }
 }
 
@@ -64,7 +65,7 @@ FGSBIR_INLINE inline void write_block(const T* products, int64_t size, Metric me
 
 // Rows of x and of y that meet at once. Rows of slopes are so far apart that not all of a column
 // fall on the same lines of a cache.
-constexpr int64_t kRows = 4 * kGroup, kColumns = 256, kStride = kColumns + 16;
+constexpr int64_t kTileRows = 4 * kGroup, kTileColumns = 256, kStride = kTileColumns + 16;
 
 // A pair that the product does not serve.
 template <typename T>
@@ -76,8 +77,8 @@ struct NearPair {
 // What x_i - y_j is multiplied with, for a tile of pairs.
 template <typename T>
 struct Slopes {
-    alignas(64) T far[kRows * kStride];  // 0 where the pair is near
-    NearPair<T> near[kRows * kColumns];
+    alignas(64) T far[kTileRows * kStride];  // 0 where the pair is near
+    NearPair<T> near[kTileRows * kTileColumns];
     int64_t nears;
 };
 
@@ -93,7 +94,8 @@ struct Pairs {
     // A piece of a row: the slopes of far pairs. Those of near ones go to `near`; whether there are
     // any is returned.
     template <Metric kMetric>
-    FGSBIR_INLINE bool write(int64_t row, int64_t column, int64_t size, T* far, T* near) const {
+    FGSBIR_INLINE bool split_slopes(int64_t row, int64_t column, int64_t size, T* far,
+                                    T* near) const {
         constexpr bool kCosine = kMetric == Metric::cosine, kRoot = kMetric == Metric::euclidean;
         const int64_t at = row * columns + column;
         const T *grads = grad + at, *distances = distance + at;
@@ -120,18 +122,18 @@ template <Metric kMetric, typename T>
 FGSBIR_INLINE inline void write_slopes(const Pairs<T>& pairs, bool transposed, int64_t row,
                                        int64_t rows, int64_t column, int64_t columns,
                                        Slopes<T>& slopes) {
-    alignas(64) T far[kColumns], near[kColumns];
+    alignas(64) T far[kTileColumns], near[kTileColumns];
     slopes.nears = 0;
     for (int64_t r = 0; !transposed && r < rows; ++r) {
-        if (!pairs.template write<kMetric>(row + r, column, columns, slopes.far + r * kStride,
-                                           near))
+        if (!pairs.template split_slopes<kMetric>(row + r, column, columns,
+                                                  slopes.far + r * kStride, near))
             continue;
         for (int64_t c = 0; c < columns; ++c) {
             if (near[c] != 0) slopes.near[slopes.nears++] = {r, c, near[c]};
         }
     }
     for (int64_t c = 0; transposed && c < columns; ++c) {
-        const bool any = pairs.template write<kMetric>(column + c, row, rows, far, near);
+        const bool any = pairs.template split_slopes<kMetric>(column + c, row, rows, far, near);
         for (int64_t r = 0; r < rows; ++r) slopes.far[r * kStride + c] = far[r];
         for (int64_t r = 0; any && r < rows; ++r) {
             if (near[r] != 0) slopes.near[slopes.nears++] = {r, c, near[r]};
@@ -204,7 +206,7 @@ void gradient(const T* grad, const T* distance, const T* x, const T* y, T* grad_
 
     const int64_t panels = (d + kPanel<T> - 1) / kPanel<T>, width = panels * kPanel<T>;
     const int64_t parts = std::clamp<int64_t>(n * m / 4096, 1, threads);
-    const Scratch<T> packed(kColumns * width), all_sums(parts * kGroup * width);
+    const Scratch<T> packed(std::min(kTileColumns, m) * width), all_sums(parts * kGroup * width);
     const Scratch<Slopes<T>> all_slopes(parts);
     std::fill_n(grad_x, n * d, T(0));
 #pragma omp parallel num_threads(static_cast<int>(parts)) if (parts > 1)
@@ -212,8 +214,8 @@ void gradient(const T* grad, const T* distance, const T* x, const T* y, T* grad_
         const int64_t part = omp_get_thread_num(), team = omp_get_num_threads();
         T* const sums = all_sums.data() + part * kGroup * width;
         Slopes<T>& slopes = all_slopes.data()[part];
-        for (int64_t column = 0; column < m; column += kColumns) {
-            const int64_t columns = std::min(kColumns, m - column);
+        for (int64_t column = 0; column < m; column += kTileColumns) {
+            const int64_t columns = std::min(kTileColumns, m - column);
             const T* const others = y + column * d;
 #pragma omp for schedule(static)
             for (int64_t p = 0; p < panels; ++p) {
@@ -222,8 +224,8 @@ void gradient(const T* grad, const T* distance, const T* x, const T* y, T* grad_
             }
             run([&]() FGSBIR_INLINE {
                 const int64_t end = n * (part + 1) / team;
-                for (int64_t row = n * part / team; row < end; row += kRows) {
-                    const int64_t rows = std::min(kRows, end - row);
+                for (int64_t row = n * part / team; row < end; row += kTileRows) {
+                    const int64_t rows = std::min(kTileRows, end - row);
                     write_slopes<kMetric>(pairs, transposed, row, rows, column, columns, slopes);
                     for (int64_t r = 0; r < rows; r += kGroup) {
                         const int64_t group = std::min(kGroup, rows - r);

@@ -73,6 +73,9 @@ struct Shape {
     static_assert(kPanel<T> % kColumns == 0);
 };
 
+// Dimensions that are added up one after another: the rounding of a sum grows with their number.
+constexpr int64_t kSlice = 256;
+
 // kRows rows of x with kColumns columns of a panel.
 template <int kRows, typename Shape, typename T>
 FGSBIR_INLINE inline void multiply_tile(const T* x, int64_t x_stride, int64_t d, const T* panel,
@@ -80,23 +83,29 @@ FGSBIR_INLINE inline void multiply_tile(const T* x, int64_t x_stride, int64_t d,
     using Vector = typename Shape::Vector;
     using InMemory = typename Shape::InMemory;
     constexpr int kVectors = Shape::kVectors, kLanes = Shape::kLanes;
-    Vector sums[kRows][kVectors] = {};
-    for (int64_t k = 0; k < d; ++k) {
-        Vector column[kVectors];
-        for (int v = 0; v < kVectors; ++v) {
-            column[v] = *reinterpret_cast<const InMemory*>(panel + k * kPanel<T> + v * kLanes);
-        }
+    int64_t first = 0;
+    do {
+        const int64_t end = std::min(d, first + kSlice);
+        Vector sums[kRows][kVectors] = {};
+        for (int64_t k = first; k < end; ++k) {
+            Vector column[kVectors];
+            for (int v = 0; v < kVectors; ++v) {
+                column[v] = *reinterpret_cast<const InMemory*>(panel + k * kPanel<T> + v * kLanes);
+            }
 #pragma GCC unroll 16
+            for (int r = 0; r < kRows; ++r) {
+                const T own = x[r * x_stride + k];
+                for (int v = 0; v < kVectors; ++v) sums[r][v] += own * column[v];
+            }
+        }
         for (int r = 0; r < kRows; ++r) {
-            const T own = x[r * x_stride + k];
-            for (int v = 0; v < kVectors; ++v) sums[r][v] += own * column[v];
+            for (int v = 0; v < kVectors; ++v) {
+                InMemory* to = reinterpret_cast<InMemory*>(out + r * stride + v * kLanes);
+                *to = first == 0 ? sums[r][v] : sums[r][v] + *to;
+            }
         }
-    }
-    for (int r = 0; r < kRows; ++r) {
-        for (int v = 0; v < kVectors; ++v) {
-            *reinterpret_cast<InMemory*>(out + r * stride + v * kLanes) = sums[r][v];
-        }
-    }
+        first = end;
+    } while (first < d);
 }
 
 }  // namespace

@@ -27,20 +27,21 @@ constexpr int64_t kPanel = 2 * kLanes<T>;
 template <typename T>
 void pack_panel(const T* y /* [rows, d] */, int64_t rows, int64_t d, T* panel /* [d, kPanel] */);
 
-// out[r, c] = x_r . y_c with all the rows of some panels. Every sum is in the order of d, whatever
+// out[r, c] = x_r . y_c with all the rows of some panels. Every sum has the same order, whatever
 // stands beside it.
 template <typename T>
 void multiply_packed(const T* x /* [rows, x_stride] */, int64_t x_stride, int64_t rows, int64_t d,
                      const T* packed /* [panels, d, kPanel] */, int64_t panels,
                      T* out /* [rows, stride] */, int64_t stride);
 
-// The same without packing, for so few rows of x that it would not pay.
+// The same without packing, for so few rows of x that it would not pay; its sums have another
+// order.
 template <typename T>
 void multiply_few(const T* x /* [rows, d] */, int64_t rows, int64_t d,
                   const T* y /* [columns, d] */, int64_t columns, T* out /* [rows, stride] */,
                   int64_t stride);
 
-// Memory of so many numbers, for vectors.
+// Memory of so many elements for vectors, not initialised.
 template <typename T>
 class Scratch {
   public:
@@ -113,7 +114,7 @@ class Product {
         const int64_t bytes = std::max<int64_t>(1, depth_ * sizeof(T));
         block_ = std::clamp(kPackedBlock / bytes / kBlock * kBlock, kBlock, kWidestBlock);
         chunk_ = std::clamp(kPackedChunk / bytes / block_ * block_, block_, 8 * block_);
-        chunk_ = std::min(chunk_, (m + kBlock - 1) / kBlock * kBlock);
+        chunk_ = std::min(chunk_, (m + kPanel<T> - 1) / kPanel<T> * kPanel<T>);
         parts_ = std::clamp<int64_t>(n * m * (depth_ + kSweep) / kPart, 1, threads);
     }
 
@@ -181,10 +182,11 @@ class Product {
     // Threads share out the columns, and then the rows.
     template <typename Use>
     void share_columns(ColumnNorms<T>& norms, const Use& use) const {
-        const Scratch<T> products(products_size(n_, chunk_)), panels(parts_ * kPanel<T> * depth_);
+        const int64_t panel_size = n_ <= kFew ? 0 : kPanel<T> * depth_;
+        const Scratch<T> products(products_size(n_, chunk_)), panels(parts_ * panel_size);
 #pragma omp parallel num_threads(static_cast<int>(parts_)) if (parts_ > 1)
         {
-            T* const panel = panels.data() + omp_get_thread_num() * kPanel<T> * depth_;
+            T* const panel = panels.data() + omp_get_thread_num() * panel_size;
             for (int64_t first = 0; first < m_; first += chunk_) {
                 const int64_t columns = std::min(chunk_, m_ - first);
 #pragma omp for schedule(static)

@@ -34,13 +34,18 @@ void norms(const T* x /* [n, d] */, T* out /* [n] */, int64_t n, int64_t d, Metr
                   [=](int64_t i) FGSBIR_INLINE { out[i] = norm_of(x + i * d, d, metric); });
 }
 
+// 1 - cos(x, y) as a sum of squared differences, with the inverse norms of both.
+template <typename T>
+FGSBIR_INLINE inline T cosine_distance(const T* x, const T* y, int64_t d, T x_scale, T y_scale) {
+    if (x_scale == 0 || y_scale == 0) return 1 + 0 * (x_scale + y_scale);  // NaN for a NaN
+    return squared_difference(x, y, d, x_scale, y_scale) / 2;
+}
+
 // d(x, y) as a sum of squared differences.
 template <typename T>
 FGSBIR_INLINE inline T embedding_distance(const T* x, const T* y, int64_t d, Metric metric) {
     if (metric == Metric::cosine) {
-        const T x_scale = inverse_norm(x, d), y_scale = inverse_norm(y, d);
-        if (x_scale == 0 || y_scale == 0) return 1 + 0 * (x_scale + y_scale);  // NaN for a NaN
-        return squared_difference(x, y, d, x_scale, y_scale) / 2;
+        return cosine_distance(x, y, d, inverse_norm(x, d), inverse_norm(y, d));
     }
     const T squared = squared_difference(x, y, d);
     return metric == Metric::sqeuclidean ? squared : std::sqrt(squared);

@@ -104,9 +104,9 @@ FGSBIR_INLINE inline void search_row(const State<T>& search, const T* products,
                                      int64_t columns) {
     const T* query_norm = &search.query_norms[i];
     const T* gallery_norms = search.gallery_norms.from(column);
-    // Whether no score is below its distance.
-    const bool ordered = search.ordered && search.gallery_norms.finite(column, columns) &&
-                         all_finite(query_norm, 1) &&
+    // Whether no distance overflows on its way, and whether no score is below its distance.
+    const bool finite = search.gallery_norms.finite(column, columns) && all_finite(query_norm, 1);
+    const bool ordered = search.ordered && finite &&
                          (logit_products == nullptr || all_finite(search.query_bias + i, 1));
     T* values = search.values + i * search.k;
     int64_t* indices = search.indices + i * search.k;
@@ -124,6 +124,12 @@ FGSBIR_INLINE inline void search_row(const State<T>& search, const T* products,
         }
         distances_of_block(products + at, size, search.metric, *query_norm, gallery_norms + at,
                            scores);
+        for (int64_t j = 0; !finite && j < size; ++j) {
+            if (std::isfinite(scores[j])) continue;
+            scores[j] = embedding_distance(search.query + i * search.d,
+                                           search.gallery + (first + j) * search.d, search.d,
+                                           search.metric);
+        }
         if (logit_products != nullptr) {
             add_predicted(search, logit_products + at, size, i, first, scores);
         }

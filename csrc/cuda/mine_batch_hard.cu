@@ -56,7 +56,8 @@ struct MineArguments {
     bool exclude_self;
     unsigned column_tiles, tiles_per_split;  // of photos
 
-    // Where a square or a product overflowed, inf - inf is no NaN of the distance.
+    // Where a square or a product overflowed, inf - inf is no NaN of the distance, nor is it
+    // infinite.
     __device__ Compute<S> direct_distance(int64_t i, int64_t j) const {
         return distance_of_rows(sketch.data + i * sketch.width, photo.data + j * photo.width,
                                 sketch.width, row_scale(sketch_norms, metric, i),
@@ -185,7 +186,7 @@ __device__ __forceinline__ void select(const MineArguments<S>& in, const Square&
         const int64_t j = first_column + column;
         const PhotoState<T>& photo = memory.photo(own(c));
         T d = distance_from_product(values[c], sketch.norm, photo.norm, in.metric);
-        if (d != d) d = in.direct_distance(i, j);
+        if (d - d != 0) d = in.direct_distance(i, j);
         if (has_positives && sketch.label == photo.label) {
             if (in.exclude_self && i == j) continue;
             positive = smaller(positive, Key<T>::of(-d, j));

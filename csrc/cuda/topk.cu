@@ -137,7 +137,8 @@ __device__ void cut_pools(const SearchArguments<S>& in, Key<Compute<S>>* pools, 
     __syncthreads();
 }
 
-// r(i, j) by one thread alone: where a square or a product overflowed, inf - inf is no NaN of it.
+// r(i, j) by one thread alone: where a square or a product overflowed, inf - inf is no NaN of it,
+// nor is it infinite.
 template <typename S>
 __device__ Compute<S> score_of_rows(const SearchArguments<S>& in, int64_t i, int64_t j) {
     using T = Compute<S>;
@@ -206,7 +207,7 @@ __device__ void search_split(const SearchArguments<S>& in,
                                                               in.attributes, in.attribute_metric);
                     score = add_scaled(score, in.mu, predicted);
                 }
-                if (score != score) score = score_of_rows(in, first_row + row, j);
+                if (score - score != 0) score = score_of_rows(in, first_row + row, j);
                 const Key<T> key = Key<T>::of(score, j);
                 if (key < threshold) {
                     pools[row * stride + atomicAdd(&memory.counts[row], 1)] = key;
