@@ -1,8 +1,8 @@
 """PyTorch without kernels of one's own: as it is mostly written, tuned, and compiled.
 
 ``plain_pytorch`` has one line a step, as implementations of batch-hard mining commonly do. The
-tuned version is the best we could write: one (N, M) matrix updated in place, attributes as one
-more product, no mask where photo i is the one positive of sketch i.
+tuned version has one (N, M) matrix updated in place, attributes as one more product, and no mask
+where photo i is the one positive of sketch i.
 """
 
 from __future__ import annotations
