@@ -19,6 +19,7 @@ class Run(NamedTuple):
     ratio: float | None
     ratio_low: float | None
     ratio_high: float | None
+    rounds: int
 
 
 class Scenario(NamedTuple):
@@ -54,6 +55,11 @@ class Entry:
         return not self.runs and self.detail.startswith("not run")
 
     @property
+    def single(self) -> bool:
+        """Whether it was timed once: its ratio has no spread."""
+        return len(self.runs) == 1 and self.runs[0].rounds == 1
+
+    @property
     def seconds(self) -> float | None:
         return median(run.seconds for run in self.runs) if self.runs else None
 
@@ -75,7 +81,8 @@ def entries(rows: Iterable[dict[str, Any]]) -> list[Entry]:
 def bare_entry(entry: Entry) -> Entry:
     """The bare product as it was measured beside a rival, with the memory of its matrix."""
     seconds = entry.product_seconds
-    runs = () if seconds is None else (Run(seconds, seconds, seconds, 1.0, 1.0, 1.0),)
+    rounds = max((run.rounds for run in entry.runs), default=0)
+    runs = () if seconds is None else (Run(seconds, seconds, seconds, 1.0, 1.0, 1.0, rounds),)
     size = {"float32": 4, "bfloat16": 2}[entry.scenario.dtype]
     outcome, detail = ("ok", "") if runs else ("out of memory", "its matrix is over the limit")
     if not entry.runs:
@@ -112,7 +119,7 @@ def _entry(rows: list[dict[str, Any]]) -> Entry:
         runs.append(
             Run(
                 time["median"], time["low"], time["high"],
-                ratio["median"], ratio["low"], ratio["high"],
+                ratio["median"], ratio["low"], ratio["high"], time["rounds"],
             )
         )  # fmt: skip
     products = [row["product"]["median"] for row in rows if row["product"]]

@@ -27,7 +27,7 @@ class Limits:
     """
 
     memory: int
-    seconds: float = 150.0
+    seconds: float = 180.0
     rounds: float = 1.0
     last: float = 30.0
 

@@ -39,6 +39,8 @@ def cell_text(entry: Entry, separator: str = "<br>") -> str:
         parts.append(format_ratio(entry.ratio))
     if entry.peak_bytes is not None:
         parts.append(format_bytes(entry.peak_bytes))
+    if entry.single:
+        parts.append("one round")
     return separator.join(parts)
 
 
