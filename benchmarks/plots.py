@@ -17,6 +17,7 @@ COLOURS = {
     "fgsbir_ext": "#e5534b",
     "plain PyTorch": "#3b82f6",
     "tuned PyTorch": "#0ea5a4",
+    "PyTorch in tiles": "#d4569b",
     "torch.compile": "#a371f7",
     "pytorch-metric-learning": "#c2820e",
     "KeOps": "#4c9a3f",

@@ -21,7 +21,7 @@ from benchmarks.estimate import hopeless  # noqa: E402
 from benchmarks.grid import Cell  # noqa: E402
 from benchmarks.isolate import Isolation, Limits, Row  # noqa: E402
 from benchmarks.measure import Measurement, Series, peak_bytes  # noqa: E402
-from benchmarks.rivals import OPERATIONS, RIVALS, Operation, cupy  # noqa: E402
+from benchmarks.rivals import OPERATIONS, RIVALS, Operation, cupy, pytorch  # noqa: E402
 from benchmarks.rivals.base import GUIDANCE, TOP  # noqa: E402
 from benchmarks.targets import gpu_target_table, target_table  # noqa: E402
 from benchmarks.workload import Inputs, Workload, make_inputs  # noqa: E402
@@ -30,6 +30,7 @@ from fgsbir_ext import reference  # noqa: E402
 SMALL = Workload(60, d=16, k=5)
 LIMITS = Limits(memory=10**9, seconds=60, rounds=0.05)
 LOSSES = ("fgsbir_ext", "plain PyTorch", "tuned PyTorch")
+MINERS = (*LOSSES, "PyTorch in tiles")
 
 
 def needs(name: str) -> None:
@@ -56,8 +57,13 @@ def expected_loss(inputs: Inputs) -> torch.Tensor:
 # --- The rivals -----------------------------------------------------------------------------------
 
 
+@pytest.fixture(autouse=True)
+def several_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pytorch, "TILE_ROWS", 7)
+
+
 @pytest.mark.parametrize("shots", [1, 4])
-@pytest.mark.parametrize("name", [*LOSSES, pytest.param("KeOps", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("name", [*MINERS, pytest.param("KeOps", marks=pytest.mark.slow)])
 def test_a_rival_computes_the_loss_and_its_gradients(name: str, shots: int) -> None:
     inputs = make_inputs(replace(SMALL, shots=shots))
     result_of(name, "loss forward + backward", inputs)
@@ -81,7 +87,7 @@ def test_metric_learning_computes_half_of_the_triplets_loss(shots: int) -> None:
 
 
 @pytest.mark.parametrize("shots", [1, 4])
-@pytest.mark.parametrize("name", [*LOSSES, pytest.param("KeOps", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("name", [*MINERS, pytest.param("KeOps", marks=pytest.mark.slow)])
 def test_a_rival_mines_the_same_triplets(name: str, shots: int) -> None:
     inputs = make_inputs(replace(SMALL, shots=shots))
     picks = result_of(name, "mining", inputs)

@@ -11,7 +11,7 @@ from .keops import KEOPS
 from .limit import BARE_PRODUCT, INTO_FLOAT32, TILES, bare_product
 from .metric_learning import METRIC_LEARNING
 from .ours import OURS, fgsbir_ext
-from .pytorch import COMPILED, PLAIN, TUNED, plain_pytorch
+from .pytorch import COMPILED, PLAIN, TILED, TUNED, plain_pytorch
 
 RIVALS: dict[str, Rival] = {
     rival.name: rival
@@ -19,6 +19,7 @@ RIVALS: dict[str, Rival] = {
         OURS,
         PLAIN,
         TUNED,
+        TILED,
         COMPILED,
         METRIC_LEARNING,
         KEOPS,
