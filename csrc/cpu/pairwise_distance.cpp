@@ -16,6 +16,7 @@
 #include "parallel.h"
 #include "product.h"
 #include "rows.h"
+#include "sweep.h"
 #include "vec_math.h"
 
 namespace fgsbir::cpu {
@@ -38,24 +39,22 @@ FGSBIR_INLINE inline void write_block(const T* products, int64_t size, Metric me
     const bool cosine = metric == Metric::cosine, root = metric == Metric::euclidean;
     const auto scale = [=](auto other)
                            FGSBIR_INLINE { return cosine ? other * 0 + 1 : norm + other; };
-    const auto value = [=](auto product, auto other) FGSBIR_INLINE {
-        return cosine ? 1 - product * norm * other : norm + other - 2 * product;
-    };
     Vec<T> near = {};
     int64_t j = 0;
     for (; j + kLanes<T> <= size; j += kLanes<T>) {
-        const Vec<T> other = load(norms + j), distance = value(load(products + j), other);
+        const Vec<T> other = load(norms + j),
+                     distance = from_product(load(products + j), metric, norm, other);
         near += by_lane<T>(distance, scale(other),
                            [](T v, T s) FGSBIR_INLINE { return is_far(v, s) ? T(0) : T(1); });
         store(out + j, root ? root_of<T>(distance) : distance);
     }
     const int64_t whole = j;
     for (; j < size; ++j) {
-        const T distance = value(products[j], norms[j]);
+        const T distance = from_product(products[j], metric, norm, norms[j]);
         out[j] = root ? std::sqrt(distance) : distance;
     }
     for (j = sum<T>(near) == 0 ? whole : 0; j < size; ++j) {
-        if (is_far(value(products[j], norms[j]), scale(norms[j]))) continue;
+        if (is_far(from_product(products[j], metric, norm, norms[j]), scale(norms[j]))) continue;
         out[j] = cosine ? cosine_distance(x, y + j * d, d, norm, norms[j])
                         : embedding_distance(x, y + j * d, d, metric);
     }
@@ -170,19 +169,6 @@ FGSBIR_INLINE inline void add_share(const T* x, T share, const T* others, int64_
         [=](int64_t k) FGSBIR_INLINE { grad[k] += share * x[k] - others[k]; });
 }
 
-// grad += slope * (x * x_scale - y * y_scale).
-template <typename T>
-FGSBIR_INLINE inline void add_difference(const T* x, const T* y, T x_scale, T y_scale, T slope,
-                                         int64_t d, T* grad) {
-    by_vectors<T>(
-        d,
-        [=](int64_t k) FGSBIR_INLINE {
-            const Vec<T> difference = load(x + k) * x_scale - load(y + k) * y_scale;
-            store(grad + k, load(grad + k) + slope * difference);
-        },
-        [=](int64_t k) FGSBIR_INLINE { grad[k] += slope * (x[k] * x_scale - y[k] * y_scale); });
-}
-
 // Turns the gradient of x / |x| into that of x: only what is across x remains, over |x|.
 template <typename T>
 FGSBIR_INLINE inline void turn_only(const T* x, T scale, T* grad, int64_t d) {
@@ -241,8 +227,8 @@ void gradient(const T* grad, const T* distance, const T* x, const T* y, T* grad_
                     for (int64_t p = 0; p < slopes.nears; ++p) {
                         const NearPair<T>& pair = slopes.near[p];
                         const int64_t i = row + pair.row, j = column + pair.column;
-                        add_difference(x + i * d, y + j * d, x_scale(i), y_scale(j), pair.slope, d,
-                                       grad_x + i * d);
+                        add_difference(x + i * d, y + j * d, d, pair.slope, grad_x + i * d,
+                                       x_scale(i), y_scale(j));
                     }
                 }
             });

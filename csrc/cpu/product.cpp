@@ -8,13 +8,8 @@
 namespace fgsbir::cpu {
 namespace {
 
-// A vector of 16 bytes, which every x86-64 and ARM has, and the square of them that is transposed
-// at once.
-template <typename T>
-struct Small {
-    typedef T type __attribute__((vector_size(16)));
-    typedef T in_memory __attribute__((vector_size(16), aligned(sizeof(T))));
-};
+// Rows of the square that is transposed at once, in vectors of 16 bytes: every x86-64 and ARM has
+// them.
 template <typename T>
 constexpr int64_t kSquare = 16 / sizeof(T);
 
@@ -30,32 +25,22 @@ inline V chosen(V a, V b) {
 #endif
 }
 
-template <typename T>
-inline auto load_small(const T* from) {
-    return typename Small<T>::type(*reinterpret_cast<const typename Small<T>::in_memory*>(from));
-}
-
-template <typename T>
-inline void store_small(T* to, typename Small<T>::type v) {
-    *reinterpret_cast<typename Small<T>::in_memory*>(to) = v;
-}
-
 // panel[k, j] = y[j, k] of a square.
 inline void transpose_square(const float* y, int64_t d, float* panel) {
-    const auto a = load_small(y), b = load_small(y + d);
-    const auto c = load_small(y + 2 * d), e = load_small(y + 3 * d);
-    const auto low_ab = chosen<0, 4, 1, 5>(a, b), high_ab = chosen<2, 6, 3, 7>(a, b);
-    const auto low_ce = chosen<0, 4, 1, 5>(c, e), high_ce = chosen<2, 6, 3, 7>(c, e);
-    store_small(panel, chosen<0, 1, 4, 5>(low_ab, low_ce));
-    store_small(panel + kPanel<float>, chosen<2, 3, 6, 7>(low_ab, low_ce));
-    store_small(panel + 2 * kPanel<float>, chosen<0, 1, 4, 5>(high_ab, high_ce));
-    store_small(panel + 3 * kPanel<float>, chosen<2, 3, 6, 7>(high_ab, high_ce));
+    const auto row0 = load<16>(y), row1 = load<16>(y + d);
+    const auto row2 = load<16>(y + 2 * d), row3 = load<16>(y + 3 * d);
+    const auto low01 = chosen<0, 4, 1, 5>(row0, row1), high01 = chosen<2, 6, 3, 7>(row0, row1);
+    const auto low23 = chosen<0, 4, 1, 5>(row2, row3), high23 = chosen<2, 6, 3, 7>(row2, row3);
+    store(panel, chosen<0, 1, 4, 5>(low01, low23));
+    store(panel + kPanel<float>, chosen<2, 3, 6, 7>(low01, low23));
+    store(panel + 2 * kPanel<float>, chosen<0, 1, 4, 5>(high01, high23));
+    store(panel + 3 * kPanel<float>, chosen<2, 3, 6, 7>(high01, high23));
 }
 
 inline void transpose_square(const double* y, int64_t d, double* panel) {
-    const auto a = load_small(y), b = load_small(y + d);
-    store_small(panel, chosen<0, 2>(a, b));
-    store_small(panel + kPanel<double>, chosen<1, 3>(a, b));
+    const auto row0 = load<16>(y), row1 = load<16>(y + d);
+    store(panel, chosen<0, 2>(row0, row1));
+    store(panel + kPanel<double>, chosen<1, 3>(row0, row1));
 }
 
 // The shape of the sums that stay in registers: at most 12 or 6 rows by some vectors, which leaves
@@ -63,10 +48,8 @@ inline void transpose_square(const double* y, int64_t d, double* panel) {
 // through memory.
 template <InstructionSet kSet, typename T>
 struct Shape {
-    typedef T Vector __attribute__((vector_size(kRegisterBytes<kSet>)));
-    // The same anywhere in memory. (memcpy is split for the baseline before it meets wider sets.)
-    typedef T InMemory __attribute__((vector_size(kRegisterBytes<kSet>), aligned(sizeof(T))));
-    static constexpr int kRows = kSet == InstructionSet::avx512 ? 12 : 6;
+    using Vector = typename VectorOf<T, kRegisterBytes<kSet>>::type;
+    static constexpr int kMostRows = kSet == InstructionSet::avx512 ? 12 : 6;
     static constexpr int kVectors = kSet == InstructionSet::avx512 ? 2 : kRegisters<kSet> / 8;
     static constexpr int kLanes = kRegisterBytes<kSet> / sizeof(T);
     static constexpr int kColumns = kVectors * kLanes;
@@ -81,7 +64,6 @@ template <int kRows, typename Shape, typename T>
 FGSBIR_INLINE inline void multiply_tile(const T* x, int64_t x_stride, int64_t d, const T* panel,
                                         T* out, int64_t stride) {
     using Vector = typename Shape::Vector;
-    using InMemory = typename Shape::InMemory;
     constexpr int kVectors = Shape::kVectors, kLanes = Shape::kLanes;
     int64_t first = 0;
     do {
@@ -90,7 +72,7 @@ FGSBIR_INLINE inline void multiply_tile(const T* x, int64_t x_stride, int64_t d,
         for (int64_t k = first; k < end; ++k) {
             Vector column[kVectors];
             for (int v = 0; v < kVectors; ++v) {
-                column[v] = *reinterpret_cast<const InMemory*>(panel + k * kPanel<T> + v * kLanes);
+                column[v] = load<sizeof(Vector)>(panel + k * kPanel<T> + v * kLanes);
             }
 #pragma GCC unroll 16
             for (int r = 0; r < kRows; ++r) {
@@ -100,8 +82,8 @@ FGSBIR_INLINE inline void multiply_tile(const T* x, int64_t x_stride, int64_t d,
         }
         for (int r = 0; r < kRows; ++r) {
             for (int v = 0; v < kVectors; ++v) {
-                InMemory* to = reinterpret_cast<InMemory*>(out + r * stride + v * kLanes);
-                *to = first == 0 ? sums[r][v] : sums[r][v] + *to;
+                T* to = out + r * stride + v * kLanes;
+                store(to, first == 0 ? sums[r][v] : sums[r][v] + load<sizeof(Vector)>(to));
             }
         }
         first = end;
@@ -145,8 +127,8 @@ void multiply_packed(const T* x, int64_t x_stride, int64_t rows, int64_t d, cons
                 }
             }
         };
-        multiply(std::integral_constant<int, Sums::kRows>{});
-        if constexpr (Sums::kRows > 8) multiply(std::integral_constant<int, 8>{});
+        multiply(std::integral_constant<int, Sums::kMostRows>{});
+        if constexpr (Sums::kMostRows > 8) multiply(std::integral_constant<int, 8>{});
         multiply(std::integral_constant<int, 4>{});
         multiply(std::integral_constant<int, 2>{});
         multiply(std::integral_constant<int, 1>{});

@@ -120,7 +120,8 @@ class Product {
 
     // Calls use(i, first, columns, products) until every row i has met all columns, first to
     // first + columns at a time: those of one row in ascending order, different rows on different
-    // threads. `use` is marked FGSBIR_INLINE. The norms of those columns are written before.
+    // threads: each has rows of its own where there are enough, else they share out the columns.
+    // `use` is marked FGSBIR_INLINE. The norms of those columns are written before.
     template <typename Use>
     void sweep(ColumnNorms<T>& norms, const Use& use) const {
         if (n_ < kGroup * parts_) {
@@ -131,7 +132,7 @@ class Product {
     }
 
   private:
-    // Bytes of what is packed: a block, which is to stay in a thread's second cache, and a chunk of
+    // Bytes of what is packed: a block, which is to stay in a core's L2 cache, and a chunk of
     // blocks, which all threads pack together.
     static constexpr int64_t kPackedBlock = 256 * 1024, kPackedChunk = 2 * 1024 * 1024;
     static constexpr int64_t kWidestBlock = 1024;  // columns
@@ -139,7 +140,7 @@ class Product {
     static constexpr int64_t kPart = 1 << 20;      // multiplications that are worth a thread
     static constexpr int64_t kFew = 8;             // rows for which packing does not pay
 
-    // Every thread has rows of its own, a group of which meets a block that the second cache holds.
+    // Every thread has rows of its own, a group of which meets a block that the L2 cache holds.
     template <typename Use>
     void share_rows(ColumnNorms<T>& norms, const Use& use) const {
         const Scratch<T> packed(chunk_ * depth_),
@@ -150,16 +151,13 @@ class Product {
             T* const products = all_products.data() + part * products_size(kGroup, block_);
             for (int64_t first = 0; first < m_; first += chunk_) {
                 const int64_t columns = std::min(chunk_, m_ - first);
-#pragma omp for schedule(static)
-                for (int64_t at = 0; at < columns; at += kPanel<T>) {
-                    const int64_t size = std::min(kPanel<T>, columns - at);
-                    norms.write(first + at, size);
+                by_panels(norms, first, columns, [&](int64_t at, int64_t size) {
                     T* to = packed.data();
                     for (const Factors<T>& f : factors_) {
                         pack_panel(f.y + (first + at) * f.d, size, f.d, to + at * f.d);
                         to += chunk_ * f.d;
                     }
-                }
+                });
                 run([&]() FGSBIR_INLINE {
                     const int64_t end = row_of(part + 1, parts);
                     for (int64_t at = 0; at < columns; at += block_) {
@@ -189,10 +187,7 @@ class Product {
             T* const panel = panels.data() + omp_get_thread_num() * panel_size;
             for (int64_t first = 0; first < m_; first += chunk_) {
                 const int64_t columns = std::min(chunk_, m_ - first);
-#pragma omp for schedule(static)
-                for (int64_t at = 0; at < columns; at += kPanel<T>) {
-                    const int64_t size = std::min(kPanel<T>, columns - at);
-                    norms.write(first + at, size);
+                by_panels(norms, first, columns, [&](int64_t at, int64_t size) {
                     T* out = products.data() + at;
                     for (const Factors<T>& f : factors_) {
                         const T* y = f.y + (first + at) * f.d;
@@ -204,7 +199,7 @@ class Product {
                         }
                         out += n_ * chunk_;
                     }
-                }
+                });
 #pragma omp for schedule(static)
                 for (int64_t i = 0; i < n_; ++i) {
                     run([&]() FGSBIR_INLINE {
@@ -212,6 +207,17 @@ class Product {
                     });
                 }
             }
+        }
+    }
+
+    // Shares the panels of a chunk out among the threads that are here, and waits for all of them.
+    template <typename Work>
+    void by_panels(ColumnNorms<T>& norms, int64_t first, int64_t columns, const Work& work) const {
+#pragma omp for schedule(static)
+        for (int64_t at = 0; at < columns; at += kPanel<T>) {
+            const int64_t size = std::min(kPanel<T>, columns - at);
+            norms.write(first + at, size);
+            work(at, size);
         }
     }
 

@@ -51,6 +51,19 @@ FGSBIR_INLINE inline T embedding_distance(const T* x, const T* y, int64_t d, Met
     return metric == Metric::sqeuclidean ? squared : std::sqrt(squared);
 }
 
+// grad += slope * (x * x_scale - y * y_scale).
+template <typename T>
+FGSBIR_INLINE inline void add_difference(const T* x, const T* y, int64_t d, T slope, T* grad,
+                                         T x_scale = 1, T y_scale = 1) {
+    by_vectors<T>(
+        d,
+        [=](int64_t k) FGSBIR_INLINE {
+            const Vec<T> difference = load(x + k) * x_scale - load(y + k) * y_scale;
+            store(grad + k, load(grad + k) + slope * difference);
+        },
+        [=](int64_t k) FGSBIR_INLINE { grad[k] += slope * (x[k] * x_scale - y[k] * y_scale); });
+}
+
 // grad_x += factor * d d(x, y) / dx, where distance = d(x, y). All three metrics are symmetric:
 // with x and y exchanged it is the gradient of y.
 template <typename T>
@@ -59,13 +72,7 @@ FGSBIR_INLINE inline void add_embedding_gradient(const T* x, const T* y, int64_t
     if (distance == 0) return;
     if (metric != Metric::cosine) {
         const T slope = metric == Metric::sqeuclidean ? 2 * factor : factor / distance;
-        by_vectors<T>(
-            d,
-            [=](int64_t k) FGSBIR_INLINE {
-                store(grad_x + k, load(grad_x + k) + slope * (load(x + k) - load(y + k)));
-            },
-            [=](int64_t k) FGSBIR_INLINE { grad_x[k] += slope * (x[k] - y[k]); });
-        return;
+        return add_difference(x, y, d, slope, grad_x);
     }
     // d = |u|^2 / 2 with u = x/|x| - y/|y|; only the part of u across x turns x.
     const T x_scale = inverse_norm(x, d), y_scale = inverse_norm(y, d);

@@ -14,16 +14,22 @@ namespace fgsbir::cpu {
 // often found, and passed over.
 constexpr int64_t kBlock = 64;
 
-// Distances from inner products: |x|^2 + |y|^2 - 2 x.y, or 1 - x.y / (|x| |y|), not below 0.
+// |x|^2 + |y|^2 - 2 x.y, or 1 - x.y / (|x| |y|); V is T or a vector. Rounding may leave it below 0,
+// and of a euclidean distance it is the square.
+template <typename V, typename T>
+FGSBIR_INLINE inline V from_product(V product, Metric metric, T row_norm, V column_norm) {
+    return metric == Metric::cosine ? 1 - product * row_norm * column_norm
+                                    : row_norm + column_norm - 2 * product;
+}
+
+// Distances from inner products, not below 0.
 template <typename T>
 FGSBIR_INLINE inline void distances_of_block(const T* products, int64_t size, Metric metric,
                                              T row_norm, const T* column_norms, T* out) {
-    if (metric == Metric::cosine) {
-        for (int64_t j = 0; j < size; ++j) out[j] = 1 - products[j] * row_norm * column_norms[j];
-    } else {
-        for (int64_t j = 0; j < size; ++j) out[j] = row_norm + column_norms[j] - 2 * products[j];
+    for (int64_t j = 0; j < size; ++j) {
+        const T distance = from_product(products[j], metric, row_norm, column_norms[j]);
+        out[j] = distance < 0 ? T(0) : distance;
     }
-    for (int64_t j = 0; j < size; ++j) out[j] = out[j] < 0 ? T(0) : out[j];
     if (metric == Metric::euclidean) {
         for (int64_t j = 0; j < size; ++j) out[j] = std::sqrt(out[j]);
     }
@@ -34,10 +40,8 @@ FGSBIR_INLINE inline void distances_of_block(const T* products, int64_t size, Me
 template <typename T>
 FGSBIR_INLINE inline T nearest_in_block(const T* products /* [kBlock] */, Metric metric, T row_norm,
                                         const T* column_norms) {
-    const Vec<T> own = Vec<T>{} + row_norm;
     const auto distance = [&](int64_t j) FGSBIR_INLINE {
-        const Vec<T> product = load(products + j), norms = load(column_norms + j);
-        return metric == Metric::cosine ? 1 - product * own * norms : own + norms - 2 * product;
+        return from_product(load(products + j), metric, row_norm, load(column_norms + j));
     };
     Vec<T> even = distance(0), odd = distance(kLanes<T>);
     for (int64_t j = 2 * kLanes<T>; j < kBlock; j += 2 * kLanes<T>) {

@@ -150,6 +150,16 @@ FGSBIR_INLINE inline void search_row(const State<T>& search, const T* products,
     }
 }
 
+// Factors: of the embeddings, and of the predictions if they count.
+template <typename T, size_t kCount>
+void search_rows(State<T>& search, const std::array<Factors<T>, kCount>& factors, int threads) {
+    const auto use = [&](int64_t i, int64_t column, int64_t columns,
+                         Products<T, kCount> products) FGSBIR_INLINE {
+        search_row(search, products[0], kCount > 1 ? products.back() : nullptr, i, column, columns);
+    };
+    Product<T, kCount>(factors, search.n, search.m, threads).sweep(search.gallery_norms, use);
+}
+
 // Computes the distances of what was found anew, and sorts by them.
 template <typename T>
 void finish(const Search<T>& search, int threads) {
@@ -180,18 +190,12 @@ void topk(const Search<T>& search, int threads) {
     State<T> state(search, threads);
     const Factors<T> embeddings{search.query, search.gallery, search.d};
     if (search.query_logits == nullptr) {
-        const auto use =
-            [&](int64_t i, int64_t column, int64_t columns, Products<T, 1> products)
-                FGSBIR_INLINE { search_row<T>(state, products[0], nullptr, i, column, columns); };
-        Product<T, 1>({{embeddings}}, search.n, search.m, threads).sweep(state.gallery_norms, use);
+        search_rows<T, 1>(state, {{embeddings}}, threads);
     } else {
-        const Factors<T> predictions{search.query_operand, search.gallery_operand,
-                                     search.attributes};
-        const auto use =
-            [&](int64_t i, int64_t column, int64_t columns, Products<T, 2> products)
-                FGSBIR_INLINE { search_row(state, products[0], products[1], i, column, columns); };
-        Product<T, 2>({{embeddings, predictions}}, search.n, search.m, threads)
-            .sweep(state.gallery_norms, use);
+        search_rows<T, 2>(
+            state,
+            {{embeddings, {search.query_operand, search.gallery_operand, search.attributes}}},
+            threads);
     }
     finish(search, threads);
 }

@@ -8,25 +8,26 @@
 
 namespace fgsbir::cpu {
 
-template <typename T>
-struct VecOf {
-    typedef T type __attribute__((vector_size(64)));
-    typedef T in_memory __attribute__((vector_size(64), aligned(sizeof(T))));
+template <typename T, int kBytes>
+struct VectorOf {
+    typedef T type __attribute__((vector_size(kBytes)));
+    // Anywhere in memory. (A memcpy is split for the baseline before it meets wider registers.)
+    typedef T in_memory __attribute__((vector_size(kBytes), aligned(sizeof(T))));
 };
 template <typename T>
-using Vec = typename VecOf<T>::type;
+using Vec = typename VectorOf<T, 64>::type;
 
 template <typename T>
 constexpr int64_t kLanes = 64 / sizeof(T);
 
-template <typename T>
-FGSBIR_INLINE inline Vec<T> load(const T* from) {
-    return *reinterpret_cast<const typename VecOf<T>::in_memory*>(from);
+template <int kBytes = 64, typename T>
+FGSBIR_INLINE inline typename VectorOf<T, kBytes>::type load(const T* from) {
+    return *reinterpret_cast<const typename VectorOf<T, kBytes>::in_memory*>(from);
 }
 
-template <typename T>
-FGSBIR_INLINE inline void store(T* to, Vec<T> v) {
-    *reinterpret_cast<typename VecOf<T>::in_memory*>(to) = v;
+template <typename T, typename V>
+FGSBIR_INLINE inline void store(T* to, V v) {
+    *reinterpret_cast<typename VectorOf<T, sizeof(V)>::in_memory*>(to) = v;
 }
 
 template <typename V, typename Index>
