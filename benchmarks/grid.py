@@ -23,6 +23,7 @@ OURS = "fgsbir_ext"
 LEAN = (OURS, "tuned PyTorch")
 TORCH = (*LEAN, "plain PyTorch", "PyTorch in tiles")
 SEARCH_RIVALS = (*LEAN, "plain PyTorch", "faiss flat", "CuPy")
+COMPILED = "torch.compile"  # tens of seconds each
 TILES = "product in tiles"
 INTO_FLOAT32 = "product into float32"  # of 16-bit inputs
 ALL = tuple(name for name in RIVALS if name not in ("bare product", INTO_FLOAT32))
@@ -80,9 +81,10 @@ def full(device: str) -> list[Cell]:
         *cells([loss], [name for name in ALL if name != TILES], sizes, device),
         *cells([loss], [TILES], [*small, large], device),
         *cells(["top-k"], [*SEARCH_RIVALS, "KeOps"], [small[1], SEARCH], device),
-        *cells(["mining"], [name for name in ALL if name != "torch.compile"], small, device),
+        *cells(["mining"], [name for name in ALL if name != COMPILED], small, device),
         *cells(["mining"], LEAN, [large], device),
         *cells(["loss forward"], [*TORCH, "pytorch-metric-learning"], small, device),
+        *cells(["mining", "loss forward"], [COMPILED], small[2:], device),
         *cells([loss], TORCH, variants(small, **half), device),
         *cells([loss], LEAN, variants([large], **half), device),
         *cells([loss], [INTO_FLOAT32], variants([*small, large, largest], **half), device),

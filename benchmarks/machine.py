@@ -51,15 +51,19 @@ def describe_software() -> dict[str, Any]:
             packages[name] = version(name)
         except PackageNotFoundError:
             packages[name] = None
-    changed = _git("status", "--porcelain", "--untracked-files=no", "--", "fgsbir_ext", "csrc")
     return {
         "python": platform.python_version(),
         **packages,
         "fgsbir_ext": fgsbir_ext.build_info()._asdict(),
         "commit": _git("rev-parse", "HEAD"),
-        "sources_changed": bool(changed),
+        "sources_changed": sources_differ("HEAD"),
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
     }
+
+
+def sources_differ(commit: str) -> bool:
+    """Whether the tracked sources of the library are not those of a commit."""
+    return bool(_git("diff", "--name-only", commit, "--", "fgsbir_ext", "csrc"))
 
 
 def publish(report: dict[str, Any], note: str, out: Path | None) -> None:

@@ -19,7 +19,7 @@ from typing import Any
 
 from . import plots
 from .entries import Entry, Scenario, bare_entry, entries
-from .machine import BUSY, RESULTS, ROOT
+from .machine import BUSY, RESULTS, ROOT, sources_differ
 from .rivals import OPERATIONS, RIVALS
 from .targets import LOSS, OURS, gpu_target_table, target_table
 from .text import format_bytes, format_ratio, format_seconds
@@ -27,7 +27,7 @@ from .text import format_bytes, format_ratio, format_seconds
 README = ROOT / "README.md"
 PERFORMANCE = ROOT / "docs" / "performance.md"
 IMAGES = ROOT / "docs" / "images"
-SECTIONS = ("machine", "targets", "plots", "tables", "gpu")  # of docs/performance.md
+SECTIONS = ("machine", "targets", "small batch", "plots", "tables", "gpu")  # of PERFORMANCE
 
 
 def cell_text(entry: Entry, separator: str = "<br>") -> str:
@@ -99,6 +99,16 @@ def _missing(found: Iterable[Entry]) -> str:
     return "\n".join(lines)
 
 
+def small_batch_table(content: dict[str, Any]) -> str:
+    """Where the time of a small batch goes, from ``benchmarks.small_batch``."""
+    stretches = content["seconds"].items()
+    lines = [
+        f"| {name} | {format_seconds(found['low'])} | {format_seconds(found['median'])} |"
+        for name, found in stretches
+    ]
+    return "\n".join(["| | lowest decile | median |", "| --- | --- | --- |", *lines])
+
+
 def machine_line(content: dict[str, Any]) -> str:
     """Where the figures come from."""
     machine, software = content["machine"], content["software"]
@@ -130,6 +140,13 @@ def fill(text: str, name: str, content: str) -> str:
     return pattern.sub(lambda match: f"{match[1]}{content.rstrip()}\n{match[2]}", text)
 
 
+def warn_of_other_sources(software: dict[str, Any]) -> None:
+    """Says so if the kernels are no longer those that were measured."""
+    commit = software["commit"]
+    if commit and sources_differ(commit):
+        print(f"the sources are no longer those of commit {commit[:10]}", file=sys.stderr)
+
+
 def load(path: Path) -> dict[str, Any]:
     return json.loads(path.read_text())
 
@@ -137,6 +154,7 @@ def load(path: Path) -> dict[str, Any]:
 def rebuild() -> None:
     """Writes the plots and fills the marked places of both documents."""
     content = load(RESULTS / "benchmark-cpu.json")
+    warn_of_other_sources(content["software"])
     found = entries(content["rows"])
     pictures = plots.draw(with_bare(found), LOSS, IMAGES, "cpu")
 
@@ -151,6 +169,9 @@ def rebuild() -> None:
         "plots": links("images"),
         "tables": tables(content),
     }
+    small = RESULTS / "small-batch.json"
+    if small.exists():
+        sections["small batch"] = small_batch_table(load(small))
     on_gpu = RESULTS / "benchmark-cuda.json"
     if on_gpu.exists():
         gpu = load(on_gpu)

@@ -1,10 +1,10 @@
 """Where the time of the loss goes at N = M = 128, forward and backward, on the CPU.
 
-    python -m benchmarks.small_batch
+    python -m benchmarks.small_batch --out benchmarks/results/small-batch.json
 
-Marks the time between the calls that one step makes, and prints the lowest decile of each stretch,
-which other users of the machine disturb least, and the median. The marks themselves cost some
-microseconds in all.
+Marks the time between the calls that one step makes: the lowest decile of each stretch, which other
+users of the machine disturb least, and the median. The marks themselves cost some microseconds in
+all. Steps without marks and the bare product are timed between, in turns.
 """
 
 from __future__ import annotations
@@ -13,7 +13,9 @@ import argparse
 import time
 from collections import defaultdict
 from collections.abc import Callable
+from contextlib import ExitStack
 from functools import partial
+from pathlib import Path
 from statistics import median, quantiles
 from typing import Any
 from unittest import mock
@@ -21,6 +23,7 @@ from unittest import mock
 from fgsbir_ext import dispatch
 from fgsbir_ext.backends import cpu
 
+from .machine import publish
 from .rivals import bare_product, fgsbir_ext, forward_backward
 from .workload import Workload, make_inputs
 
@@ -35,6 +38,8 @@ STRETCHES = {
     **{(name, f"end of {name}"): name for name in (PACK, MINE, LOSS, BACKWARD)},
 }
 REST = "allocations and calls between them"
+MARKED, UNMARKED, PRODUCT = "in all, with marks", "in all, without marks", "the bare product"
+BURST = 100  # steps of one kind, before it is the next one's turn
 
 
 class Marks:
@@ -60,7 +65,7 @@ class Marks:
         seconds: dict[str, float] = defaultdict(float)
         for (name, began), (following, ended) in zip(self._marks, self._marks[1:], strict=False):
             seconds[STRETCHES.get((name, following), REST)] += ended - began
-        seconds["in all"] = self._marks[-1][1] - self._marks[0][1]
+        seconds[MARKED] = self._marks[-1][1] - self._marks[0][1]
         self._marks.clear()
         return seconds
 
@@ -83,7 +88,20 @@ def marked_kernels(marks: Marks) -> Callable[..., Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--steps", type=int, default=3000)
-    steps = parser.parse_args().steps
+    parser.add_argument("--note", default="", help="what else the machine was doing")
+    parser.add_argument("--out", type=Path)
+    options = parser.parse_args()
+    taken = time_stretches(options.steps)
+    seconds = {
+        name: {"low": quantiles(values, n=10)[0], "median": median(values)}
+        for name, values in taken.items()
+    }
+    report = {"command": "python -m benchmarks.small_batch", "steps": options.steps}
+    publish(report | {"seconds": seconds}, options.note, options.out)
+
+
+def time_stretches(steps: int) -> dict[str, list[float]]:
+    """Seconds of every stretch of every step, and of what they are compared with."""
     inputs = make_inputs(Workload(n=128))
     marks = Marks()
     loss = marks.around("loss", fgsbir_ext)
@@ -93,32 +111,34 @@ def main() -> None:
     def marked(name: str, function: Callable[..., Any]) -> Any:
         return staticmethod(marks.around(name, function))
 
-    with (
+    patches = [
         mock.patch.object(node, "forward", marked(FORWARD, node.forward)),
         mock.patch.object(node, "backward", marked(BACKENDS, node.backward)),
         mock.patch.object(cpu, "_packed", marks.around(PACK, cpu._packed)),
         mock.patch.object(cpu, "_instance", marked_kernels(marks)),
-    ):
-        taken: dict[str, list[float]] = defaultdict(list)
-        for number in range(steps + 100):
-            marks("start")
-            step()
-            marks("end")
-            seconds = marks.take()
-            if number >= 100:
+    ]
+    bare_step = partial(forward_backward, fgsbir_ext, inputs)
+    product = partial(bare_product, inputs)
+    taken: dict[str, list[float]] = defaultdict(list)
+    for number in range(steps // BURST + 1):
+        with ExitStack() as stack:
+            for patch in patches:
+                stack.enter_context(patch)
+            for _ in range(BURST):
+                marks("start")
+                step()
+                marks("end")
+                seconds = marks.take()
                 for name, value in seconds.items():
                     taken[name].append(value)
-    products = []
-    for _ in range(steps):
-        began = time.perf_counter()
-        bare_product(inputs)
-        products.append(time.perf_counter() - began)
-    taken["for comparison: the bare product, alone"] = products
-
-    print("| | lowest decile, µs | median, µs |\n| --- | --- | --- |")
-    for name, values in taken.items():
-        low = quantiles(values, n=10)[0]
-        print(f"| {name} | {low * 1e6:.0f} | {median(values) * 1e6:.0f} |")
+        for name, work in ((UNMARKED, bare_step), (PRODUCT, product)):
+            for _ in range(BURST):
+                began = time.perf_counter()
+                work()
+                taken[name].append(time.perf_counter() - began)
+        if number == 0:
+            taken.clear()  # it was to warm up
+    return taken
 
 
 if __name__ == "__main__":

@@ -118,14 +118,21 @@ def _ratios(entry: Entry) -> list[float]:
     return [run.ratio for run in entry.runs if run.ratio is not None]
 
 
-def _with_quartiles(run: Run) -> str:
-    return f"{format_ratio(run.ratio or 0)} ({run.ratio_low:.2f} to {run.ratio_high:.2f})"
+def _ratios_with_quartiles(entry: Entry) -> str:
+    return "; ".join(
+        f"{format_ratio(run.ratio)} ({_quartiles(run)})"
+        for run in entry.runs
+        if run.ratio is not None
+    )
+
+
+def _quartiles(run: Run) -> str:
+    return "one round" if run.rounds == 1 else f"{run.ratio_low:.2f} to {run.ratio_high:.2f}"
 
 
 def _product_ratio(entry: Entry, limit: float) -> Verdict:
     ratios = _ratios(entry)
-    shown = "; ".join(_with_quartiles(run) for run in entry.runs if run.ratio is not None)
-    return Verdict(shown, bool(ratios) and max(ratios) <= limit)
+    return Verdict(_ratios_with_quartiles(entry), bool(ratios) and max(ratios) <= limit)
 
 
 def _memory(entry: Entry, limit: float) -> Verdict:
@@ -138,8 +145,8 @@ def _no_higher(larger: Entry, smaller: Entry) -> Verdict:
     large, small = _ratios(larger), _ratios(smaller)
     if not large or not small:
         return Verdict("the bare product did not fit", False)
-    shown = "; ".join(map(format_ratio, large))
-    return Verdict(f"{shown}, against {format_ratio(max(small))}", max(large) <= max(small))
+    shown = f"{_ratios_with_quartiles(larger)}, against {format_ratio(max(small))}"
+    return Verdict(shown, max(large) <= max(small))
 
 
 def _time(entry: Entry, limit: float) -> Verdict:
@@ -153,9 +160,12 @@ def _time(entry: Entry, limit: float) -> Verdict:
 
 def _against(ours: Entry, theirs: Entry, limit: float) -> Verdict:
     """Both by the bare product of their own process: what slows both falls out."""
-    ratios = [one / other for one, other in zip(_ratios(ours), _ratios(theirs), strict=False)]
-    times = [
-        f"{format_ratio(ratio)} ({format_seconds(one.seconds)} and {format_seconds(other.seconds)})"
-        for ratio, one, other in zip(ratios, ours.runs, theirs.runs, strict=False)
-    ]
-    return Verdict("; ".join(times), bool(ratios) and max(ratios) <= limit)
+    ratios, shown = [], []
+    for one, other in zip(ours.runs, theirs.runs, strict=False):
+        if one.ratio is None or other.ratio is None:
+            continue
+        ratios.append(one.ratio / other.ratio)
+        times = f"{format_seconds(one.seconds)} and {format_seconds(other.seconds)}"
+        quotient = f"{_quartiles(one)} over {_quartiles(other)}"
+        shown.append(f"{format_ratio(ratios[-1])} ({quotient}; {times})")
+    return Verdict("; ".join(shown), bool(ratios) and max(ratios) <= limit)

@@ -299,11 +299,22 @@ def test_tables_show_time_ratio_memory_and_failures(rows: list[dict[str, Any]]) 
     assert "1000 in 100000" in text
 
 
+def test_a_single_round_is_marked(rows: list[dict[str, Any]]) -> None:
+    row = next(row for row in rows if row["n"] == 65536)
+    once = row | {part: row[part] | {"rounds": 1} for part in ("time", "product", "ratio")}
+    others = [other for other in rows if other["n"] != 65536]
+    assert "one round" not in report.tables({"rows": others})
+    marked = report.tables({"rows": [*others, once]}).splitlines()
+    assert sum("one round" in line for line in marked) == 2  # this library and the bare product
+    assert "0.80x (one round), against 0.90x" in target_table(entries([*others, once]))
+
+
 def test_targets_are_judged_by_every_run(rows: list[dict[str, Any]]) -> None:
     lines = target_table(entries(rows)).splitlines()[2:]
     assert [line.split("|")[-2].strip() for line in lines] == ["yes"] * 5 + ["no"]
     assert lines[0].count("0.90x") == 3
-    assert "1.25x (300 ms and 300 ms)" in lines[-1]
+    quartiles = "1.35 to 1.65 over 1.08 to 1.32"
+    assert f"1.25x ({quartiles}; 300 ms and 300 ms)" in lines[-1]
     assert "not measured" in target_table([])
 
 
