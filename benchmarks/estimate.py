@@ -8,7 +8,7 @@ from dataclasses import replace
 from .grid import Cell
 from .isolate import Limits, Row
 
-LONGEST_CALL = 40.0  # seconds
+LONGEST_CALL = 50.0  # seconds
 
 
 def hopeless(cell: Cell, rows: Sequence[Row], limits: Limits) -> Row | None:

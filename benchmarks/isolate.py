@@ -29,7 +29,7 @@ class Limits:
     memory: int
     seconds: float = 180.0
     rounds: float = 1.0
-    last: float = 30.0
+    last: float = 20.0
 
 
 @dataclass(frozen=True)

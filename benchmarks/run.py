@@ -82,7 +82,7 @@ def main() -> int:
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--only", default="", help="cells whose name contains this, as printed")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
-    parser.add_argument("--minutes", type=float, default=17.0, help="no cell starts after them")
+    parser.add_argument("--minutes", type=float, default=18.0, help="no cell starts after them")
     parser.add_argument("--memory", type=float, help="GB for each cell (default: what is free)")
     parser.add_argument("--out", type=Path, help="results file (default: benchmarks/results/)")
     arguments = parser.parse_args()
