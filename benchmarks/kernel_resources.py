@@ -71,7 +71,7 @@ def compile_report(nvcc: str, source: Path, architecture: str) -> str:
     target = f"arch=compute_{architecture},code=sm_{architecture}"
     with tempfile.TemporaryDirectory() as folder:
         command = [nvcc, "-std=c++17", "-O3", "-DNDEBUG", "-gencode", target, "-Xptxas", "-v"]
-        command += ["-c", str(source), "-o", str(Path(folder, "object.o"))]
+        command += ["-cubin", str(source), "-o", str(Path(folder, "kernels.cubin"))]
         result = subprocess.run(command, capture_output=True, text=True)
     if result.returncode != 0:
         raise RuntimeError(f"{' '.join(command)}:\n{result.stdout}{result.stderr}")
