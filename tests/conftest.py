@@ -5,12 +5,19 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import torch
+from browser import chromium, pages
 from hypothesis import HealthCheck, settings
 
 import fgsbir_ext as fx
+
+if TYPE_CHECKING:
+    from browser import Open
+    from playwright.sync_api import Browser, Page
+    from serving import Server
 
 DEVICES = ["cpu"]
 if torch.cuda.is_available() and fx.build_info().cuda:
@@ -64,3 +71,34 @@ def data_root() -> Path:
     if not (root / "sbir_cvpr2016").is_dir():
         pytest.skip(f"no sbir_cvpr2016 in {root}: set FGSBIR_DATA to the folder that holds it")
     return root
+
+
+# --- The page of `fgsbir serve` ------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """`fgsbir serve` of a few photos, for the tests of its page."""
+    from serving import serving, small_gallery
+
+    folder = tmp_path_factory.mktemp("gallery")
+    small_gallery(folder)
+    with serving(folder / "shoes.gallery", "--searches-per-second", "1000") as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as browser:
+        yield browser
+
+
+@pytest.fixture
+def open_page(browser: Browser, server: Server) -> Iterator[Open]:
+    with pages(browser, server.url) as open_page:
+        yield open_page
+
+
+@pytest.fixture
+def page(open_page: Open) -> Page:
+    return open_page()

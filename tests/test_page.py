@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from browser import BOOT, STRAP, chromium, draw, names, pages, screenshot, settled, still
+from browser import BOOT, STRAP, draw, names, screenshot, settled, still
 from fgsbir.data import synthetic
-from serving import Server, encoded, serving, small_gallery
+from serving import Server, encoded
 
 pytest.importorskip("fastapi")
 pytest.importorskip("playwright.sync_api")
@@ -19,31 +18,6 @@ from playwright.sync_api import expect
 if TYPE_CHECKING:
     from browser import Open
     from playwright.sync_api import Browser, Page, Route
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    folder = tmp_path_factory.mktemp("gallery")
-    small_gallery(folder)
-    with serving(folder / "shoes.gallery", "--searches-per-second", "1000") as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as browser:
-        yield browser
-
-
-@pytest.fixture
-def open_page(browser: Browser, server: Server) -> Iterator[Open]:
-    with pages(browser, server.url) as open_page:
-        yield open_page
-
-
-@pytest.fixture
-def page(open_page: Open) -> Page:
-    return open_page()
 
 
 def test_a_stroke_finds_ten_photos(page: Page) -> None:

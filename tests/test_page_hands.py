@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import pytest
-from browser import BOOT, STRAP, chromium, draw, names, pages, settled
+from browser import BOOT, STRAP, draw, names, settled
 from fgsbir.data import synthetic
-from serving import Server, encoded, serving, small_gallery
+from serving import Server, encoded
 
 pytest.importorskip("fastapi")
 pytest.importorskip("playwright.sync_api")
@@ -28,31 +27,6 @@ INK = """() => {
     const { data } = context.getImageData(0, 0, copy.width, copy.height);
     return data.filter((value, i) => i % 4 === 3 && value > 127).length / copy.width;
 }"""
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    folder = tmp_path_factory.mktemp("gallery")
-    small_gallery(folder)
-    with serving(folder / "shoes.gallery", "--searches-per-second", "1000") as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as browser:
-        yield browser
-
-
-@pytest.fixture
-def open_page(browser: Browser, server: Server) -> Iterator[Open]:
-    with pages(browser, server.url) as open_page:
-        yield open_page
-
-
-@pytest.fixture
-def page(open_page: Open) -> Page:
-    return open_page()
 
 
 def ink(page: Page) -> float:
