@@ -78,7 +78,8 @@ def full(device: str) -> list[Cell]:
 
     half = {"dtype": torch.bfloat16}
     grid = [
-        *cells([loss], [name for name in ALL if name != TILES], sizes, device),
+        *cells([loss], [name for name in ALL if name != TILES], [*small, large], device),
+        *cells([loss], [name for name in ALL if name not in (TILES, COMPILED)], [largest], device),
         *cells([loss], [TILES], [*small, large], device),
         *cells(["top-k"], [*SEARCH_RIVALS, "KeOps"], [small[1], SEARCH], device),
         *cells(["mining"], [name for name in ALL if name != COMPILED], small, device),

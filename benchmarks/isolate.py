@@ -102,7 +102,7 @@ def _attempt(cell: Cell, limits: Limits) -> Row:
     if cell.workload.device == "cpu":
         _limit_memory(limits.memory)
     try:
-        result = measure(cell, limits.rounds, limits.last, limits.memory)
+        result = measure(cell, limits.rounds, limits.last)
     except Unsupported as error:
         return Row(cell, "not supported", str(error))
     except Exception as error:  # of a rival: its failure is the result

@@ -61,14 +61,13 @@ class Measurement:
     peak_bytes: int | None
 
 
-def measure(cell: Cell, budget: float, limit: float, memory: int | None = None) -> Measurement:
+def measure(cell: Cell, budget: float, limit: float) -> Measurement:
     """Runs a cell in this process.
 
     Args:
         cell: What to run.
         budget: Seconds that the rounds may take; three are taken in any case,
         limit: unless this many seconds are over, after which no round begins.
-        memory: Bytes that the process may take; where the bare product is larger it is left out.
     """
     rival = RIVALS[cell.rival]
     prepare = rival.operations[cell.operation]
@@ -84,19 +83,12 @@ def measure(cell: Cell, budget: float, limit: float, memory: int | None = None) 
 
     inputs = make_inputs(cell.workload)
     work = prepare(inputs)
+    yardstick = partial(bare_product, inputs) if find_matrix(inputs) else None
     peak, first = peak_bytes(work, device)
     if peak is not None:
         peak = max(0, peak - gradient_bytes(cell.operation, inputs))
     if device == "cuda" and not rival.memory_from_torch:
         peak = None
-    product_bytes = cell.workload.pairs * inputs.sketch.element_size()
-    yardstick = None
-    if memory is None or product_bytes < memory:
-        yardstick = partial(bare_product, inputs)
-
-    if yardstick and first >= LONG:
-        # Finding so much memory for the first time takes as long as the product.
-        inputs.sketch.new_zeros(len(inputs.sketch), len(inputs.photo)).add_(1)
     times, products = _rounds(work, yardstick, device, first, budget, began + limit)
     return Measurement(
         Series.of(times),
@@ -104,6 +96,19 @@ def measure(cell: Cell, budget: float, limit: float, memory: int | None = None) 
         Series.of([t / p for t, p in zip(times, products, strict=True)]) if products else None,
         peak,
     )
+
+
+def find_matrix(inputs: Inputs) -> bool:
+    """Whether there is room for an (N, M) matrix.
+
+    If so it has been held once: finding so much memory for the first time can take as long as the
+    product, and would fall on whatever is timed first.
+    """
+    try:
+        inputs.sketch.new_zeros(len(inputs.sketch), len(inputs.photo)).add_(1)
+    except (MemoryError, RuntimeError):
+        return False
+    return True
 
 
 def gradient_bytes(operation: Operation, inputs: Inputs) -> int:

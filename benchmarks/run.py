@@ -17,6 +17,7 @@ import os
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from .isolate import Isolation, Limits, Row
 from .machine import BUSY, RESULTS, ROOT, available_memory, describe_machine, describe_software
 
 RESERVE = 1.5e9  # bytes left to the system
+GRACE = 100.0  # seconds
 
 
 class Results:
@@ -62,13 +64,17 @@ def schedule(cells: Sequence[Cell], targets: Sequence[Cell]) -> list[Cell]:
 def run_cells(
     cells: Sequence[Cell], isolation: Isolation, limits: Limits, seconds: float, results: Results
 ) -> None:
-    """A row for every cell, also for those left when the time is up."""
+    """A row for every cell, also for those left when the time is up.
+
+    No cell starts after ``seconds``, and none goes on for more than ``GRACE`` after them.
+    """
     for number, cell in enumerate(cells, 1):
         row = hopeless(cell, results.rows, limits)
         if row is None and results.seconds > seconds:
             row = Row(cell, "not run", f"the {seconds / 60:g} minutes were over")
         if row is None:
-            row = isolation.run(cell, limits)
+            left = seconds + GRACE - results.seconds
+            row = isolation.run(cell, replace(limits, seconds=min(limits.seconds, left)))
         results.add(row)
         shown = report.in_one_line(row.as_json())
         print(f"{results.seconds:6.0f} s  {number}/{len(cells)}  {cell}  {shown}", flush=True)

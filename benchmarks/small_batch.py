@@ -30,7 +30,7 @@ from .workload import Workload, make_inputs
 PACK, MINE, LOSS, BACKWARD = "pack annotations", "mine", "loss kernel", "gradient kernel"
 FORWARD, BACKENDS = "forward", "backward"
 STRETCHES = {
-    ("start", "loss"): "checks and dispatch",
+    ("start", "loss"): "leaves without gradients",
     ("loss", FORWARD): "checks and dispatch",
     (f"end of {FORWARD}", "end of loss"): "autograd: the graph",
     ("end of loss", BACKENDS): "autograd: to the backward pass",

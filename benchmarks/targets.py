@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from statistics import median
 from typing import NamedTuple
 
 from .entries import Entry, Run, Scenario
@@ -23,7 +24,7 @@ class Verdict(NamedTuple):
 
 
 Find = Callable[..., Entry | None]  # (scenario, n, rival = OURS)
-Row = tuple[str, Callable[..., Verdict], tuple[Entry | None, ...]]
+Line = tuple[str, Callable[..., Verdict], tuple[Entry | None, ...]]
 
 
 def target_table(found: Sequence[Entry]) -> str:
@@ -58,7 +59,7 @@ def target_table(found: Sequence[Entry]) -> str:
 def gpu_target_table(found: Sequence[Entry]) -> str:
     """The targets on one H200."""
     entry = _finder(found)
-    rows: list[Row] = []
+    rows: list[Line] = []
     for n in (16384, 65536):
         half, into_float32 = entry(HALF_LOSS, n), entry(HALF_LOSS, n, "product into float32")
         exact = entry(LOSS, n)
@@ -104,7 +105,7 @@ def _finder(found: Sequence[Entry]) -> Find:
     return entry
 
 
-def _table(rows: Sequence[Row]) -> str:
+def _table(rows: Sequence[Line]) -> str:
     lines = ["| target | measured, in separate runs | reached |", "| --- | --- | --- |"]
     for title, judge, needed in rows:
         verdict = judge(*needed) if all(needed) else None
@@ -145,8 +146,8 @@ def _no_higher(larger: Entry, smaller: Entry) -> Verdict:
     large, small = _ratios(larger), _ratios(smaller)
     if not large or not small:
         return Verdict("the bare product did not fit", False)
-    shown = f"{_ratios_with_quartiles(larger)}, against {format_ratio(max(small))}"
-    return Verdict(shown, max(large) <= max(small))
+    shown = f"{_ratios_with_quartiles(larger)}, against {format_ratio(median(small))}"
+    return Verdict(shown, max(large) <= median(small))
 
 
 def _time(entry: Entry, limit: float) -> Verdict:

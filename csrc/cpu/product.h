@@ -119,8 +119,8 @@ class Product {
     }
 
     // Calls use(i, first, columns, products) until every row i has met all columns, first to
-    // first + columns at a time: those of one row in ascending order, different rows on different
-    // threads: each has rows of its own where there are enough, else they share out the columns.
+    // first + columns at a time, those of one row in ascending order. Each thread takes rows of its
+    // own where there are enough; otherwise the threads share out the columns as they multiply.
     // `use` is marked FGSBIR_INLINE. The norms of those columns are written before.
     template <typename Use>
     void sweep(ColumnNorms<T>& norms, const Use& use) const {

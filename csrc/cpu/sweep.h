@@ -1,9 +1,8 @@
-// What mining and search do to one block of a row of products: distances, then a minimum.
+// Distances from the inner products of a row, and the minimum of a block of them.
 #pragma once
 
 #include <cmath>
 #include <cstdint>
-#include <limits>
 
 #include "../ops.h"
 #include "vec.h"
