@@ -196,6 +196,16 @@ def test_what_fails_is_a_row(isolation: Isolation) -> None:
 
 
 @pytest.mark.slow
+def test_a_rival_is_measured_where_the_bare_product_does_not_fit(isolation: Isolation) -> None:
+    cell = Cell("loss forward + backward", "fgsbir_ext", Workload(8192, d=8))  # 268 MB a matrix
+    row = isolation.run(cell, replace(LIMITS, memory=200_000_000))
+    assert row.outcome == "ok", row.detail
+    assert row.measurement is not None
+    assert row.measurement.ratio is None
+    assert "out of memory" in report.tables({"rows": [row.as_json()]})
+
+
+@pytest.mark.slow
 def test_a_type_that_a_rival_lacks_is_a_row(isolation: Isolation) -> None:
     needs("faiss flat")
     half = replace(SMALL, dtype=torch.bfloat16)
