@@ -57,7 +57,7 @@ class Entry:
     @property
     def single(self) -> bool:
         """Whether it was timed once: its ratio has no spread."""
-        return len(self.runs) == 1 and self.runs[0].rounds == 1
+        return sum(run.rounds for run in self.runs) == 1
 
     @property
     def seconds(self) -> float | None:
@@ -81,7 +81,7 @@ def entries(rows: Iterable[dict[str, Any]]) -> list[Entry]:
 def bare_entry(entry: Entry) -> Entry:
     """The bare product as it was measured beside a rival, with the memory of its matrix."""
     seconds = entry.product_seconds
-    rounds = max((run.rounds for run in entry.runs), default=0)
+    rounds = sum(run.rounds for run in entry.runs)
     runs = () if seconds is None else (Run(seconds, seconds, seconds, 1.0, 1.0, 1.0, rounds),)
     size = {"float32": 4, "bfloat16": 2}[entry.scenario.dtype]
     outcome, detail = ("ok", "") if runs else ("out of memory", "its matrix is over the limit")

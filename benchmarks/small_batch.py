@@ -117,7 +117,7 @@ def time_stretches(steps: int) -> dict[str, list[float]]:
         mock.patch.object(cpu, "_packed", marks.around(PACK, cpu._packed)),
         mock.patch.object(cpu, "_instance", marked_kernels(marks)),
     ]
-    bare_step = partial(forward_backward, fgsbir_ext, inputs)
+    unmarked_step = partial(forward_backward, fgsbir_ext, inputs)
     product = partial(bare_product, inputs)
     taken: dict[str, list[float]] = defaultdict(list)
     for number in range(steps // BURST + 1):
@@ -131,7 +131,7 @@ def time_stretches(steps: int) -> dict[str, list[float]]:
                 seconds = marks.take()
                 for name, value in seconds.items():
                     taken[name].append(value)
-        for name, work in ((UNMARKED, bare_step), (PRODUCT, product)):
+        for name, work in ((UNMARKED, unmarked_step), (PRODUCT, product)):
             for _ in range(BURST):
                 began = time.perf_counter()
                 work()

@@ -201,8 +201,7 @@ def _compiled(
     return compile_first
 
 
-# Compiled, tiles are ahead of the whole matrix on a CPU. Every tile has a part in the graph: with
-# 64 of them it takes minutes to build.
+# Compiled, tiles are ahead of the whole matrix on a CPU.
 COMPILED = Rival(
     "torch.compile",
     {
