@@ -62,9 +62,12 @@ def parse_ptx(ptx: str) -> Iterator[tuple[str, Block]]:
 
 def readable(symbol: str) -> str:
     """``mine_tiles<float, Tile<float, 128, 64>>`` of a mangled symbol."""
-    name = subprocess.run(
-        ["c++filt", symbol], capture_output=True, text=True, check=True
-    ).stdout.strip()
+    name = subprocess.run(["c++filt", symbol], capture_output=True, text=True, check=True).stdout
+    return short_name(name.strip())
+
+
+def short_name(name: str) -> str:
+    """A kernel's demangled name without its namespaces, parameters and result."""
     name = name.replace("(anonymous namespace)::", "").replace("fgsbir::cuda::", "")
     name = _DEFAULT_LAYOUT.sub("", name.removeprefix("void "))
     return name.split("(")[0].replace(" >", ">")

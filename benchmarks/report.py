@@ -175,7 +175,7 @@ def rebuild() -> None:
     on_gpu = RESULTS / "benchmark-cuda.json"
     if on_gpu.exists():
         gpu = load(on_gpu)
-        reached = gpu_target_table(entries(gpu["rows"]))
+        reached = gpu_target_table(entries(gpu["rows"]), gpu["machine"]["device"])
         sections["gpu"] = f"{machine_line(gpu)}\n\n{reached}\n\n{tables(gpu)}"
     text = PERFORMANCE.read_text()
     for name, filling in sections.items():
@@ -193,8 +193,9 @@ def main() -> int:
         rebuild()
         return 0
     content = load(arguments.file)
-    judge = gpu_target_table if content["machine"]["device"] else target_table
-    print(machine_line(content), judge(entries(content["rows"])), tables(content), sep="\n\n")
+    found, device = entries(content["rows"]), content["machine"]["device"]
+    judged = gpu_target_table(found, device) if device else target_table(found)
+    print(machine_line(content), judged, tables(content), sep="\n\n")
     return 0
 
 

@@ -7,6 +7,7 @@ from functools import partial
 from statistics import median
 from typing import NamedTuple
 
+from .cards import short_name
 from .entries import Entry, Run, Scenario
 from .text import format_bytes, format_ratio, format_seconds
 
@@ -56,8 +57,9 @@ def target_table(found: Sequence[Entry]) -> str:
     )
 
 
-def gpu_target_table(found: Sequence[Entry]) -> str:
-    """The targets on one H200."""
+def gpu_target_table(found: Sequence[Entry], device: str | None) -> str:
+    """The targets on one H100 or H200, which every row names."""
+    card = short_name(device)
     entry = _finder(found)
     rows: list[Line] = []
     for n in (16384, 65536):
@@ -92,7 +94,7 @@ def gpu_target_table(found: Sequence[Entry]) -> str:
             (entry(LOSS, 65536),),
         )
     )
-    return _table(rows)
+    return _table([(f"{card}: {title}", *rest) for title, *rest in rows])
 
 
 def _finder(found: Sequence[Entry]) -> Find:

@@ -9,13 +9,15 @@ from pathlib import Path
 
 
 def find_tool(name: str) -> str:
-    """A program on PATH, beside this Python, under CUDA_HOME or CUDA_PATH, or in the usual place.
+    """A program on PATH, beside this Python, under CUDA_HOME or CUDA_PATH, or in the usual places.
 
     Raises:
         FileNotFoundError: where it is in none of them.
     """
     homes = [os.environ.get("CUDA_HOME"), os.environ.get("CUDA_PATH"), "/usr/local/cuda"]
     folders = [str(Path(home, "bin")) for home in homes if home]
+    # Nsight Compute has a folder of its own for each version.
+    folders += map(str, sorted(Path("/opt/nvidia/nsight-compute").glob("*"), reverse=True))
     path = os.pathsep.join([os.environ.get("PATH", ""), str(Path(sys.executable).parent), *folders])
     if found := shutil.which(name, path=path):
         return found

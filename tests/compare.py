@@ -14,13 +14,14 @@ import fgsbir_ext as fx
 from fgsbir_ext.types import Triplets
 
 
-def exact(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Arguments on the CPU with floating tensors in float64 (16-bit values as rounded)."""
+def exact(arguments: Mapping[str, Any], device: str = "cpu") -> dict[str, Any]:
+    """Arguments on a device with floating tensors in float64 (16-bit values as rounded)."""
 
     def convert(x: Any) -> Any:
         if not isinstance(x, Tensor):
             return x
-        return x.detach().cpu().double() if x.is_floating_point() else x.cpu()
+        x = x.detach().to(device)
+        return x.double() if x.is_floating_point() else x
 
     return {name: convert(x) for name, x in arguments.items()}
 
@@ -36,7 +37,7 @@ def assert_accurate(
     assert actual.shape == truth.shape, name
     assert actual.dtype == baseline.dtype, name
     dtype = actual.dtype
-    actual, baseline = actual.detach().cpu().double(), baseline.detach().cpu().double()
+    actual, baseline = (x.detach().to(truth.device).double() for x in (actual, baseline))
     finite = truth.isfinite()
     torch.testing.assert_close(actual[~finite], truth[~finite], equal_nan=True, msg=name)
     if not finite.any():
@@ -64,29 +65,40 @@ def assert_same_bits(first: Any, second: Any) -> None:
 
 
 def assert_good_picks(
-    picks: Triplets, batch: Mapping[str, Any], dtype: torch.dtype, **options: Any
-) -> None:
+    picks: Triplets,
+    batch: Mapping[str, Any],
+    dtype: torch.dtype,
+    *,
+    device: str = "cpu",
+    **options: Any,
+) -> int:
     """float64: the picks of the reference. Else: no other pick scores better, computed in float64,
-    by more than the rounding of distances in float32."""
-    truth = exact(batch)
+    by more than the rounding of distances in float32.
+
+    The reference runs on ``device``. Returns how many picks are not those of the reference.
+    """
+    truth = exact(batch, device)
     expected = fx.reference.mine_batch_hard(**truth, **options)
+    found = Triplets(*(x.to(device) for x in picks))
     if dtype == torch.float64:
-        assert_same_bits(tuple(x.cpu() for x in picks), tuple(expected))
-        return
-    assert torch.equal(picks.valid.cpu(), expected.valid)
+        assert_same_bits(tuple(found), tuple(expected))
+        return 0
+    assert torch.equal(found.valid, expected.valid)
     anchor = expected.valid.nonzero().squeeze(1)
-    positive, negative = picks.positive.cpu()[anchor], picks.negative.cpu()[anchor]
-    assert (picks.positive.cpu()[~expected.valid] == -1).all()
-    assert (picks.negative.cpu()[~expected.valid] == -1).all()
+    positive, negative = found.positive[anchor], found.negative[anchor]
+    assert (found.positive[~expected.valid] == -1).all()
+    assert (found.negative[~expected.valid] == -1).all()
     if len(anchor) == 0:
-        return
+        return 0
 
     sketch, photo = truth["sketch"][anchor], truth["photo"]
     d = fx.reference.pairwise_distance(sketch, photo, metric=options.get("metric", "sqeuclidean"))
     unsure = rounding(sketch, photo, options.get("metric", "sqeuclidean"))
-    labels = truth.get("sketch_labels", torch.arange(len(truth["sketch"])))[anchor]
-    same = labels[:, None] == truth.get("photo_labels", torch.arange(len(photo)))
-    rows = torch.arange(len(anchor))
+    labels = truth.get("sketch_labels", torch.arange(len(truth["sketch"]), device=device))
+    same = labels[anchor, None] == truth.get(
+        "photo_labels", torch.arange(len(photo), device=device)
+    )
+    rows = torch.arange(len(anchor), device=device)
 
     assert same[rows, positive].all()
     farthest = (d - unsure).masked_fill(~same, -torch.inf).amax(1, keepdim=True)
@@ -108,13 +120,36 @@ def assert_good_picks(
     assert allowed[rows, negative].all()
     nearest = (d + unsure).masked_fill(~allowed, torch.inf).amin(1, keepdim=True)
     assert ((d - unsure)[rows, negative, None] <= nearest).all()
+    differing = (found.positive != expected.positive) | (found.negative != expected.negative)
+    return int(differing.sum())
+
+
+def assert_nothing_nearer_left(
+    r: Tensor, indices: Tensor, inputs: Mapping[str, Tensor], options: Mapping[str, Any]
+) -> None:
+    """Found are k different rows, and none but for the rounding of products is nearer.
+
+    ``r`` (Q, G) are the distances in float64, ``indices`` (Q, k) what was found.
+    """
+    found = torch.zeros_like(r, dtype=torch.bool).scatter_(1, indices, True)
+    assert (found.sum(1) == options["k"]).all()
+    if options["k"] == 0 or found.all():
+        return
+    query, gallery, *_ = exact(inputs, str(r.device)).values()
+    unsure = rounding(query, gallery, options["metric"])
+    if options.get("attribute_weight", 0) > 0:
+        root = options["attribute_metric"] == "euclidean"  # the root of what cancellation leaves
+        unsure = unsure + (2e-3 if root else 1e-5)
+    farthest_found = (r - unsure).masked_fill(~found, -torch.inf).amax(1)
+    nearest_left = (r + unsure).masked_fill(found, torch.inf).amin(1)
+    assert (farthest_found <= nearest_left).all()
 
 
 def rounding(x: Tensor, y: Tensor, metric: str) -> Tensor:
     """How far distances from float32 products |x|^2 + |y|^2 - 2 x.y may be off: (N, M)."""
     eps = 8 * torch.finfo(torch.float32).eps
     if metric == "cosine":
-        return torch.full((len(x), len(y)), eps, dtype=torch.float64)
+        return torch.full((len(x), len(y)), eps, dtype=torch.float64, device=x.device)
     squared = eps * (x.square().sum(1)[:, None] + y.square().sum(1))
     if metric == "sqeuclidean":
         return squared

@@ -1,24 +1,48 @@
-"""The GPU check loses nothing: steps that raise, that hang, that are killed while writing."""
+"""The GPU check loses nothing: steps that fail, that hang, that are killed with the whole of it."""
 
 from __future__ import annotations
 
 import json
 import os
+import re
+import signal
+import subprocess
 import sys
+import textwrap
 import time
+import zipfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from emulation.build import built_or_skip
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.append(str(ROOT))  # benchmarks are not installed
 
-from benchmarks import gpu_check, steps  # noqa: E402
-from benchmarks.kernel_blocks import Block, parse_ptx  # noqa: E402
-from benchmarks.steps import Report, run_command, summary, write_json  # noqa: E402
+from benchmarks.cards import H100, H200, find_card  # noqa: E402
+from benchmarks.gpu_check import nsight, plan, properties, steps, summary  # noqa: E402
+from benchmarks.gpu_check.__main__ import choose, step_environment  # noqa: E402
+from benchmarks.gpu_check.figures import attempt, emit, figure_line, parse  # noqa: E402
+from benchmarks.gpu_check.predictions import PREDICTIONS  # noqa: E402
+from benchmarks.gpu_check.sanitize import sanitizer_command  # noqa: E402
+from benchmarks.gpu_check.steps import Report, Stage, Step, load  # noqa: E402
+from benchmarks.kernel_blocks import Block, parse_ptx, short_name  # noqa: E402
 
 PYTHON = [sys.executable, "-S", "-c"]
+MOST_FILES, MOST_BYTES = 8, 16_000_000
+
+
+def script(name: str, code: str, limit: float = 60, **variables: str) -> Step:
+    return Step(name, [*PYTHON, textwrap.dedent(code)], 1, limit, variables)
+
+
+def run(folder: Path, *stages: Stage, deadline: float = 60) -> Report:
+    report = Report(folder, {"device": "none"}, stages, deadline)
+    for stage in stages:
+        report.run(stage, dict(os.environ), folder)
+    return report
 
 
 def running(process: int) -> bool:
@@ -29,124 +53,497 @@ def running(process: int) -> bool:
         return False
 
 
-def test_a_step_that_raises_has_failed_and_the_next_one_runs(tmp_path: Path) -> None:
-    report = Report(tmp_path / "new" / "report.json", {"device": "none"}, 60)
-    report.run("first", lambda: json.loads("half a fi"))
-    report.run("second", lambda: {"passed": True})
-    content = json.loads(report.path.read_text())
+def wait_until(condition: Callable[[], bool], seconds: float = 60) -> None:
+    ends = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < ends, "waited in vain"
+        time.sleep(0.02)
+
+
+def logs(folder: Path) -> dict[str, str]:
+    with zipfile.ZipFile(folder / steps.LOGS) as packed:
+        assert packed.testzip() is None
+        return {name: packed.read(name).decode() for name in packed.namelist()}
+
+
+# --- Steps --------------------------------------------------------------------------------------
+
+
+def test_outcomes_figures_and_logs_of_steps(tmp_path: Path) -> None:
+    good = script("good", f"print({figure_line('speed', us=3)!r}); print('the rest')")
+    bad = script("bad", "[print(i) for i in range(100)]; raise SystemExit(3)")
+    missing = Step("missing", ["no-such-program-anywhere"], 1, 60)
+    report = run(tmp_path / "new", (good,), (bad, missing))
+    content = json.loads((tmp_path / "new" / steps.REPORT).read_text())
     assert content["green"] is False
-    assert "JSONDecodeError" in content["steps"]["first"]["error"]
-    assert content["steps"]["second"]["passed"] is True
+    found = content["steps"]
+    assert found["good"]["outcome"] == "passed"
+    assert found["good"]["figures"] == [{"name": "speed", "us": 3}]
+    assert found["good"]["tail"] == []
+    assert found["bad"]["outcome"] == "failed"
+    assert found["bad"]["error"] == "status 3"
+    assert found["bad"]["tail"] == [str(i) for i in range(60, 100)]
+    assert "no-such-program-anywhere" in found["missing"]["error"]
+    assert "the rest" in logs(report.folder)["good.log"]
+    assert sorted(p.name for p in report.folder.iterdir()) == [steps.LOGS, steps.REPORT]
 
 
-def test_a_report_without_a_step_is_not_green(tmp_path: Path) -> None:
-    assert Report(tmp_path / "report.json", {}, 60).content["green"] is False
+def test_a_report_is_green_only_when_all_of_the_plan_has_passed(tmp_path: Path) -> None:
+    first, second = script("first", "pass"), script("second", "pass")
+    report = Report(tmp_path, {}, [(first,), (second,)], 60)
+    assert not report.green
+    report.run((first,), dict(os.environ), tmp_path)
+    assert not report.green
+    report.run((second,), dict(os.environ), tmp_path)
+    assert report.green
+    assert not Report(tmp_path, {}, [], 60).green
 
 
-def test_past_the_deadline_a_step_has_one_second(tmp_path: Path) -> None:
-    assert Report(tmp_path / "report.json", {}, 0).left(100) == 1
-    assert Report(tmp_path / "report.json", {}, 1000).left(100) == 100
-
-
-def test_a_command_past_its_limit_leaves_its_output_and_no_descendant(tmp_path: Path) -> None:
-    note = tmp_path / "grandchild"
-    code = """
+def test_a_step_past_its_limit_leaves_its_figures_and_no_descendant(tmp_path: Path) -> None:
+    code = f"""
         import subprocess, sys, time
         child = subprocess.Popen([sys.executable, "-S", "-c", "import time; time.sleep(100)"])
-        open(sys.argv[1], "w").write(str(child.pid))
-        print("as far as this", flush=True)
-        print("and this", file=sys.stderr, flush=True)
+        print(child.pid, flush=True)
+        print({figure_line("speed", us=3)!r}, flush=True)
+        print("FIGURE half a", file=sys.stderr, flush=True)
         time.sleep(100)
     """
     began = time.monotonic()
-    outcome = run_command([*PYTHON, "if True:" + code, str(note)], 4)
+    beside = script("beside", "pass")
+    report = run(tmp_path, (script("slow", code, 3), beside))
     assert time.monotonic() - began < 30
-    assert outcome["passed"] is False
-    assert "limit of 4 s" in outcome["error"]
-    assert outcome["output"] == ["as far as this", "and this"]
-    grandchild = int(note.read_text())
-    for _ in range(100):
-        if not running(grandchild):
-            break
-        time.sleep(0.05)
-    assert not running(grandchild)
+    result = report.results["slow"]
+    assert result.outcome == "timed out"
+    assert "limit of 3 s" in result.error
+    assert result.figures == [{"name": "speed", "us": 3}]
+    assert report.results["beside"].outcome == "passed"
+    wait_until(lambda: not running(int(result.tail[0])))
 
 
-def test_status_and_output_of_a_command() -> None:
-    good = run_command([*PYTHON, "[print(i) for i in range(100)]"], 60)
-    assert good["passed"] is True
-    assert good["output"] == ["97", "98", "99"]
-    bad = run_command([*PYTHON, "[print(i) for i in range(100)]; raise SystemExit(3)"], 60)
-    assert bad["passed"] is False
-    assert bad["output"] == [str(i) for i in range(40, 100)]
-    missing = run_command(["no-such-program-anywhere"], 60)
-    assert missing["passed"] is False
-    assert "no-such-program-anywhere" in missing["error"]
+def test_a_step_of_endless_output_is_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(steps, "MOST_BYTES", 10_000)
+    report = run(tmp_path, (script("loud", "while True: print('x' * 100)"),))
+    assert report.results["loud"].outcome == "timed out"
+    assert "10000 bytes" in report.results["loud"].error
 
 
-def test_json_is_replaced_as_a_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_archive_does_not_grow_too_large(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive = tmp_path / "logs.zip"
+    monkeypatch.setattr(steps, "MOST_BYTES", 10_000)
+    assert steps.pack(archive, "small", b"kept")
+    assert not steps.pack(archive, "large", os.urandom(20_000))
+    assert list(logs(tmp_path)) == ["small"]
+
+
+def test_past_the_deadline_no_step_starts_and_none_goes_on(tmp_path: Path) -> None:
+    slow = script("slow", "import time; time.sleep(100)")
+    report = run(tmp_path, (slow,), (script("late", "pass"),), deadline=2)
+    assert report.results["slow"].outcome == "timed out"
+    assert report.results["late"].outcome == "not run"
+    assert not report.green
+
+
+def test_files_are_replaced_as_a_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "report.json"
-    write_json(path, {"a": 1})
+    steps.replace_file(path, b"1")
 
     def killed(*_: Any) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(os, "replace", killed)
     with pytest.raises(KeyboardInterrupt):
-        write_json(path, {"a": 2})
-    assert json.loads(path.read_text()) == {"a": 1}
+        steps.replace_file(path, b"2")
+    assert path.read_bytes() == b"1"
 
 
-def test_the_summary_says_what_failed_and_why() -> None:
-    failed = {"passed": False, "output": ["ERROR SUMMARY: 1 error"], "error": "killed"}
-    lines = list(
-        summary(
-            {
-                "build": {"passed": True, "output": ["nobody needs this"]},
-                "properties": {
-                    "passed": False,
-                    "output": ["the last check"],
-                    "checks": {
-                        "hub": {"passed": True, "figures": {"N": 5}},
-                        "launches": {"passed": False, "error": "Traceback\nAssertionError: 6"},
-                    },
-                },
-                "sanitizers": {"passed": False, "tools": {"racecheck": failed}},
-            }
-        )
-    )
-    assert lines == [
-        "passed  build",
-        "FAILED  properties",
-        "    passed  hub: {'N': 5}",
-        "    FAILED  launches",
-        "    | Traceback",
-        "    | AssertionError: 6",
-        "    | the last check",
-        "FAILED  sanitizers",
-        "    FAILED  racecheck",
-        "    | ERROR SUMMARY: 1 error",
-        "    | killed",
+def test_an_attempt_emits_figures_or_the_exception(capsys: pytest.CaptureFixture[str]) -> None:
+    assert attempt("good", lambda: {"us": 3}, n=5)
+    assert not attempt("bad", lambda: json.loads("half a fi"), n=6)
+    emit("odd", text="a\nb")
+    good, bad, odd = parse(f"noise\n{capsys.readouterr().out}FIGURE {{half")
+    assert good == {"name": "good", "n": 5, "passed": True, "us": 3}
+    assert bad["passed"] is False
+    assert "JSONDecodeError" in bad["error"]
+    assert odd["text"] == "a\nb"
+
+
+# --- The command --------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def check(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
+    """Starts a rehearsal of some steps into ``tmp_path / "out"``; what is left of it is killed."""
+    built_or_skip()
+    started = []
+
+    def start(*names: str) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-m", "benchmarks.gpu_check", "--rehearse"]
+        command += ["--out", str(tmp_path / "out"), "--steps", *names]
+        with open(tmp_path / "output", "wb") as output:
+            process = subprocess.Popen(
+                command, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
+            )
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
+        for stat in Path("/proc").glob("[0-9]*/stat"):
+            try:
+                number, session = stat.parent.name, stat.read_text().rpartition(")")[2].split()[3]
+            except OSError:
+                continue
+            if int(session) == process.pid:
+                os.kill(int(number), signal.SIGKILL)
+
+
+def finished(folder: Path) -> list[str]:
+    report = folder / steps.REPORT
+    return list(json.loads(report.read_text())["steps"]) if report.exists() else []
+
+
+STEPS = ("build", "timings-bfloat16", "memcheck", "racecheck")
+MOMENTS: dict[str, Callable[[Path], bool]] = {
+    "in the first step": lambda folder: (folder / f"{STEPS[0]}.log").exists(),
+    "amid figures": lambda folder: len(parse(read(folder / f"{STEPS[1]}.log"))) >= 3,
+    "between steps side by side": lambda folder: (
+        bool({*STEPS[2:]} & {*finished(folder)}) or (folder / f"{STEPS[2]}.log").exists()
+    ),
+}
+
+
+def read(path: Path) -> str:
+    return path.read_text() if path.exists() else ""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_killed_at_any_moment_what_was_finished_is_whole(
+    tmp_path: Path, check: Callable[..., subprocess.Popen[bytes]], moment: str
+) -> None:
+    folder = tmp_path / "out"
+    process = check(*STEPS)
+    wait_until(lambda: MOMENTS[moment](folder))
+    process.kill()
+    process.wait()
+
+    content = json.loads((folder / steps.REPORT).read_text())
+    assert content["plan"] == list(STEPS)
+    assert not content["green"]
+    number = list(MOMENTS).index(moment)
+    assert {*STEPS[:number]} <= {*content["steps"]} < {*STEPS}
+    for name, result in content["steps"].items():
+        assert result["outcome"] == "passed"
+        assert result["figures"]
+        assert parse(logs(folder)[f"{name}.log"]) == result["figures"]
+    assert len(list(folder.iterdir())) <= MOST_FILES
+    # What was running left its log, with the figures it had; and the table has them all.
+    shown = load(folder)["steps"]
+    unfinished = shown.keys() - content["steps"]
+    assert unfinished
+    assert all(shown[name]["outcome"] == "interrupted" for name in unfinished)
+    if moment == "amid figures":
+        assert len(shown[STEPS[1]]["figures"]) >= 3
+    command = [sys.executable, "-m", "benchmarks.gpu_check", "--show", str(folder)]
+    table = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert "NOT GREEN" in table
+    assert all(name in table for name in STEPS)
+    assert ("CPU default bfloat16" in table) == (number > 0)
+
+
+@pytest.mark.slow
+def test_ended_by_a_signal_it_records_what_was_running(
+    tmp_path: Path, check: Callable[..., subprocess.Popen[bytes]]
+) -> None:
+    folder = tmp_path / "out"
+    process = check(*STEPS)
+    wait_until(lambda: len(parse(read(folder / f"{STEPS[1]}.log"))) >= 3)
+    process.terminate()
+    assert process.wait(60) == 128 + signal.SIGTERM
+    content = json.loads((folder / steps.REPORT).read_text())
+    assert content["steps"][STEPS[1]]["outcome"] == "interrupted"
+    assert len(content["steps"][STEPS[1]]["figures"]) >= 3
+    assert not list(folder.glob("*.log"))
+    assert "NOT GREEN: 1 of 4 steps" in (tmp_path / "output").read_text()
+
+
+@pytest.mark.slow
+def test_a_rehearsal_of_an_engine_that_is_not_the_one_asked_for_fails(tmp_path: Path) -> None:
+    """The names of kernels are looked at: here the switch is taken away behind the check's back."""
+    built_or_skip()
+    code = """
+        import os, sys
+        import benchmarks.gpu_check.truth as truth
+        truth.expected_kernels = lambda workload, hopper: truth.WARPGROUPS
+        truth.workloads = lambda device: [truth.Workload(70, m=130, d=8, dtype=truth.HALF[0])]
+        sys.argv = ["truth", "--rehearse"]
+        sys.exit(truth.main())
+    """
+    step = Step("truth", [sys.executable, "-c", textwrap.dedent(code)], 1, 120)
+    report = Report(tmp_path, {}, [(step,)], 200)
+    report.run((step,), step_environment(), ROOT)
+    result = report.results["truth"]
+    assert result.outcome == "failed"
+    mining = result.figures[0]
+    assert mining["passed"] is False
+    assert "TensorTile<__nv_bfloat16, 64, 64>> does not fit" in mining["error"]
+
+
+# --- The plan -----------------------------------------------------------------------------------
+
+
+def test_the_plan_fits_the_time_and_the_folder() -> None:
+    stages = plan.make_plan(False, "mining.ncu-rep")
+    assert plan.seconds(stages) <= 60 * plan.MINUTES <= 540
+    names = [step.name for stage in stages for step in stage]
+    assert len({*names}) == len(names)
+    assert all(step.estimate < step.limit for stage in stages for step in stage)
+    # Report, table, archive, Nsight Compute's report, and one that is being replaced.
+    assert max(len(stage) for stage in stages) + 5 <= MOST_FILES
+    rehearsed = plan.make_plan(True, "mining.ncu-rep")
+    assert [[s.name for s in stage] for stage in rehearsed] == [
+        [s.name for s in stage] for stage in stages
     ]
 
 
-def test_every_named_test_file_is_there() -> None:
-    assert all((ROOT / name).is_file() for name in gpu_check.TESTS)
+def test_the_plan_begins_with_what_matters_most() -> None:
+    order = [stage[0].name for stage in plan.make_plan(False, "")]
+    for earlier, later in (
+        ("build", "truth"),
+        ("truth", "timings-bfloat16"),
+        ("timings-float32", "nsight"),
+        ("nsight", "suite"),
+        ("suite-mma", "same_bits"),
+        ("two_devices", "compiled"),
+        ("timings-compiled", "memcheck"),
+        ("memcheck", "synccheck"),
+    ):
+        assert order.index(earlier) < order.index(later)
+
+
+def test_every_property_and_every_test_file_is_in_the_plan() -> None:
+    names = {check.__name__ for check in properties.CHECKS}
+    assert {*plan.PROPERTIES, "compiled"} == names
+    assert all((ROOT / name).is_file() for name in plan.test_files(plan.OPERATIONS))
+    assert {*plan.TILED} < {*plan.OPERATIONS}
+
+
+def test_steps_are_chosen_by_name() -> None:
+    stages = plan.make_plan(True, "")
+    chosen = choose(stages, ["racecheck", "truth-mma", "memcheck"])
+    assert [[s.name for s in stage] for stage in chosen] == [
+        ["truth-mma"],
+        ["memcheck", "racecheck"],
+    ]
+    assert choose(stages, []) == stages
+    with pytest.raises(ValueError, match="no step is named nonsense"):
+        choose(stages, ["nonsense"])
 
 
 @pytest.mark.parametrize("option", ["--kernel-name", "--kernel-regex", "--filter"])
 def test_only_our_kernels_are_instrumented_but_all_for_initcheck(option: str) -> None:
-    usage = f"  {option} arg   kernel_substring, kns: ..."
-    command = gpu_check.sanitizer_command("tool", "racecheck", usage)
+    usage = f"  {option} arg   kernel_substring, kns: ...\n  --report-api-errors arg"
+    command = sanitizer_command("tool", "racecheck", usage)
     assert command[-2:] == [option, "kernel_substring=fgsbir"]
-    assert gpu_check.sanitizer_command("tool", "initcheck", usage)[-1] == "9"
-    assert gpu_check.sanitizer_command("tool", "racecheck", "no filters")[-1] == "9"
+    assert sanitizer_command("tool", "initcheck", usage)[-2:] == ["--report-api-errors", "no"]
+    assert sanitizer_command("tool", "racecheck", "no filters")[-1] == "9"
 
 
-def test_the_limits_of_the_steps_fit_the_whole() -> None:
-    together = max(gpu_check.SUITE, gpu_check.SANITIZER)
-    assert gpu_check.BUILD + gpu_check.CHECKS < gpu_check.DEADLINE < 540
-    assert steps.Report(Path("unused"), {}, gpu_check.DEADLINE).left(together) == together
+# --- A worker of the suite ----------------------------------------------------------------------
+
+SUITE = """
+    import os, pathlib, time
+    import pytest
+    import torch
+
+    @pytest.mark.parametrize("number", range(6))
+    def test_cuda(number):
+        if number == 2:
+            torch.cuda.synchronize = broken
+        assert number != 2, "an illegal access"
+
+    def test_hangs():
+        time.sleep(100)
+
+    def broken():
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    torch.cuda.is_available = lambda: True
+    torch.cuda.synchronize = lambda: None
+"""
+
+
+@pytest.mark.slow
+def test_a_broken_context_and_a_hang_cost_a_test_each(tmp_path: Path) -> None:
+    (tmp_path / "test_suite.py").write_text(textwrap.dedent(SUITE))
+    command = [sys.executable, "-m", "pytest", "-v", "-n", "1", "-p", "no:cacheprovider"]
+    command += ["-p", "benchmarks.gpu_check.suite_plugin", "--test-limit", "3", "test_suite.py"]
+    step = Step("suite", command, 1, 120)
+    report = Report(tmp_path / "out", {}, [(step,)], 200)
+    report.run((step,), step_environment(), tmp_path)
+    result = report.results["suite"]
+    assert result.outcome == "failed"
+    assert result.figures[-1]["finished"] is True
+    assert result.figures[-1]["counts"] == {"passed": 5, "failed": 2}
+    log = logs(tmp_path / "out")["suite.log"]
+    assert "an illegal access" in log  # the traceback of the test that broke the context
+    assert "Timeout (0:00:03)" in log
+    assert "test_hangs" in log
+
+
+# --- The table ----------------------------------------------------------------------------------
+
+
+def full_content(failing: int = 0) -> dict[str, Any]:
+    """As large a report as a whole run can give, some steps of which have failed."""
+    stages = plan.make_plan(False, "")
+    names = [step.name for stage in stages for step in stage]
+    results = {
+        name: {"outcome": "passed", "seconds": 33.3, "error": "", "figures": [], "tail": []}
+        for name in names
+    }
+    for engine in ("default", "mma", "0"):
+        for dtype in ("bfloat16", "float32"):
+            for n in (128, 1024, 4096, 16384, 65536):
+                for operation, rival, guidance in summary._COLUMNS.values():
+                    if engine != "default" and (n not in (4096, 16384) or rival != "fgsbir_ext"):
+                        continue
+                    results["timings-float32"]["figures"].append(
+                        {
+                            "name": "time", "passed": True, "card": "H200", "engine": engine,
+                            "dtype": dtype, "n": n, "operation": operation, "rival": rival,
+                            "guidance": guidance, "device_us": n / 3, "low_us": n / 3.1,
+                            "high_us": n / 2.9, "host_us": 123.4, "queued": True, "rounds": 5,
+                            "calls": 20, "peak_bytes": 5_000_000,
+                        }
+                    )  # fmt: skip
+        for dtype in ("bfloat16", "float16", "float32"):
+            for name in ("mining", "distances", "nearest"):
+                kernel = f"mine_tiles<{dtype}, TensorTile<{dtype}, 128, 128>>"
+                results["truth"]["figures"] += [
+                    {"name": name, "passed": True, "engine": engine, "dtype": dtype,
+                     "differing": 3, "largest_error": 1e-6, "kernel": kernel}
+                ] * 4  # fmt: skip
+    kernels = ["prepare_rows", "closest_attributes", "mine_tiles", "loss_of_anchors"]
+    kernels += ["reduce_terms", "gradients_of_anchors", "gradients_of_photos"]
+    for dtype in ("bfloat16", "float32"):
+        for n in (1024, 16384):
+            for guidance in ("0.0", "0.5", "inf"):
+                results["timings-float32"]["figures"].append(
+                    {"name": "kernels", "passed": True, "card": "H200", "engine": "default",
+                     "dtype": dtype, "n": n, "guidance": guidance,
+                     "kernels": [[name, 123.4] for name in kernels]}
+                )  # fmt: skip
+    for name in ("suite", "suite-mma", "memcheck", *plan.PROPERTIES):
+        results[name]["figures"].append({"name": name, "passed": True, "figure": "x" * 80})
+    results["nsight"]["figures"].append(
+        {"name": "counters", "passed": True} | dict.fromkeys(nsight.COUNTERS, 123.45)
+    )
+    for name in names[:failing]:
+        results[name] |= {"outcome": "failed", "error": "status 1", "tail": ["x" * 300] * 40}
+    environment = {"device": "NVIDIA H200", "driver": "580.159.04", "commit": "0" * 40}
+    return {
+        "environment": environment,
+        "plan": names,
+        "green": not failing,
+        "seconds": 500.0,
+        "steps": results,
+    }
+
+
+@pytest.mark.parametrize("failing", [0, 1, 29])
+def test_the_table_of_a_whole_run_fits(failing: int) -> None:
+    content = full_content(failing)
+    table = summary.summary(content)
+    assert len(table) <= summary.MOST_CHARACTERS
+    assert table.endswith("29 of 29 steps passed in 500 s" if failing == 0 else "in 500 s")
+    assert ("-- build: FAILED, status 1" in table) == (failing > 0)
+    if failing == 0:
+        assert "..." not in table
+    wanted = ("Predictions", "Targets", "Microseconds of a call", "Nsight Compute")
+    for section in wanted if failing < 2 else wanted[:3]:
+        assert f"-- {section}" in table
+    (row,) = re.findall(r"H200 default bfloat16 16384 .*", table.split("on the host")[0])
+    assert row.split()[4:] == ["5461"] * len(summary._COLUMNS)
+
+
+def test_the_table_judges_by_the_card(monkeypatch: pytest.MonkeyPatch) -> None:
+    content = full_content()
+    table = summary.summary(content)
+    assert table.count("H200  ") == len(PREDICTIONS)
+    assert "H200: whole loss, N = M = 16384, bfloat16: at most 1.0x" in table
+    assert "H200: whole loss, N = M = 128: at least 10x faster than plain PyTorch" in table
+    # 16384^2 products of 256 in bfloat16: 139 us at 990 TFLOP/s.
+    assert "loss bfloat16 16384 guided 0.5: 5461 us (floor 139," in table
+    content["environment"]["device"] = "Some other GPU"
+    assert "floor" not in summary.summary(content)
+
+
+def test_a_time_below_the_floor_is_no_success() -> None:
+    content = full_content()
+    for figure in content["steps"]["timings-float32"]["figures"]:
+        if figure["name"] == "time" and figure["n"] == 16384:
+            figure["device_us"] = 100.0
+    lines = [line for line in summary.summary(content).splitlines() if "below the floor" in line]
+    assert len(lines) == sum(it.n == 16384 for it in PREDICTIONS)
+
+
+def test_the_page_of_what_is_pending_follows_the_check() -> None:
+    page = (ROOT / "benchmarks" / "PENDING.md").read_text()
+    stages = plan.make_plan(False, "")
+    assert all(f"`{step.name}`" in page for stage in stages for step in stage)
+    assert f"estimated seconds, {plan.seconds(stages):.0f} in all" in page
+    for it in PREDICTIONS:
+        operation = "loss" if it.operation == summary.LOSS else it.operation
+        floor = 1e6 * H200.product_seconds(it.n, it.n, 256, it.dtype)
+        guidance = "0" if it.guidance == "0.0" else it.guidance
+        row = (
+            f"| {it.n} | {operation}, {it.dtype} | {guidance} | "
+            f"{round(floor, 2 if floor < 1 else None)} | {it.low:.0f} to {it.high:.0f} |"
+        )
+        assert row in page, row
+
+
+def test_cards_and_their_floors() -> None:
+    assert find_card("NVIDIA H100 80GB HBM3") is H100
+    assert find_card("NVIDIA H200") is H200
+    assert find_card("NVIDIA H100 PCIe") is None
+    assert find_card(None) is None
+    assert H100.product_seconds(16384, 16384, 256, "bfloat16") == pytest.approx(139e-6, rel=0.01)
+    assert H100.product_seconds(16384, 16384, 256, "float32") == pytest.approx(833e-6, rel=0.01)
+    assert H200.write_seconds(4 * 16384**2) == pytest.approx(224e-6, rel=0.01)
+
+
+STALL = "smsp__average_warps_issue_stalled_{}_per_issue_active.ratio"
+RAW_PAGE = f"""==PROF== Disconnected from process 1
+"ID","gpu__time_duration.sum","smsp__inst_executed.sum","{STALL.format("barrier")}",\
+"{STALL.format("wait")}"
+"","ms","inst","inst","inst"
+"0","1.25","1,234,567","0.75","2.5"
+"""
+
+
+def test_counters_of_a_raw_page() -> None:
+    assert nsight.counters(RAW_PAGE) == {
+        "us": 1250.0,
+        "instructions": 1234567.0,
+        "stalls": {"wait": 2.5, "barrier": 0.75},
+    }
+
+
+def test_names_of_kernels_without_namespaces() -> None:
+    name = (
+        "void fgsbir::cuda::(anonymous namespace)::mine_tiles<__nv_bfloat16, "
+        "fgsbir::cuda::WarpgroupTile<__nv_bfloat16> >(fgsbir::cuda::(anonymous "
+        "namespace)::MineArguments<__nv_bfloat16>)"
+    )
+    assert short_name(name) == "mine_tiles<__nv_bfloat16, WarpgroupTile<__nv_bfloat16>>"
 
 
 def test_blocks_of_kernels_in_ptx() -> None:

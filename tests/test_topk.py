@@ -19,7 +19,7 @@ from cases import (
     plain,
     relayout,
 )
-from compare import assert_accurate, assert_same_bits, exact, rounding
+from compare import assert_accurate, assert_nothing_nearer_left, assert_same_bits, exact
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, library
@@ -71,24 +71,6 @@ def all_distances(inputs: dict[str, Tensor], options: dict[str, Any]) -> Tensor:
     """r of every query to every row of the gallery, by the reference: (Q, G)."""
     values, indices = fx.reference.topk(**inputs, **options | {"k": len(inputs["gallery"])})
     return torch.empty_like(values).scatter_(1, indices, values)
-
-
-def assert_nothing_nearer_left(
-    r: Tensor, indices: Tensor, inputs: dict[str, Tensor], options: dict[str, Any]
-) -> None:
-    """Found are k different rows, and none but for the rounding of products is nearer."""
-    found = torch.zeros_like(r, dtype=torch.bool).scatter_(1, indices, True)
-    assert (found.sum(1) == options["k"]).all()
-    if options["k"] == 0 or found.all():
-        return
-    query, gallery, *_ = exact(inputs).values()
-    unsure = rounding(query, gallery, options["metric"])
-    if options.get("attribute_weight", 0) > 0:
-        root = options["attribute_metric"] == "euclidean"  # the root of what cancellation leaves
-        unsure = unsure + (2e-3 if root else 1e-5)
-    farthest_found = (r - unsure).masked_fill(~found, -torch.inf).amax(1)
-    nearest_left = (r + unsure).masked_fill(found, torch.inf).amin(1)
-    assert (farthest_found <= nearest_left).all()
 
 
 NUMBERS = st.sampled_from([-2.0, -1.0, 0.0, 1.0, 2.0])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,7 +18,8 @@ from emulation.build import NAME
 def attach(path: Path) -> tuple[ModuleType, Any]:
     """A copy of fgsbir_ext.backends.cuda over the kernels built at ``path``, and their module.
 
-    The module has besides: ``set_seed(seed)``, ``launches()`` and ``products_of_warpgroups()``.
+    The module has besides: ``set_seed(seed)``, ``launches()``, ``launched_since(count)`` and
+    ``products_of_warpgroups()``.
     """
     from fgsbir_ext import _C, backends
 
@@ -27,6 +29,21 @@ def attach(path: Path) -> tuple[ModuleType, Any]:
         backend: Any = _load("fgsbir_ext.backends.emulated_cuda", source)
     backend._current_stream = _no_stream
     return backend, emulated
+
+
+def launched_names(emulated: Any, first: int) -> list[str]:
+    """The kernels that were run, as a profiler names them, from the ``first``-th run on."""
+    symbols = subprocess.run(
+        ["nm", "--demangle", "--defined-only", emulated.__file__],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    names = {}
+    for line in symbols.splitlines():
+        address, _, name = line.split(maxsplit=2)
+        names[int(address, 16)] = name
+    return [names[offset] for offset in emulated.launched_since(first)]
 
 
 @contextmanager

@@ -8,6 +8,7 @@ prints, as assignments for ``env``, what the plugin needs to run on the variant 
 from __future__ import annotations
 
 import argparse
+import fcntl
 import json
 import os
 import shlex
@@ -36,10 +37,13 @@ def build(variant: Variant = "plain") -> Path:
             then run under :func:`sanitizer_environment`.
     """
     folder = _HERE.parents[1] / "build" / f"emulation-{variant}"
+    folder.mkdir(parents=True, exist_ok=True)
     options = [f"-DPython_EXECUTABLE={sys.executable}", f"-DFGSBIR_VARIANT={variant}"]
-    _run(["cmake", "-S", str(_HERE), "-B", str(folder), "-G", "Ninja", *options])
-    _run(["cmake", "--build", str(folder)])
-    (module,) = folder.glob(f"{NAME}.*.so")
+    with open(folder / "lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # ninja lets two builds of one folder get in their way
+        _run(["cmake", "-S", str(_HERE), "-B", str(folder), "-G", "Ninja", *options])
+        _run(["cmake", "--build", str(folder)])
+        (module,) = folder.glob(f"{NAME}.*.so")
     return module
 
 

@@ -2,6 +2,7 @@
 // and kernels of the tests alone.
 
 #include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
 
 #include "scheduler.h"
 
@@ -13,6 +14,8 @@ PYBIND11_MODULE(fgsbir_emulated_cuda, module) {
     bind_probes(module);
     module.def("set_seed", &emulation::set_seed, "Seeds the order of threads and blocks.");
     module.def("launches", &emulation::launches, "How many grids have been run.");
+    module.def("launched_since", &emulation::launched_since,
+               "Offsets of their kernels in this file, from a number of grids on.");
     module.def("products_of_warpgroups", &emulation::products_of_warpgroups,
                "How many have been asked for.");
 }

@@ -1,3 +1,4 @@
+#include <dlfcn.h>
 #include <sys/mman.h>
 
 #include <boost/context/detail/fcontext.hpp>
@@ -92,7 +93,7 @@ std::mutex one_grid_at_a_time;
 constexpr size_t kSharedWithoutAsking = 48 * 1024;
 std::map<const void*, size_t> allowed_shared_bytes;  // of kernels that have asked
 std::mt19937_64 random_bits;
-int64_t launch_count = 0;
+std::vector<const void*> launched;  // every kernel that was run
 std::string last_failure;
 Block block;
 
@@ -391,7 +392,7 @@ cudaError_t run_grid(const cudaLaunchConfig_t& config, const void* kernel,
     const size_t most =
         allowed == allowed_shared_bytes.end() ? kSharedWithoutAsking : allowed->second;
     if (config.dynamicSmemBytes > most) return cudaErrorInvalidValue;
-    ++launch_count;
+    launched.push_back(kernel);
     block.thread = &thread;
     block.error.clear();
     std::vector<uint64_t> order(static_cast<uint64_t>(config.gridDim.x) * config.gridDim.y);
@@ -419,7 +420,18 @@ void set_seed(uint64_t seed) {
     random_bits.seed(seed);
 }
 int64_t launches() {
-    return launch_count;
+    return static_cast<int64_t>(launched.size());
+}
+
+std::vector<uint64_t> launched_since(int64_t first) {
+    std::vector<uint64_t> offsets;
+    for (size_t at = static_cast<size_t>(first); at < launched.size(); ++at) {
+        Dl_info info = {};
+        if (dladdr(launched[at], &info) == 0) throw std::runtime_error("a kernel of no module");
+        offsets.push_back(reinterpret_cast<uintptr_t>(launched[at]) -
+                          reinterpret_cast<uintptr_t>(info.dli_fbase));
+    }
+    return offsets;
 }
 
 }  // namespace emulation

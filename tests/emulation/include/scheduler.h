@@ -10,6 +10,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <vector>
 
 namespace emulation {
 
@@ -55,6 +56,8 @@ bool products_are_under_way();
 
 void set_seed(uint64_t seed);
 int64_t launches();
+// Where in the module's file the kernels lie that were run, from the first-th run on.
+std::vector<uint64_t> launched_since(int64_t first);
 int64_t products_of_warpgroups();
 
 }  // namespace emulation

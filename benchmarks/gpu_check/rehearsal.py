@@ -21,10 +21,12 @@ from torch import Tensor
 import fgsbir_ext as fx
 from fgsbir_ext import dispatch
 
-from . import gpu_tools
+from ..kernel_blocks import short_name
+from . import instruments
 
 _RESULTS: dict[str, Any] = {
     "_sleep": None,
+    "empty_cache": None,
     "current_device": 0,
     "device_count": 2,
     "max_memory_allocated": 0,
@@ -75,14 +77,27 @@ _CUPY = SimpleNamespace(
 
 def _launched(real: Callable[..., Any], work: Callable[[], Any]) -> list[dict[str, Any]]:
     """Grids of the emulation, since there is no device for the profiler to watch."""
-    assert real(work) == []
+    from emulation.attach import launched_names
+
+    assert real(lambda: None) == []
     kernels = dispatch.BACKENDS["cpu"]._kernels
-    before = kernels.launches()
+    first = kernels.launches()
     work()
-    return [{"name": "emulated"}] * (kernels.launches() - before)
+    return [{"name": short_name(name), "us": 0.0} for name in launched_names(kernels, first)]
 
 
-def _capture(real: Callable[..., Any], step: Callable[[], list[Tensor]]) -> Any:
+def _mm(real: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """torch.mm with the one option that a CPU lacks."""
+
+    def mm(a: Tensor, b: Tensor, *, out_dtype: torch.dtype | None = None, **options: Any) -> Tensor:
+        if out_dtype is None:
+            return real(a, b, **options)
+        return real(a.to(out_dtype), b.to(out_dtype), **options)
+
+    return mm
+
+
+def _capture(real: Callable[..., Any], step: Callable[[], list[Tensor] | None]) -> Any:
     """A graph whose replay is the step itself, its results written where they were."""
     results, replay = real(step)
 
@@ -90,7 +105,7 @@ def _capture(real: Callable[..., Any], step: Callable[[], list[Tensor]]) -> Any:
         replay()
         again = step()
         with torch.no_grad():
-            for result, new in zip(results, again, strict=True):
+            for result, new in zip(results or [], again or [], strict=True):
                 result.copy_(new)
 
     return results, repeat
@@ -115,9 +130,10 @@ def stand_ins() -> Iterator[None]:
         for name in _CLASSES:
             put(torch.cuda, name, same_signature(name))
         put(torch.cuda, "Event", Event)
+        put(torch, "mm", _mm(torch.mm))
         for name, stand_in in (("launched", _launched), ("capture", _capture)):
-            real = getattr(gpu_tools, name)
-            put(gpu_tools, name, lambda work, s=stand_in, r=real: s(r, work))
+            real = getattr(instruments, name)
+            put(instruments, name, lambda work, s=stand_in, r=real: s(r, work))
         info = fx.build_info()._replace(cuda=True)
         put(fx, "build_info", lambda: info)
         stack.enter_context(mock.patch.dict(sys.modules, {"cupy": _CUPY}))

@@ -1,34 +1,28 @@
-"""What must hold on a GPU besides the tests, each a function that raises or returns figures.
+"""Properties that must hold on a GPU besides the tests: functions that raise or return figures.
 
-    python -m benchmarks.gpu_properties --out FILE     # all checks, outcomes as JSON
-    python -m benchmarks.gpu_properties hub timings    # some of them
+    python -m benchmarks.gpu_check.properties            # all of them
+    python -m benchmarks.gpu_check.properties hub        # one
 
-benchmarks/gpu_check.py runs it. With --rehearse every check runs on the emulation, with stand-ins
-for what is CUDA's alone (benchmarks/gpu_rehearsal.py).
+With --rehearse they run on the emulation, with stand-ins for what is CUDA's alone (rehearsal.py).
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
-import traceback
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable
 from functools import partial
-from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
 import fgsbir_ext as fx
 
-from . import gpu_runtime, gpu_tools
-from .gpu_runtime import Figures
-from .gpu_tools import assert_equal, results_of
-from .rivals import bare_product, fgsbir_ext, forward_backward, plain_pytorch
-from .steps import write_json
-from .workload import Workload, make_inputs
+from ..workload import Workload, make_inputs
+from . import instruments, runtime
+from .device import add_rehearse, device_or_rehearsal
+from .figures import Figures, attempt
+from .instruments import assert_equal, results_of
 
 
 def same_bits(device: str) -> Figures:
@@ -64,10 +58,10 @@ def hub(device: str) -> Figures:
     actual = torch.autograd.grad(fx.attribute_triplet_loss(s, p, margin=1e9), (s, p))
     torch.testing.assert_close(actual, expected, rtol=1e-9, atol=1e-9)
     total = fx.attribute_triplet_loss(s, p, margin=1e9)
-    backward = gpu_tools.median_ms(
-        lambda: torch.autograd.grad(total, (s, p), retain_graph=True), rounds=5
+    backward = instruments.time_queued(
+        lambda: torch.autograd.grad(total, (s, p), retain_graph=True)
     )
-    return {"N": n, "share": share, "backward_ms": backward}
+    return {"N": n, "share": share, "backward_us": round(backward.device_us, 1)}
 
 
 def beyond_32_bits(device: str) -> Figures:
@@ -89,45 +83,20 @@ def beyond_32_bits(device: str) -> Figures:
     return {"pairs": n * n, "extra_bytes": extra}
 
 
-def timings(device: str) -> Figures:
-    """Median milliseconds of the loss forward and backward, its rival, and the bare product."""
-    figures: Figures = {}
-    for n in (128, 1024, 4096, 16384) if device == "cuda" else (64, 128):
-        inputs = make_inputs(Workload(n, device=device))
-        rivals: dict[str, Callable[[], Any]] = {
-            "fgsbir_ext": partial(forward_backward, fgsbir_ext, inputs),
-            "bare product": partial(bare_product, inputs),
-        }
-        if n <= 4096:
-            rivals["plain PyTorch"] = partial(forward_backward, plain_pytorch, inputs)
-        figures[f"N={n}"] = {name: gpu_tools.median_ms(work) for name, work in rivals.items()}
-    return figures
-
-
 CHECKS: tuple[Callable[[str], Figures], ...] = (
     same_bits,
     hub,
-    gpu_runtime.launches,
-    gpu_runtime.no_synchronisation,
-    gpu_runtime.cuda_graph,
-    gpu_runtime.side_stream,
-    gpu_runtime.cupy_on_a_side_stream,
-    gpu_runtime.runtimes_side_by_side,
-    gpu_runtime.two_devices,
+    runtime.launches,
+    runtime.no_synchronisation,
+    runtime.cuda_graph,
+    runtime.first_use_in_capture,
+    runtime.side_stream,
+    runtime.cupy_on_a_side_stream,
+    runtime.runtimes_side_by_side,
+    runtime.two_devices,
     beyond_32_bits,
-    gpu_runtime.compiled,
-    timings,
+    runtime.compiled,
 )
-
-
-def outcomes(
-    checks: Sequence[Callable[[str], Figures]], device: str
-) -> Iterator[tuple[str, Figures]]:
-    for check in checks:
-        try:
-            yield check.__name__, {"passed": True, "figures": check(device)}
-        except Exception:  # a check that fails is a result, and the others still count
-            yield check.__name__, {"passed": False, "error": traceback.format_exc()}
 
 
 def main() -> int:
@@ -136,26 +105,13 @@ def main() -> int:
     )
     names = {check.__name__: check for check in CHECKS}
     parser.add_argument("checks", nargs="*", metavar="check", help=f"all unless named: {[*names]}")
-    parser.add_argument("--out", type=Path, help="write the outcomes here, as JSON")
-    parser.add_argument("--rehearse", action="store_true", help="run on the CPU, by emulation")
+    add_rehearse(parser)
     arguments = parser.parse_args()
     if unknown := set(arguments.checks) - set(names):
         parser.error(f"no check is named {', '.join(sorted(unknown))}")
-    if arguments.rehearse:
-        from emulation.plugin import register
-
-        from .gpu_rehearsal import stand_ins
-
-        register()
-    checks = [names[name] for name in arguments.checks or names]
-    results: Figures = {}
-    with stand_ins() if arguments.rehearse else nullcontext():
-        for name, outcome in outcomes(checks, "cpu" if arguments.rehearse else "cuda"):
-            results[name] = outcome
-            print(name, outcome.get("error") or outcome, flush=True)
-            if arguments.out is not None:
-                write_json(arguments.out, results)
-    return 0 if all(outcome["passed"] for outcome in results.values()) else 1
+    with device_or_rehearsal(arguments.rehearse) as device:
+        passed = [attempt(name, partial(names[name], device)) for name in arguments.checks or names]
+    return 0 if all(passed) else 1
 
 
 if __name__ == "__main__":

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
 import fgsbir_ext as fx
 
-from . import gpu_tools
-from .gpu_tools import arguments_of, assert_equal, results_of
-from .workload import Workload, make_inputs
-
-Figures = dict[str, Any]
+from ..workload import Inputs, Workload, make_inputs
+from . import instruments
+from .figures import Figures
+from .instruments import arguments_of, assert_equal, results_of
 
 
 def launches(device: str) -> Figures:
@@ -26,16 +24,16 @@ def launches(device: str) -> Figures:
         loss = partial(
             fx.attribute_triplet_loss, *arguments_of(inputs), attribute_guidance=guidance
         )
-        forward = gpu_tools.launched(loss)
+        forward = instruments.launched(loss)
         total = loss()
         one = torch.ones_like(total)
-        backward = gpu_tools.launched(
+        backward = instruments.launched(
             partial(torch.autograd.grad, total, inputs.leaves, one, retain_graph=True)
         )
         assert 0 < len(forward) <= 5, forward
         assert len(backward) == 2, backward
         figures[f"guidance {guidance}"] = {"forward": len(forward), "backward": len(backward)}
-    return figures | {"kernels": [*forward, *backward]}
+    return figures | {"kernels": [kernel["name"] for kernel in (*forward, *backward)]}
 
 
 def no_synchronisation(device: str) -> Figures:
@@ -68,7 +66,7 @@ def cuda_graph(device: str) -> Figures:
     with torch.cuda.stream(warm_up):
         results_of(inputs, attribute_guidance=0.5)
     torch.cuda.synchronize()
-    captured, replay = gpu_tools.capture(lambda: results_of(inputs, attribute_guidance=0.5))
+    captured, replay = instruments.capture(lambda: results_of(inputs, attribute_guidance=0.5))
     with torch.no_grad():
         for mine, new in zip(inputs.leaves, other.leaves, strict=True):
             mine.copy_(new)
@@ -78,6 +76,34 @@ def cuda_graph(device: str) -> Figures:
     torch.cuda.synchronize()
     assert_equal(captured, results_of(other, attribute_guidance=0.5))
     return {}
+
+
+def first_use_in_capture(device: str) -> Figures:
+    """The first call of every operation is captured: kernels are loaded and set up meanwhile.
+
+    Large enough for the tiles of every engine. To be run in a process of its own.
+    """
+    rows = (260, 11000) if device == "cuda" else (40, 70)
+    figures: Figures = {}
+    for dtype in (torch.bfloat16, torch.float32):
+        inputs = make_inputs(Workload(rows[0], m=rows[1], dtype=dtype, device=device))
+        pair = inputs.sketch, inputs.photo
+        torch.cuda.synchronize()
+
+        def step(inputs: Inputs = inputs, pair: tuple[Tensor, Tensor] = pair) -> list[Tensor]:
+            labels = {"sketch_labels": inputs.sketch_labels, "photo_labels": inputs.photo_labels}
+            distance = fx.pairwise_distance(*pair, metric="euclidean")
+            found = fx.topk(*(x.detach() for x in pair), 10)
+            gradients = torch.autograd.grad(distance.sum(), pair)
+            results = results_of(inputs, attribute_guidance=0.5, **labels)
+            return [*results, distance, *gradients, *found]
+
+        captured, replay = instruments.capture(step)
+        replay()
+        torch.cuda.synchronize()
+        assert_equal(captured, step())
+        figures[str(dtype).removeprefix("torch.")] = len(captured)
+    return {"results": figures}
 
 
 def compiled(device: str) -> Figures:

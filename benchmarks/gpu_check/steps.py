@@ -1,0 +1,251 @@
+"""Steps of a long check, each a process of its own: none can lose what the others found.
+
+A step has a time limit, and a log that is a file of its own while it runs and part of an archive
+afterwards. When it ends, its outcome and figures are printed and written. So a check that is killed
+leaves the outcome of every step that had ended, and the logs of those that ran.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import shlex
+import signal
+import subprocess
+import time
+import zipfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from .figures import Figures, parse
+
+REPORT, LOGS = "report.json", "logs.zip"
+MOST_BYTES = 15_000_000  # of a file in the folder
+TAIL_LINES = 40  # of the log of a step that failed, in the report
+POLL = 0.05  # seconds
+
+Outcome = Literal["passed", "failed", "timed out", "interrupted", "not run"]
+
+
+@dataclass(frozen=True)
+class Step:
+    """One process.
+
+    Attributes:
+        name: Of the step and of its log.
+        command: What is run.
+        estimate: Seconds that it should take on a GPU.
+        limit: Seconds after which it is killed.
+        variables: Of its environment, besides those of the whole check.
+    """
+
+    name: str
+    command: Sequence[str]
+    estimate: float
+    limit: float
+    variables: Mapping[str, str] = field(default_factory=dict)
+
+
+Stage = tuple[Step, ...]
+"""Steps that run side by side."""
+
+
+@dataclass
+class Result:
+    """What became of a step; ``tail`` is the end of the log of one that did not pass."""
+
+    outcome: Outcome
+    seconds: float = 0.0
+    command: str = ""
+    error: str = ""
+    figures: list[Figures] = field(default_factory=list)
+    tail: list[str] = field(default_factory=list)
+
+
+@dataclass
+class _Running:
+    step: Step
+    process: subprocess.Popen[bytes]
+    log: Path
+    began: float
+    limit: float
+    error: str = ""
+
+
+class Report:
+    """The outcomes of steps, in a folder: one JSON, one archive of logs, the logs of what runs.
+
+    Args:
+        folder: Is made; a report that is there is replaced.
+        about: The environment, for the JSON.
+        plan: All steps that are to pass.
+        deadline: Seconds from now on, after which no step starts and none goes on.
+        announce: Called with the report when a step has ended and is recorded, and its name.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        about: Mapping[str, Any],
+        plan: Sequence[Stage],
+        deadline: float,
+        announce: Callable[[Report, str], None] = lambda report, name: None,
+    ) -> None:
+        self.folder = folder
+        self.about = about
+        self.results: dict[str, Result] = {}
+        self._announce = announce
+        self._planned = [step.name for stage in plan for step in stage]
+        self._began = time.monotonic()
+        self._deadline = self._began + deadline
+        folder.mkdir(parents=True, exist_ok=True)
+        for left in (folder / REPORT, folder / LOGS, *folder.glob("*.log")):
+            left.unlink(missing_ok=True)
+        self._write()
+
+    @property
+    def green(self) -> bool:
+        """Whether every step of the plan has passed."""
+        outcomes = [self.results.get(name) for name in self._planned]
+        return bool(outcomes) and all(r is not None and r.outcome == "passed" for r in outcomes)
+
+    @property
+    def seconds(self) -> float:
+        return time.monotonic() - self._began
+
+    def content(self) -> dict[str, Any]:
+        return {
+            "environment": self.about,
+            "plan": self._planned,
+            "green": self.green,
+            "seconds": round(self.seconds, 1),
+            "steps": {name: asdict(result) for name, result in self.results.items()},
+        }
+
+    def run(self, stage: Stage, environment: Mapping[str, str], directory: Path) -> None:
+        """Runs steps side by side and records each when it ends."""
+        running: list[_Running] = []
+        try:
+            for step in stage:
+                if time.monotonic() >= self._deadline:
+                    self._record(step, Result("not run", error="the time was over"), b"")
+                elif started := self._start(step, environment | step.variables, directory):
+                    running.append(started)
+            while running:
+                time.sleep(POLL)
+                for one in [*running]:
+                    if self._has_ended(one):
+                        running.remove(one)
+                        self._finish(one)
+        finally:  # the check itself is ended
+            for one in running:
+                one.error = "interrupted"
+                self._finish(one)
+
+    def _start(
+        self, step: Step, environment: Mapping[str, str], directory: Path
+    ) -> _Running | None:
+        log = self.folder / f"{step.name}.log"
+        now = time.monotonic()
+        try:
+            with open(log, "wb") as output:
+                process = subprocess.Popen(
+                    step.command,
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=subprocess.STDOUT,
+                    env=environment,
+                    cwd=directory,
+                    # A group, which can be killed as a whole; no session, in which descendants
+                    # would outlive whoever ends the check from outside. There are no threads.
+                    preexec_fn=os.setpgrp,
+                )
+        except OSError as error:
+            log.unlink(missing_ok=True)
+            self._record(step, Result("failed", error=str(error)), b"")
+            return None
+        return _Running(step, process, log, now, min(step.limit, self._deadline - now))
+
+    def _has_ended(self, one: _Running) -> bool:
+        if one.process.poll() is not None:
+            return True
+        if time.monotonic() - one.began > one.limit:
+            one.error = f"killed after its limit of {one.limit:.0f} s"
+        elif one.log.stat().st_size > MOST_BYTES:
+            one.error = f"killed when its log had {MOST_BYTES} bytes"
+        return bool(one.error)
+
+    def _finish(self, one: _Running) -> None:
+        _kill(one.process)
+        outcome: Outcome = "failed"
+        if one.error == "interrupted":
+            outcome = "interrupted"
+        elif one.error:
+            outcome = "timed out"
+        elif one.process.returncode == 0:
+            outcome = "passed"
+        else:
+            one.error = f"status {one.process.returncode}"
+        seconds = round(time.monotonic() - one.began, 1)
+        log = one.log.read_bytes()
+        result = Result(outcome, seconds, shlex.join(one.step.command), one.error)
+        self._record(one.step, result, log)
+        one.log.unlink()
+
+    def _record(self, step: Step, result: Result, log: bytes) -> None:
+        text = log.decode(errors="replace")
+        result.figures = parse(text)
+        if result.outcome != "passed":
+            result.tail = text.splitlines()[-TAIL_LINES:]
+        self.results[step.name] = result
+        if not pack(self.folder / LOGS, f"{step.name}.log", log):
+            result.error = f"{result.error} (the archive of logs is full)".strip()
+        self._write()
+        self._announce(self, step.name)
+
+    def _write(self) -> None:
+        replace_file(self.folder / REPORT, (json.dumps(self.content(), indent=1) + "\n").encode())
+
+
+def load(folder: Path) -> dict[str, Any]:
+    """The content of a report; of a check that was killed with the figures of what was running."""
+    content: dict[str, Any] = json.loads((folder / REPORT).read_text())
+    for log in sorted(folder.glob("*.log")):
+        if log.stem not in content["steps"]:
+            text = log.read_text(errors="replace")
+            result = Result("interrupted", figures=parse(text), error="the check was killed")
+            result.tail = text.splitlines()[-TAIL_LINES:]
+            content["steps"][log.stem] = asdict(result)
+    return content
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """Replaces a file as a whole: who is killed meanwhile leaves the former one."""
+    unfinished = path.with_name(f".{path.name}")
+    unfinished.write_bytes(content)
+    os.replace(unfinished, path)
+
+
+def pack(archive: Path, name: str, content: bytes) -> bool:
+    """Adds a file to an archive, replaced as a whole; False where it would be too large."""
+    buffer = io.BytesIO(archive.read_bytes() if archive.exists() else b"")
+    with zipfile.ZipFile(buffer, "a", zipfile.ZIP_DEFLATED) as packed:
+        packed.writestr(name, content)
+    if len(content := buffer.getvalue()) > MOST_BYTES:
+        return False
+    replace_file(archive, content)
+    return True
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    """Ends a process and its descendants; one that the driver holds is left behind."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    try:
+        process.wait(5)
+    except subprocess.TimeoutExpired:
+        process.returncode = -signal.SIGKILL
