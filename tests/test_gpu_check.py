@@ -22,13 +22,14 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.append(str(ROOT))  # benchmarks are not installed
 
 from benchmarks.cards import H100, H200, find_card  # noqa: E402
-from benchmarks.gpu_check import nsight, plan, properties, steps, summary  # noqa: E402
+from benchmarks.gpu_check import instruments, nsight, plan, properties, steps, summary, timings  # noqa: E402
 from benchmarks.gpu_check.__main__ import choose, step_environment  # noqa: E402
 from benchmarks.gpu_check.figures import attempt, emit, figure_line, parse  # noqa: E402
 from benchmarks.gpu_check.predictions import PREDICTIONS  # noqa: E402
-from benchmarks.gpu_check.sanitize import sanitizer_command  # noqa: E402
+from benchmarks.gpu_check.sanitize import TOOLS, sanitizer_command  # noqa: E402
 from benchmarks.gpu_check.steps import Report, Stage, Step, load  # noqa: E402
 from benchmarks.kernel_blocks import Block, parse_ptx, short_name  # noqa: E402
+from benchmarks.workload import Workload, make_inputs  # noqa: E402
 
 PYTHON = [sys.executable, "-S", "-c"]
 MOST_FILES, MOST_BYTES = 8, 16_000_000
@@ -295,6 +296,122 @@ def test_a_rehearsal_of_an_engine_that_is_not_the_one_asked_for_fails(tmp_path: 
     assert "TensorTile<__nv_bfloat16, 64, 64>> does not fit" in mining["error"]
 
 
+# --- Timings ------------------------------------------------------------------------------------
+
+
+class Stream:
+    """A device of a test's own clock: a queue of some launches, behind which the host waits."""
+
+    def __init__(self, host: float, device: float, launches: int, queue: int = 1000) -> None:
+        self.host, self.device, self.launches, self.queue = host, device, launches, queue
+        self.now = self.free = 0.0  # seconds: the host's clock, and when the device is done
+        self.ends: list[float] = []  # of launches
+
+    def launch(self, seconds: float, count: int = 1) -> None:
+        for _ in range(count):
+            pending = [end for end in self.ends if end > self.now]
+            if len(pending) >= self.queue:
+                self.now = pending[-self.queue]
+            self.free = max(self.free, self.now) + seconds / count
+            self.ends.append(self.free)
+
+    def work(self) -> None:
+        self.now += self.host
+        self.launch(self.device, self.launches)
+
+    def synchronize(self) -> None:
+        self.now = max(self.now, self.free)
+        self.ends.clear()
+
+
+@pytest.fixture
+def time_on(monkeypatch: pytest.MonkeyPatch) -> Callable[[Stream, int], instruments.Timing]:
+    def time_queued(stream: Stream, most_calls: int) -> instruments.Timing:
+        class Event:
+            def __init__(self, enable_timing: bool) -> None:
+                self.at = 0.0
+
+            def record(self) -> None:
+                stream.launch(0.0)
+                self.at = stream.free
+
+            def query(self) -> bool:
+                return self.at <= stream.now
+
+            def elapsed_time(self, end: Event) -> float:
+                return 1e3 * (end.at - self.at)
+
+        cuda = instruments.torch.cuda
+        monkeypatch.setattr(cuda, "Event", Event)
+        monkeypatch.setattr(cuda, "synchronize", stream.synchronize)
+        monkeypatch.setattr(cuda, "_sleep", lambda cycles: stream.launch(cycles / 2e9))
+        monkeypatch.setattr(instruments.time, "perf_counter", lambda: stream.now)
+        return instruments.time_queued(stream.work, most_calls=most_calls)
+
+    return time_queued
+
+
+def test_device_time_has_nothing_of_the_host_s(
+    time_on: Callable[[Stream, int], instruments.Timing],
+) -> None:
+    timing = time_on(Stream(host=100e-6, device=30e-6, launches=7), 20)
+    assert timing.queued
+    assert timing.calls == 20
+    assert timing.device_us == pytest.approx(30, rel=1e-3)
+    assert timing.host_us == pytest.approx(100, rel=1e-3)
+
+
+def test_calls_that_do_not_fit_the_queue_are_fewer(
+    time_on: Callable[[Stream, int], instruments.Timing],
+) -> None:
+    stream = Stream(host=500e-6, device=700e-6, launches=160)
+    timing = time_on(stream, 20)
+    assert timing.queued
+    assert timing.calls == 5
+    assert timing.device_us == pytest.approx(700, rel=1e-3)
+    assert timing.host_us == pytest.approx(500, rel=1e-3)
+    assert stream.now < 1
+
+
+def test_a_call_too_large_for_the_queue_says_so_and_is_not_waited_for(
+    time_on: Callable[[Stream, int], instruments.Timing],
+) -> None:
+    stream = Stream(host=1e-3, device=2e-3, launches=3000)
+    timing = time_on(stream, 4)
+    assert not timing.queued
+    assert timing.calls == 1
+    assert stream.now < 1
+
+
+def test_a_long_call_is_timed_once(
+    time_on: Callable[[Stream, int], instruments.Timing],
+) -> None:
+    timing = time_on(Stream(host=100e-6, device=2.0, launches=7), 20)
+    assert (timing.calls, timing.rounds, timing.queued) == (1, 1, True)
+    assert timing.device_us == pytest.approx(2e6, rel=1e-3)
+
+
+def test_the_peak_of_memory_is_taken_without_gradients(monkeypatch: pytest.MonkeyPatch) -> None:
+    inputs = make_inputs(Workload(8, d=4))
+    cell = next(timings.cells(Workload(8, d=4), []))
+    assert (cell.rival, cell.operation) == (timings.OURS, timings.LOSS)
+    timing = instruments.Timing(1.0, 1.0, 1.0, 1.0, 1, 1, True)
+
+    def time_queued(work: Callable[[], Any], *_: Any) -> instruments.Timing:
+        work()
+        assert all(leaf.grad is not None for leaf in inputs.leaves)
+        return timing
+
+    def peak_bytes(work: Callable[[], Any], device: str) -> tuple[int, float]:
+        assert all(leaf.grad is None for leaf in inputs.leaves)
+        return 1_000_000, 0.0
+
+    monkeypatch.setattr(instruments, "time_queued", time_queued)
+    monkeypatch.setattr(timings, "peak_bytes", peak_bytes)
+    figures = timings.timed(cell, inputs, "cuda")
+    assert figures["peak_bytes"] == 1_000_000 - sum(leaf.nbytes for leaf in inputs.leaves)
+
+
 # --- The plan -----------------------------------------------------------------------------------
 
 
@@ -353,6 +470,8 @@ def test_only_our_kernels_are_instrumented_but_all_for_initcheck(option: str) ->
     assert command[-2:] == [option, "kernel_substring=fgsbir"]
     assert sanitizer_command("tool", "initcheck", usage)[-2:] == ["--report-api-errors", "no"]
     assert sanitizer_command("tool", "racecheck", "no filters")[-1] == "9"
+    ports = {sanitizer_command("tool", tool, "--port arg")[-1] for tool in TOOLS}
+    assert len(ports) == len(TOOLS)
 
 
 # --- A worker of the suite ----------------------------------------------------------------------
@@ -362,7 +481,7 @@ SUITE = """
     import pytest
     import torch
 
-    @pytest.mark.parametrize("number", range(6))
+    @pytest.mark.parametrize("number", range(120))
     def test_cuda(number):
         if number == 2:
             torch.cuda.synchronize = broken
@@ -390,7 +509,8 @@ def test_a_broken_context_and_a_hang_cost_a_test_each(tmp_path: Path) -> None:
     result = report.results["suite"]
     assert result.outcome == "failed"
     assert result.figures[-1]["finished"] is True
-    assert result.figures[-1]["counts"] == {"passed": 5, "failed": 2}
+    assert result.figures[-1]["counts"] == {"passed": 119, "failed": 2}
+    assert result.figures[0]["finished"] is False  # what a killed suite would have left
     log = logs(tmp_path / "out")["suite.log"]
     assert "an illegal access" in log  # the traceback of the test that broke the context
     assert "Timeout (0:00:03)" in log
@@ -530,7 +650,7 @@ RAW_PAGE = f"""==PROF== Disconnected from process 1
 
 
 def test_counters_of_a_raw_page() -> None:
-    assert nsight.counters(RAW_PAGE) == {
+    assert nsight.counters(RAW_PAGE) == dict.fromkeys(nsight.COUNTERS, "missing") | {
         "us": 1250.0,
         "instructions": 1234567.0,
         "stalls": {"wait": 2.5, "barrier": 0.75},

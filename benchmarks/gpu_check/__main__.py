@@ -34,7 +34,7 @@ from .steps import Report, Stage, load, replace_file
 from .summary import step_summary, summary
 
 ROOT = Path(__file__).resolve().parents[2]
-SUMMARY, COUNTERS = "summary.txt", "mining.ncu-rep"
+BUILD, SUMMARY, COUNTERS = "build", "summary.txt", "mining.ncu-rep"
 
 
 def step_environment() -> dict[str, str]:
@@ -120,6 +120,9 @@ def main() -> int:
     try:
         for stage in plan:
             report.run(stage, environment, ROOT)
+            built = report.results.get(BUILD)
+            if built and built.outcome != "passed":
+                break  # there is nothing to check
     finally:
         print(f"\n{summary(report.content())}\n{folder}", flush=True)
     return 0 if report.green else 1

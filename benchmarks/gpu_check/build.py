@@ -26,6 +26,7 @@ def build_commands(architecture: str, cuda: str = "ON") -> list[list[str]]:
     cmake, folder = find_tool("cmake"), str(ROOT / "build" / f"gpu_check-{architecture}")
     options = [f"-DFGSBIR_CUDA={cuda}", f"-DCMAKE_CUDA_ARCHITECTURES={architecture}-real"]
     options += [f"-DPython_EXECUTABLE={sys.executable}"]
+    options += [f"-DCMAKE_MAKE_PROGRAM={find_tool('ninja')}"]  # which need not be on PATH
     return [
         [cmake, "-S", str(ROOT), "-B", folder, "-G", "Ninja", *options],
         [cmake, "--build", folder],

@@ -30,6 +30,7 @@ def describe_environment() -> dict[str, Any]:
         "toolkit": last_line("nvcc", "--version"),
         "sanitizer": last_line("compute-sanitizer", "--version"),
         "nsight": last_line("ncu", "--version"),
+        "kernel": platform.release(),  # of gVisor it is 4.4.0, where GPU tools do not work
         "python": platform.python_version(),
         "torch": torch.__version__,
         "torch_cuda": torch.version.cuda,

@@ -23,7 +23,6 @@ from ..workload import Inputs
 _ON_THE_DEVICE = ("kernel", "gpu_memcpy", "gpu_memset")
 _SHAPE = ("grid", "block", "registers per thread", "shared memory", "est. achieved occupancy %")
 _CYCLES_PER_SECOND = 2e9  # no GPU's clock is much faster
-_MOST_HELD = 2.0  # seconds for which the device is kept from starting
 
 
 def launched(work: Callable[[], Any]) -> list[dict[str, Any]]:
@@ -66,7 +65,8 @@ class Timing:
     Attributes:
         device_us: Between events around queued calls: the median of rounds.
         low_us, high_us: The fastest and the slowest round.
-        host_us: From a call to its return, while the device was kept from starting.
+        host_us: From a call to its return, while the device was kept from starting; where it was
+            not, of one call on an idle device.
         calls: In a round.
         rounds: How many.
         queued: Whether the calls had all been queued before the first began. If not, the host's
@@ -91,7 +91,8 @@ def time_queued(work: Callable[[], Any], budget: float = 0.25, most_calls: int =
     A kernel that does nothing holds the device until the calls are queued. Rounds of at most
     ``most_calls`` calls take some ``budget`` seconds in all, and at least one call in one round.
     """
-    work()
+    for _ in range(3):  # code is loaded; torch.compile's graphs are captured at the second call
+        work()
     torch.cuda.synchronize()
     began = time.perf_counter()
     work()
@@ -100,18 +101,17 @@ def time_queued(work: Callable[[], Any], budget: float = 0.25, most_calls: int =
     whole = time.perf_counter() - began
     calls = max(1, min(most_calls, int(budget / 5 / whole)))
     rounds = max(1, min(5, int(budget / (calls * whole))))
+    hold = 2e-3 + 2 * calls * host
 
     times, hosts = [], []
-    hold = 2e-3 + 2 * calls * host
     queued = True
     while len(times) < rounds:
         device_seconds, host_seconds, in_time = _round(work, calls, hold)
-        if not in_time and queued and hold < _MOST_HELD:
-            hold = min(_MOST_HELD, 4 * hold)  # the host was slower than thought; once more
+        if queued and not in_time:  # the host was slow, or the queue was full and made it wait
+            queued, calls = calls > 1, max(1, calls // 2)
             continue
-        queued &= in_time
         times.append(1e6 * device_seconds)
-        hosts.append(1e6 * host_seconds)
+        hosts.append(1e6 * (host_seconds if queued else host))
     return Timing(median(times), min(times), max(times), median(hosts), calls, rounds, queued)
 
 

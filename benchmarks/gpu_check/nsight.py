@@ -25,18 +25,32 @@ from .timings import GUIDANCES, our_mining
 
 KERNEL = "mine_tiles"
 MOST_BYTES = 15_000_000  # of the report
+# By title the names that versions and chips have for it.
 COUNTERS = {
-    "us": "gpu__time_duration.sum",
-    "multiprocessors %": "sm__throughput.avg.pct_of_peak_sustained_elapsed",
-    "memory %": "gpu__compute_memory_throughput.avg.pct_of_peak_sustained_elapsed",
-    "L2 %": "lts__throughput.avg.pct_of_peak_sustained_elapsed",
-    "DRAM %": "gpu__dram_throughput.avg.pct_of_peak_sustained_elapsed",
-    "tensor cores %": "sm__inst_executed_pipe_tensor.avg.pct_of_peak_sustained_active",
-    "issue slots %": "sm__inst_issued.avg.pct_of_peak_sustained_active",
-    "occupancy %": "sm__warps_active.avg.pct_of_peak_sustained_active",
-    "instructions": "smsp__inst_executed.sum",
-    "bank conflicts": "l1tex__data_bank_conflicts_pipe_lsu.sum",
-    "registers": "launch__registers_per_thread",
+    "us": ("gpu__time_duration.sum",),
+    "multiprocessors %": ("sm__throughput.avg.pct_of_peak_sustained_elapsed",),
+    "memory %": ("gpu__compute_memory_throughput.avg.pct_of_peak_sustained_elapsed",),
+    "L2 %": ("lts__throughput.avg.pct_of_peak_sustained_elapsed",),
+    "DRAM %": (
+        "gpu__dram_throughput.avg.pct_of_peak_sustained_elapsed",
+        "dram__throughput.avg.pct_of_peak_sustained_elapsed",
+    ),
+    "tensor cores %": (
+        "sm__pipe_tensor_cycles_active.avg.pct_of_peak_sustained_active",
+        "sm__inst_executed_pipe_tensor.avg.pct_of_peak_sustained_active",
+        "sm__pipe_tensor_op_hmma_cycles_active.avg.pct_of_peak_sustained_active",
+    ),
+    "issue slots %": (
+        "sm__inst_issued.avg.pct_of_peak_sustained_active",
+        "smsp__issue_active.avg.pct_of_peak_sustained_active",
+    ),
+    "occupancy %": ("sm__warps_active.avg.pct_of_peak_sustained_active",),
+    "instructions": ("smsp__inst_executed.sum", "sm__inst_executed.sum"),
+    "bank conflicts": (
+        "l1tex__data_bank_conflicts_pipe_lsu.sum",
+        "l1tex__data_bank_conflicts_pipe_lsu_mem_shared.sum",
+    ),
+    "registers": ("launch__registers_per_thread",),
 }
 _STALL = "smsp__average_warps_issue_stalled_"
 _STALLS_SHOWN = 5
@@ -49,7 +63,7 @@ def commands(ncu: str, report: Path, target: list[str]) -> list[list[str]]:
     measure += ["--kernel-name", KERNEL, "--launch-skip", "1", "--launch-count", "1"]
     return [
         [*measure, "--export", str(report), *target],
-        [ncu, "--import", str(report), "--page", "raw", "--csv"],
+        [ncu, "--import", str(report), "--page", "raw", "--csv", "--print-units", "base"],
     ]
 
 
@@ -67,9 +81,11 @@ def counters(text: str) -> Figures:
             return None
 
     figures: Figures = {}
-    for title, name in COUNTERS.items():
-        value = number(name)
-        if value is None:
+    for title, candidates in COUNTERS.items():
+        name = next((name for name in candidates if number(name) is not None), None)
+        value = None if name is None else number(name)
+        if name is None or value is None:
+            figures[title] = "missing"
             continue
         scale = {"ns": 1e-3, "nsecond": 1e-3, "ms": 1e3, "msecond": 1e3}.get(unit[name], 1.0)
         figures[title] = round(value * scale, 2)

@@ -152,6 +152,8 @@ def cupy_on_a_side_stream(device: str) -> Figures:
     expected = fx.topk(2 * x, x, 3)
     theirs = cupy.from_dlpack(x)
     stream = cupy.cuda.Stream(non_blocking=True)
+    _ = theirs * 2  # CuPy compiles now, and not while the stream is asleep
+    torch.cuda.synchronize()
     with stream, torch.cuda.stream(torch.cuda.ExternalStream(stream.ptr)):
         torch.cuda._sleep(200_000_000)
         doubled = theirs * 2

@@ -16,6 +16,7 @@ from .device import add_rehearse
 from .figures import emit
 
 TOOLS = ("memcheck", "racecheck", "synccheck", "initcheck")
+FIRST_PORT = 49152
 FOUND = 9  # the exit status where the tool reports something
 _SUMMARY = re.compile(r"=+ (\w+ SUMMARY: .*)")
 
@@ -30,6 +31,8 @@ def sanitizer_command(sanitizer: str, tool: str, usage: str) -> list[str]:
     command = [sanitizer, "--tool", tool, "--error-exitcode", str(FOUND)]
     if "--report-api-errors" in usage:
         command += ["--report-api-errors", "no"]
+    if "--port" in usage:  # tools that run side by side
+        command += ["--port", str(FIRST_PORT + 100 * TOOLS.index(tool))]
     if tool == "initcheck":
         return command
     names = [name for name in ("--kernel-name", "--kernel-regex", "--filter") if name in usage]

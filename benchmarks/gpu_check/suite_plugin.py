@@ -71,6 +71,7 @@ class Counts:
             return
         self._counts[report.outcome] = self._counts.get(report.outcome, 0) + 1
         if sum(self._counts.values()) % _EVERY == 0:
+            print()  # -v leaves the cursor within a line
             emit("suite", finished=False, counts=self._counts)
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:

@@ -104,12 +104,14 @@ def cells(workload: Workload, only: Sequence[str]) -> Iterator[Cell]:
 
 
 def timed(cell: Cell, inputs: Inputs, device: str) -> Figures:
-    """The times of a cell; of our loss at the largest sizes the peak of memory, too."""
+    """The times of a cell; of our loss the peak of memory beyond inputs and gradients, too."""
     work = cell.prepare(inputs)
-    calls = 20 if cell.rival in (OURS, GRAPH, PRODUCT, INTO_FLOAT32) else 8  # launches fit a queue
+    # A stream's queue takes some 1000 launches; PyTorch's versions have up to 160 a call.
+    calls = 20 if cell.rival in (OURS, GRAPH, PRODUCT, INTO_FLOAT32) else 4
     budget = 0.25 if device == "cuda" else 0.02  # seconds
     figures = instruments.time_queued(work, budget, calls).figures()
     if cell.rival == OURS and cell.operation == LOSS and device == "cuda":
+        inputs.clear_gradients()  # which would otherwise be there before, and freed
         peak, _ = peak_bytes(work, device)
         figures["peak_bytes"] = max(0, (peak or 0) - gradient_bytes(LOSS, inputs))
     inputs.clear_gradients()
@@ -145,6 +147,7 @@ def time_type(dtype: str, sizes: Sequence[int], only: Sequence[str], device: str
     for n in sizes:
         workload = Workload(n, dtype=getattr(torch, dtype), device=device)
         inputs = make_inputs(workload)
+        torch._dynamo.reset()  # which else stops compiling one function after a few sizes
         for cell in cells(workload, only):
             if only and cell.rival not in only:
                 continue

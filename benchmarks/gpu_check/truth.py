@@ -1,7 +1,6 @@
 """The large kernels against float64, at the sizes at which they are chosen.
 
-    python -m benchmarks.gpu_check.truth
-    FGSBIR_TENSOR_CORES=mma python -m benchmarks.gpu_check.truth    # another engine's kernels
+    python -m benchmarks.gpu_check --steps truth truth-mma truth-cuda-cores
 
 Mining, pairwise distances and top-k of aligned rows, so that operands come by asynchronous copies.
 The names of the kernels, as the profiler sees them, must be those of the engine that the
