@@ -27,9 +27,9 @@ class Card:
             return min(flops / self.float32, 3 * flops / self.tf32)
         return flops / self.bfloat16
 
-    def write_seconds(self, count: float) -> float:
-        """The least time to write so many bytes."""
-        return count / self.bandwidth
+    def matrix_seconds(self, n: int, m: int, d: int, dtype: str, item_bytes: int) -> float:
+        """The least time for all inner products where they are written, too."""
+        return max(self.product_seconds(n, m, d, dtype), n * m * item_bytes / self.bandwidth)
 
 
 H100 = Card("H100", 3.35 * TERA)  # the SXM one
@@ -38,10 +38,12 @@ H200 = Card("H200", 4.8 * TERA)
 
 def find_card(device_name: str | None) -> Card | None:
     """The card that CUDA calls by a name, or None if its peaks are not known here."""
-    name = device_name or ""
-    if "H200" in name:
+    words = (device_name or "").split()
+    if "MIG" in words:  # a part of a card
+        return None
+    if "H200" in words:
         return H200
-    return H100 if "H100" in name and "HBM3" in name else None
+    return H100 if "H100" in words and "HBM3" in words else None
 
 
 def short_name(device_name: str | None) -> str:

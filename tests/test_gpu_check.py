@@ -23,7 +23,7 @@ sys.path.append(str(ROOT))  # benchmarks are not installed
 
 from benchmarks.cards import H100, H200, find_card  # noqa: E402
 from benchmarks.gpu_check import instruments, nsight, plan, properties, steps, summary, timings  # noqa: E402
-from benchmarks.gpu_check.__main__ import choose, step_environment  # noqa: E402
+from benchmarks.gpu_check.__main__ import announce, choose, step_environment  # noqa: E402
 from benchmarks.gpu_check.figures import attempt, emit, figure_line, parse  # noqa: E402
 from benchmarks.gpu_check.predictions import PREDICTIONS  # noqa: E402
 from benchmarks.gpu_check.sanitize import TOOLS, sanitizer_command  # noqa: E402
@@ -97,7 +97,7 @@ def test_a_report_is_green_only_when_all_of_the_plan_has_passed(tmp_path: Path) 
     assert not report.green
     report.run((second,), dict(os.environ), tmp_path)
     assert report.green
-    assert not Report(tmp_path, {}, [], 60).green
+    assert not Report(tmp_path / "empty", {}, [], 60).green
 
 
 def test_a_step_past_its_limit_leaves_its_figures_and_no_descendant(tmp_path: Path) -> None:
@@ -126,7 +126,7 @@ def test_a_step_of_endless_output_is_killed(
 ) -> None:
     monkeypatch.setattr(steps, "MOST_BYTES", 10_000)
     report = run(tmp_path, (script("loud", "while True: print('x' * 100)"),))
-    assert report.results["loud"].outcome == "timed out"
+    assert report.results["loud"].outcome == "failed"
     assert "10000 bytes" in report.results["loud"].error
 
 
@@ -138,6 +138,43 @@ def test_an_archive_does_not_grow_too_large(
     assert steps.pack(archive, "small", b"kept")
     assert not steps.pack(archive, "large", os.urandom(20_000))
     assert list(logs(tmp_path)) == ["small"]
+
+
+def test_a_flood_without_lines_does_not_swell_the_report(tmp_path: Path) -> None:
+    code = "import random; print('%x' % random.getrandbits(2**25)); raise SystemExit(1)"
+    report = run(tmp_path, (script("loud", code),), (script("next", code),))
+    assert all(path.stat().st_size < MOST_BYTES for path in tmp_path.iterdir())
+    assert (tmp_path / steps.REPORT).stat().st_size < 10_000
+    assert len(logs(tmp_path)["next.log"]) > 1000
+    assert [r.outcome for r in report.results.values()] == ["failed", "failed"]
+
+
+def test_an_odd_figure_ends_nothing(tmp_path: Path) -> None:
+    lines = ["FIGURE 3", 'FIGURE {"a": 1}', 'FIGURE {"name": "time", "passed": true}', "FIGURE {"]
+    first = script("first", f"print({chr(10).join(lines)!r})")
+    report = Report(tmp_path, {}, [(first,), (script("second", "pass"),)], 60, announce)
+    for stage in ((first,), (script("second", "pass"),)):
+        report.run(stage, dict(os.environ), tmp_path)
+    assert report.green
+    assert report.results["first"].figures == [{"name": "time", "passed": True}]
+
+
+def test_one_check_at_a_time_writes_into_a_folder(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "benchmarks.gpu_check", "--rehearse", "--steps", "build"]
+    report = Report(tmp_path, {}, [], 60)
+    done = subprocess.run([*command, "--out", str(tmp_path)], cwd=ROOT, capture_output=True)
+    assert done.returncode == 2
+    assert b"another check" in done.stderr
+    assert report.results == {}
+
+
+def test_a_new_check_replaces_the_files_of_an_old_one_and_no_others(tmp_path: Path) -> None:
+    for name in (steps.SUMMARY, steps.COUNTERS, "old.log", "mine.log", "notes.txt"):
+        (tmp_path / name).write_text("old")
+    (tmp_path / steps.REPORT).write_text('{"plan": ["old"], "steps": {}}')
+    Report(tmp_path, {}, [(script("new", "pass"),)], 60)
+    left = sorted(path.name for path in tmp_path.iterdir())
+    assert left == ["mine.log", "notes.txt", steps.REPORT]
 
 
 def test_past_the_deadline_no_step_starts_and_none_goes_on(tmp_path: Path) -> None:
@@ -213,8 +250,8 @@ STEPS = ("build", "timings-bfloat16", "memcheck", "racecheck")
 MOMENTS: dict[str, Callable[[Path], bool]] = {
     "in the first step": lambda folder: (folder / f"{STEPS[0]}.log").exists(),
     "amid figures": lambda folder: len(parse(read(folder / f"{STEPS[1]}.log"))) >= 3,
-    "between steps side by side": lambda folder: (
-        bool({*STEPS[2:]} & {*finished(folder)}) or (folder / f"{STEPS[2]}.log").exists()
+    "amid steps side by side": lambda folder: all(
+        (folder / f"{name}.log").exists() for name in STEPS[2:]
     ),
 }
 
@@ -276,7 +313,7 @@ def test_ended_by_a_signal_it_records_what_was_running(
 
 @pytest.mark.slow
 def test_a_rehearsal_of_an_engine_that_is_not_the_one_asked_for_fails(tmp_path: Path) -> None:
-    """The names of kernels are looked at: here the switch is taken away behind the check's back."""
+    """The names of kernels are looked at: here another engine's are expected."""
     built_or_skip()
     code = """
         import os, sys
@@ -528,7 +565,7 @@ def full_content(failing: int = 0) -> dict[str, Any]:
         name: {"outcome": "passed", "seconds": 33.3, "error": "", "figures": [], "tail": []}
         for name in names
     }
-    for engine in ("default", "mma", "0"):
+    for engine in ("default", "mma", "cuda-cores"):
         for dtype in ("bfloat16", "float32"):
             for n in (128, 1024, 4096, 16384, 65536):
                 for operation, rival, guidance in summary._COLUMNS.values():
@@ -536,7 +573,7 @@ def full_content(failing: int = 0) -> dict[str, Any]:
                         continue
                     results["timings-float32"]["figures"].append(
                         {
-                            "name": "time", "passed": True, "card": "H200", "engine": engine,
+                            "name": "time", "passed": True, "card": "H100", "engine": engine,
                             "dtype": dtype, "n": n, "operation": operation, "rival": rival,
                             "guidance": guidance, "device_us": n / 3, "low_us": n / 3.1,
                             "high_us": n / 2.9, "host_us": 123.4, "queued": True, "rounds": 5,
@@ -556,7 +593,7 @@ def full_content(failing: int = 0) -> dict[str, Any]:
         for n in (1024, 16384):
             for guidance in ("0.0", "0.5", "inf"):
                 results["timings-float32"]["figures"].append(
-                    {"name": "kernels", "passed": True, "card": "H200", "engine": "default",
+                    {"name": "kernels", "passed": True, "card": "H100", "engine": "default",
                      "dtype": dtype, "n": n, "guidance": guidance,
                      "kernels": [[name, 123.4] for name in kernels]}
                 )  # fmt: skip
@@ -567,7 +604,15 @@ def full_content(failing: int = 0) -> dict[str, Any]:
     )
     for name in names[:failing]:
         results[name] |= {"outcome": "failed", "error": "status 1", "tail": ["x" * 300] * 40}
-    environment = {"device": "NVIDIA H200", "driver": "580.159.04", "commit": "0" * 40}
+    environment = {
+        "device": "NVIDIA H100 80GB HBM3",
+        "driver": "580.159.04",
+        "toolkit": "Build cuda_13.0.r13.0/compiler.36424714_0",
+        "torch": "2.11.0+cu130",
+        "commit": "0" * 40,
+        "sources": "0" * 12,
+        "date": "2026-11-27T06:41:01+00:00",
+    }
     return {
         "environment": environment,
         "plan": names,
@@ -589,16 +634,18 @@ def test_the_table_of_a_whole_run_fits(failing: int) -> None:
     wanted = ("Predictions", "Targets", "Microseconds of a call", "Nsight Compute")
     for section in wanted if failing < 2 else wanted[:3]:
         assert f"-- {section}" in table
-    (row,) = re.findall(r"H200 default bfloat16 16384 .*", table.split("on the host")[0])
+    (row,) = re.findall(r"H100 default bfloat16 16384 .*", table.split(summary._HOST_TITLE)[0])
     assert row.split()[4:] == ["5461"] * len(summary._COLUMNS)
 
 
-def test_the_table_judges_by_the_card(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_table_judges_by_the_card() -> None:
     content = full_content()
     table = summary.summary(content)
-    assert table.count("H200  ") == len(PREDICTIONS)
-    assert "H200: whole loss, N = M = 16384, bfloat16: at most 1.0x" in table
-    assert "H200: whole loss, N = M = 128: at least 10x faster than plain PyTorch" in table
+    assert table.count("\nH100  ") == len(PREDICTIONS) + 4  # products of two sizes
+    assert "H100: whole loss, N = M = 16384, bfloat16: at most 1.0x" in table
+    assert "H100: whole loss, N = M = 128: at least 10x faster than plain PyTorch" in table
+    # 16384^2 numbers of float32 at 3.35 TB/s: 321 us.
+    assert "H100  product into float32, bfloat16 16384: 5461 us, 17.04x its floor of 321" in table
     # 16384^2 products of 256 in bfloat16: 139 us at 990 TFLOP/s.
     assert "loss bfloat16 16384 guided 0.5: 5461 us (floor 139," in table
     content["environment"]["device"] = "Some other GPU"
@@ -637,7 +684,11 @@ def test_cards_and_their_floors() -> None:
     assert find_card(None) is None
     assert H100.product_seconds(16384, 16384, 256, "bfloat16") == pytest.approx(139e-6, rel=0.01)
     assert H100.product_seconds(16384, 16384, 256, "float32") == pytest.approx(833e-6, rel=0.01)
-    assert H200.write_seconds(4 * 16384**2) == pytest.approx(224e-6, rel=0.01)
+    assert find_card("NVIDIA GH200 480GB") is None
+    assert find_card("NVIDIA H100 80GB HBM3 MIG 1g.10gb") is None
+    size = (16384, 16384, 256, "bfloat16")
+    assert H200.matrix_seconds(*size, 4) == pytest.approx(224e-6, rel=0.01)
+    assert H200.matrix_seconds(*size, 2) == pytest.approx(139e-6, rel=0.01)
 
 
 STALL = "smsp__average_warps_issue_stalled_{}_per_issue_active.ratio"

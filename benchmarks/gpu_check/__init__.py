@@ -3,6 +3,8 @@
 __main__.py runs the plan (plan.py) step by step (steps.py). Steps are modules: build, truth,
 timings, nsight, properties (and runtime) and sanitize (which runs exercise), or pytest with
 suite_plugin.py. What they find they print as figures (figures.py), of which summary.py makes a
-table. With --rehearse they run on a CPU (device.py, rehearsal.py). None of the first line's modules
-imports the library, which is not built yet when they start.
+table. With --rehearse they run on a CPU (device.py, rehearsal.py).
+
+__main__, plan, steps, summary, build and what they import do without the library, which is not
+built yet when they start.
 """

@@ -25,31 +25,38 @@ import os
 import signal
 import subprocess
 import sys
+import time
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
-from .plan import MINUTES, PATIENCE, make_plan, seconds
-from .steps import Report, Stage, load, replace_file
+from .names import SWITCH
+from .plan import BUILD, MINUTES, PATIENCE, make_plan, seconds
+from .steps import COUNTERS, SUMMARY, Report, Stage, load, replace_file
 from .summary import step_summary, summary
 
 ROOT = Path(__file__).resolve().parents[2]
-BUILD, SUMMARY, COUNTERS = "build", "summary.txt", "mining.ncu-rep"
+TOOLS = 60.0  # seconds for all tools to say their versions
 
 
 def step_environment() -> dict[str, str]:
-    """That of this process, with the modules of the repository and of its tests to import."""
+    """That of this process, with the modules of the repository and of its tests to import.
+
+    Which engine a step takes is the plan's to say.
+    """
     paths = [str(ROOT), str(ROOT / "python"), str(ROOT / "tests")]
     if given := os.environ.get("PYTHONPATH"):
         paths.append(given)
-    return os.environ | {"PYTHONPATH": os.pathsep.join(paths), "PYTHONUNBUFFERED": "1"}
+    own = {name: value for name, value in os.environ.items() if name != SWITCH}
+    return own | {"PYTHONPATH": os.pathsep.join(paths), "PYTHONUNBUFFERED": "1"}
 
 
 def describe(environment: dict[str, str]) -> dict[str, Any]:
     """What environment.py says, in a process of its own: this one never touches the GPU."""
     command = [sys.executable, "-m", "benchmarks.gpu_check.environment"]
     done = subprocess.run(
-        command, capture_output=True, text=True, timeout=120, env=environment, cwd=ROOT
+        command, capture_output=True, text=True, timeout=TOOLS, env=environment, cwd=ROOT
     )
     if done.returncode:
         raise RuntimeError(f"PyTorch cannot be asked for the GPU:\n{done.stderr}")
@@ -67,10 +74,18 @@ def plan_lines(plan: Sequence[Stage]) -> list[str]:
 
 
 def announce(report: Report, name: str) -> None:
-    """Prints what a step found, and writes the table of all that ended so far."""
-    content = report.content()
-    print(step_summary(content, name), flush=True)
-    replace_file(report.folder / SUMMARY, (summary(content) + "\n").encode())
+    """Writes the table of all that ended so far, and prints what a step found.
+
+    The report has it all already: whatever happens here, the next step is run.
+    """
+    try:
+        content = report.content()
+        replace_file(report.folder / SUMMARY, (summary(content) + "\n").encode())
+        print(step_summary(content, name), flush=True)
+    except BrokenPipeError:  # nobody reads any more
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except Exception:
+        traceback.print_exc()
 
 
 def choose(plan: Sequence[Stage], names: Sequence[str]) -> list[Stage]:
@@ -82,8 +97,17 @@ def choose(plan: Sequence[Stage], names: Sequence[str]) -> list[Stage]:
     return [stage for stage in chosen if stage]
 
 
-def end(number: int, frame: object) -> NoReturn:
-    raise SystemExit(128 + number)
+def end_orderly() -> None:
+    """Lets the first signal end the check and record what was running; further ones do nothing."""
+    signals = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+    def end(number: int, frame: object) -> None:
+        for one in signals:
+            signal.signal(one, signal.SIG_IGN)
+        raise SystemExit(128 + number)
+
+    for one in signals:
+        signal.signal(one, end)
 
 
 def main() -> int:
@@ -97,8 +121,13 @@ def main() -> int:
     parser.add_argument("--plan", action="store_true", help="print the steps and end")
     parser.add_argument("--show", type=Path, metavar="DIR", help="print the table of a check")
     arguments = parser.parse_args()
+    began = time.monotonic()
+    sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]
     if arguments.show:
-        print(summary(load(arguments.show)))
+        try:
+            print(summary(load(arguments.show)))
+        except (OSError, ValueError) as error:
+            parser.error(f"there is no report: {error}")
         return 0
     folder = arguments.out.resolve()
     try:
@@ -109,14 +138,20 @@ def main() -> int:
     if arguments.plan:
         return 0
 
-    signal.signal(signal.SIGTERM, end)  # so that what was running is recorded
+    end_orderly()
     environment = step_environment()
-    about = describe(environment)
+    try:
+        about = describe(environment)
+    except (RuntimeError, subprocess.TimeoutExpired) as error:
+        parser.error(str(error))
     about["commit"] = arguments.commit or about["commit"]
     if about["device"] is None and not arguments.rehearse:
         parser.error("there is no CUDA device; --rehearse runs on the CPU")
     deadline = 60 * MINUTES * (PATIENCE if arguments.rehearse else 1)
-    report = Report(folder, about, plan, deadline, announce)
+    try:
+        report = Report(folder, about, plan, deadline - (time.monotonic() - began), announce)
+    except OSError as error:
+        parser.error(f"{folder}: {error.strerror} (another check may be writing there)")
     try:
         for stage in plan:
             report.run(stage, environment, ROOT)
@@ -124,7 +159,7 @@ def main() -> int:
             if built and built.outcome != "passed":
                 break  # there is nothing to check
     finally:
-        print(f"\n{summary(report.content())}\n{folder}", flush=True)
+        print(f"\n{summary(report.content())}", flush=True)
     return 0 if report.green else 1
 
 

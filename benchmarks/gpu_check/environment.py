@@ -16,6 +16,7 @@ from typing import Any
 from ..toolkit import find_tool
 
 ROOT = Path(__file__).resolve().parents[2]
+PATIENCE = 5.0  # seconds for a tool to say its version
 SOURCES = (("csrc", "*"), ("fgsbir_ext", "*.py"))
 
 
@@ -53,7 +54,7 @@ def last_line(*command: str) -> str | None:
     """The last line that a program writes; None where it is missing or fails."""
     try:
         done = subprocess.run(
-            [find_tool(command[0]), *command[1:]], capture_output=True, text=True, timeout=30
+            [find_tool(command[0]), *command[1:]], capture_output=True, text=True, timeout=PATIENCE
         )
     except (OSError, subprocess.TimeoutExpired):
         return None

@@ -1,4 +1,4 @@
-"""Every operation once, for compute-sanitizer to watch.
+"""Every operation on a few shapes, for compute-sanitizer to watch.
 
     compute-sanitizer --tool racecheck python -m benchmarks.gpu_check.exercise
 
@@ -22,10 +22,10 @@ from fgsbir_ext.types import Metric
 from ..workload import Workload, make_inputs
 from .device import add_rehearse, device_or_rehearsal
 from .figures import Figures, attempt
+from .names import GUIDANCES
 
 _METRICS: tuple[Metric, ...] = ("sqeuclidean", "euclidean", "cosine")
 _FLOATS = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
-_GUIDANCES = (0.0, 0.5, float("inf"))
 # 258 tiles of 128 x 128; rows that stay in shared memory, and rows that are too long to.
 _ALIGNED = ((260, 11000, 40), (260, 11000, 264))
 _AWKWARD = ((33, 70, 17, 33), (70, 33, 40, 5), (1, 1, 1, 1), (0, 5, 3, 2), (5, 0, 3, 2))
@@ -37,7 +37,7 @@ def aligned(n: int, m: int, d: int, dtype: torch.dtype, device: str) -> Figures:
     x, y = inputs.sketch.detach(), inputs.photo.detach()
     labels = inputs.sketch_labels, inputs.photo_labels
     attributes = inputs.sketch_attributes, inputs.photo_attributes
-    for guidance in _GUIDANCES:
+    for guidance in GUIDANCES:
         fx.mine_batch_hard(x, y, *labels, *attributes, attribute_guidance=guidance)
     fx.pairwise_distance(x, y)
     fx.topk(x[:64], y, 10)
@@ -54,7 +54,7 @@ def awkward(n: int, m: int, d: int, k: int, dtype: torch.dtype, device: str) -> 
     a, b = (torch.randint(-1, 2, (rows, k), device=device) for rows in (n, m))
     labels = [torch.randint(7, (rows,), device=device) for rows in (n, m)]
     for metric, guidance, kind in zip(
-        _METRICS, _GUIDANCES, ("sqeuclidean", "cross_entropy", "euclidean"), strict=True
+        _METRICS, GUIDANCES, ("sqeuclidean", "cross_entropy", "euclidean"), strict=True
     ):
         fx.pairwise_distance(x, y, metric=metric).sum().backward()
         weights = [1.0 + at for at in range(k)] if guidance else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import traceback
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from typing import Any
 Figures = dict[str, Any]
 
 _MARK = "FIGURE "
+MOST_OF_AN_ERROR = 4000  # characters
 
 
 def figure_line(name: str, **figures: Any) -> str:
@@ -23,14 +25,14 @@ def emit(name: str, **figures: Any) -> None:
 
 
 def parse(log: str) -> list[Figures]:
-    """The figures of a log, without a last line that was cut off."""
+    """The figures of a log, without what is none, as a last line that was cut off."""
     found = []
     for line in log.splitlines():
         if line.startswith(_MARK):
-            try:
-                found.append(json.loads(line.removeprefix(_MARK)))
-            except json.JSONDecodeError:  # the process was killed while it wrote
-                continue
+            with contextlib.suppress(json.JSONDecodeError):
+                figure = json.loads(line.removeprefix(_MARK))
+                if isinstance(figure, dict) and isinstance(figure.get("name"), str):
+                    found.append(figure)
     return found
 
 
@@ -39,7 +41,7 @@ def attempt(name: str, work: Callable[[], Figures], **about: Any) -> bool:
     try:
         figures = work()
     except Exception:  # a check that fails is a result, and the others still count
-        emit(name, **about, passed=False, error=traceback.format_exc())
+        emit(name, **about, passed=False, error=traceback.format_exc()[-MOST_OF_AN_ERROR:])
         return False
     emit(name, **about, passed=True, **figures)
     return True

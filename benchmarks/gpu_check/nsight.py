@@ -21,7 +21,8 @@ from ..toolkit import find_tool
 from ..workload import Workload, make_inputs
 from .device import add_rehearse, device_or_rehearsal
 from .figures import Figures, emit
-from .timings import GUIDANCES, our_mining
+from .names import GUIDANCES
+from .timings import our_mining
 
 KERNEL = "mine_tiles"
 MOST_BYTES = 15_000_000  # of the report

@@ -1,4 +1,4 @@
-"""The steps of the check, in the order in which being cut off at any moment costs least.
+"""The steps of the check, the most valuable first: being cut off at any moment costs least.
 
 Each has an estimate of its seconds on an H100 or H200 with 16 cores, and a limit. Steps that run
 side by side are not timed, nor do they wait for each other.
@@ -11,9 +11,11 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
+from .names import COMPILED, ENGINES, OURS, SWITCH
 from .steps import Stage, Step
 
 MINUTES = 9.0
+BUILD = "build"
 PATIENCE = 5  # how many times longer a step may take in a rehearsal, on whatever processor
 
 OPERATIONS = (
@@ -33,8 +35,6 @@ PROPERTIES = (
     *("side_stream", "cupy_on_a_side_stream", "runtimes_side_by_side", "two_devices"),
     "beyond_32_bits",
 )
-ENGINES = {"mma": "mma", "cuda-cores": "0"}  # values of FGSBIR_TENSOR_CORES, by name
-SWITCH = "FGSBIR_TENSOR_CORES"
 ENGINE_SIZES = ("16384", "4096")
 COMPILED_SIZES = ("128", "1024", "16384")
 SIDE_BY_SIDE = 3  # logs of steps that run are files of the folder, which is to have 8 at most
@@ -66,7 +66,7 @@ def _stages(rehearse: bool, report: str) -> Iterator[Stage]:
         command = [sys.executable, "-m", f"benchmarks.gpu_check.{module}", *arguments, *suffix]
         return Step(name, command, estimate, limit, {SWITCH: switch} if switch else {})
 
-    yield (step("build", "build", 60, 170),)
+    yield (step(BUILD, "build", 60, 170),)
     yield (
         step("truth", "truth", 25, 60),
         *(step(f"truth-{name}", "truth", 25, 60, switch=x) for name, x in ENGINES.items()),
@@ -79,7 +79,7 @@ def _stages(rehearse: bool, report: str) -> Iterator[Stage]:
         _suite(f"suite-{name}", TILED, 35, 90, rehearse, switch=x) for name, x in ENGINES.items()
     )
     for name, switch in ENGINES.items():
-        arguments = ("bfloat16", "float32", "--sizes", *ENGINE_SIZES, "--only", "fgsbir_ext")
+        arguments = ("bfloat16", "float32", "--sizes", *ENGINE_SIZES, "--only", OURS)
         yield (step(f"timings-{name}", "timings", 15, 40, *arguments, switch=switch),)
     for first in range(0, len(PROPERTIES), SIDE_BY_SIDE):
         some = PROPERTIES[first : first + SIDE_BY_SIDE]
@@ -87,7 +87,7 @@ def _stages(rehearse: bool, report: str) -> Iterator[Stage]:
     # An Inductor that hangs must not cost what is above.
     yield (step("compiled", "properties", 25, 90, "compiled"),)
     types = ("float32",) if rehearse else ("float32", "bfloat16")  # each is compiled anew
-    arguments = (*types, "--sizes", *COMPILED_SIZES, "--only", "torch.compile")
+    arguments = (*types, "--sizes", *COMPILED_SIZES, "--only", COMPILED)
     yield (step("timings-compiled", "timings", 60, 100, *arguments),)
     yield tuple(step(tool, "sanitize", 60, 150, tool) for tool in ("memcheck", "racecheck"))
     yield tuple(step(tool, "sanitize", 50, 150, tool) for tool in ("synccheck", "initcheck"))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-LOSS, MINING = "loss forward + backward", "mining"
+from .names import LOSS, MINING
 
 
 @dataclass(frozen=True)

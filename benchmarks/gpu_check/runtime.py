@@ -32,8 +32,8 @@ def launches(device: str) -> Figures:
         )
         assert 0 < len(forward) <= 5, forward
         assert len(backward) == 2, backward
-        figures[f"guidance {guidance}"] = {"forward": len(forward), "backward": len(backward)}
-    return figures | {"kernels": [kernel["name"] for kernel in (*forward, *backward)]}
+        figures[f"guided {guidance}"] = f"{len(forward)} + {len(backward)}"
+    return figures
 
 
 def no_synchronisation(device: str) -> Figures:

@@ -8,6 +8,8 @@ leaves the outcome of every step that had ended, and the logs of those that ran.
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import fcntl
 import io
 import json
 import os
@@ -23,10 +25,15 @@ from typing import Any, Literal
 
 from .figures import Figures, parse
 
-REPORT, LOGS = "report.json", "logs.zip"
+REPORT, SUMMARY, LOGS, COUNTERS = "report.json", "summary.txt", "logs.zip", "mining.ncu-rep"
 MOST_BYTES = 15_000_000  # of a file in the folder
 TAIL_LINES = 40  # of the log of a step that failed, in the report
+TAIL_CHARACTERS = 500  # of each
+TAIL_BYTES = 100_000  # of a log that has no room in the archive
 POLL = 0.05  # seconds
+
+_FLOOD = "killed when its log had"
+_LIBC, _PR_SET_PDEATHSIG = ctypes.CDLL(None), 1
 
 Outcome = Literal["passed", "failed", "timed out", "interrupted", "not run"]
 
@@ -80,11 +87,14 @@ class Report:
     """The outcomes of steps, in a folder: one JSON, one archive of logs, the logs of what runs.
 
     Args:
-        folder: Is made; a report that is there is replaced.
+        folder: Is made, and held until the process ends; a report that is there is replaced.
         about: The environment, for the JSON.
         plan: All steps that are to pass.
         deadline: Seconds from now on, after which no step starts and none goes on.
         announce: Called with the report when a step has ended and is recorded, and its name.
+
+    Raises:
+        OSError: when the folder cannot be made or written, or another check holds it.
     """
 
     def __init__(
@@ -103,8 +113,11 @@ class Report:
         self._began = time.monotonic()
         self._deadline = self._began + deadline
         folder.mkdir(parents=True, exist_ok=True)
-        for left in (folder / REPORT, folder / LOGS, *folder.glob("*.log")):
-            left.unlink(missing_ok=True)
+        self._lock = os.open(folder, os.O_RDONLY)
+        fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        logs = [f"{name}.log" for name in {*self._planned, *_planned_before(folder)}]
+        for left in (REPORT, SUMMARY, LOGS, COUNTERS, *logs):
+            (folder / left).unlink(missing_ok=True)
         self._write()
 
     @property
@@ -143,6 +156,8 @@ class Report:
                         self._finish(one)
         finally:  # the check itself is ended
             for one in running:
+                _kill(one.process)
+            for one in running:
                 one.error = "interrupted"
                 self._finish(one)
 
@@ -160,9 +175,7 @@ class Report:
                     stderr=subprocess.STDOUT,
                     env=environment,
                     cwd=directory,
-                    # A group, which can be killed as a whole; no session, in which descendants
-                    # would outlive whoever ends the check from outside. There are no threads.
-                    preexec_fn=os.setpgrp,
+                    preexec_fn=_in_a_group,  # there are no threads here
                 )
         except OSError as error:
             log.unlink(missing_ok=True)
@@ -176,7 +189,7 @@ class Report:
         if time.monotonic() - one.began > one.limit:
             one.error = f"killed after its limit of {one.limit:.0f} s"
         elif one.log.stat().st_size > MOST_BYTES:
-            one.error = f"killed when its log had {MOST_BYTES} bytes"
+            one.error = f"{_FLOOD} {MOST_BYTES} bytes"
         return bool(one.error)
 
     def _finish(self, one: _Running) -> None:
@@ -184,14 +197,16 @@ class Report:
         outcome: Outcome = "failed"
         if one.error == "interrupted":
             outcome = "interrupted"
-        elif one.error:
+        elif one.error and not one.error.startswith(_FLOOD):
             outcome = "timed out"
+        elif one.error:
+            outcome = "failed"
         elif one.process.returncode == 0:
             outcome = "passed"
         else:
             one.error = f"status {one.process.returncode}"
         seconds = round(time.monotonic() - one.began, 1)
-        log = one.log.read_bytes()
+        log = one.log.read_bytes()[:MOST_BYTES]
         result = Result(outcome, seconds, shlex.join(one.step.command), one.error)
         self._record(one.step, result, log)
         one.log.unlink()
@@ -200,9 +215,10 @@ class Report:
         text = log.decode(errors="replace")
         result.figures = parse(text)
         if result.outcome != "passed":
-            result.tail = text.splitlines()[-TAIL_LINES:]
+            result.tail = _tail(text)
         self.results[step.name] = result
-        if not pack(self.folder / LOGS, f"{step.name}.log", log):
+        archive, name = self.folder / LOGS, f"{step.name}.log"
+        if not pack(archive, name, log) and not pack(archive, name, log[-TAIL_BYTES:]):
             result.error = f"{result.error} (the archive of logs is full)".strip()
         self._write()
         self._announce(self, step.name)
@@ -214,13 +230,26 @@ class Report:
 def load(folder: Path) -> dict[str, Any]:
     """The content of a report; of a check that was killed with the figures of what was running."""
     content: dict[str, Any] = json.loads((folder / REPORT).read_text())
-    for log in sorted(folder.glob("*.log")):
-        if log.stem not in content["steps"]:
+    for name in content["plan"]:
+        log = folder / f"{name}.log"
+        if name not in content["steps"] and log.exists():
             text = log.read_text(errors="replace")
             result = Result("interrupted", figures=parse(text), error="the check was killed")
-            result.tail = text.splitlines()[-TAIL_LINES:]
-            content["steps"][log.stem] = asdict(result)
+            result.tail = _tail(text)
+            content["steps"][name] = asdict(result)
     return content
+
+
+def _planned_before(folder: Path) -> list[str]:
+    """The steps of the report that is there, of which there may be logs."""
+    try:
+        return list(json.loads((folder / REPORT).read_text())["plan"])
+    except (OSError, ValueError, KeyError):
+        return []
+
+
+def _tail(text: str) -> list[str]:
+    return [line[:TAIL_CHARACTERS] for line in text.splitlines()[-TAIL_LINES:]]
 
 
 def replace_file(path: Path, content: bytes) -> None:
@@ -239,6 +268,12 @@ def pack(archive: Path, name: str, content: bytes) -> bool:
         return False
     replace_file(archive, content)
     return True
+
+
+def _in_a_group() -> None:
+    """Lets a new process be killed with its descendants, and end when this one is killed."""
+    os.setpgrp()
+    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:

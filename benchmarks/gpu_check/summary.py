@@ -11,29 +11,46 @@ from ..entries import Entry, Run
 from ..targets import LOSS as LOSS_SCENARIO
 from ..targets import gpu_target_table
 from .figures import Figures
-from .predictions import LOSS, MINING, PREDICTIONS, Prediction
+from .names import (
+    COMPILED,
+    DEFAULT,
+    GRAPH,
+    INTO_FLOAT32,
+    LOSS,
+    MINING,
+    OURS,
+    PLAIN,
+    PRODUCT,
+    TUNED,
+)
+from .predictions import PREDICTIONS, Prediction
 
 MOST_CHARACTERS = 10_000
 _FOR_FAILURES = 2_000  # characters at least, where something failed
-_OURS, _PRODUCT, _INTO_FLOAT32 = "fgsbir_ext", "bare product", "product into float32"
-_GRAPH, _COMPILED = "fgsbir_ext in a graph", "torch.compile"
 _D = 256
+_LARGE = (16384, 65536)
 _HOST_BOUND = 1024  # up to which size the host's time is shown
 _TILE = re.compile(r"\b\w*Tile<.*>(?=>)")
 _COLUMNS = {
-    "mine 0": (MINING, _OURS, "0.0"),
-    "mine .5": (MINING, _OURS, "0.5"),
-    "mineinf": (MINING, _OURS, "inf"),
-    "loss 0": (LOSS, _OURS, "0.0"),
-    "loss .5": (LOSS, _OURS, "0.5"),
-    "lossinf": (LOSS, _OURS, "inf"),
-    "graph": (LOSS, _GRAPH, "0.5"),
-    "product": (LOSS, _PRODUCT, "0.5"),
-    "->f32": (LOSS, _INTO_FLOAT32, "0.5"),
-    "plain": (LOSS, "plain PyTorch", "0.5"),
-    "tuned": (LOSS, "tuned PyTorch", "0.5"),
-    "compile": (LOSS, _COMPILED, "0.5"),
+    "mine 0": (MINING, OURS, "0.0"),
+    "mine .5": (MINING, OURS, "0.5"),
+    "mineinf": (MINING, OURS, "inf"),
+    "loss 0": (LOSS, OURS, "0.0"),
+    "loss .5": (LOSS, OURS, "0.5"),
+    "lossinf": (LOSS, OURS, "inf"),
+    "graph": (LOSS, GRAPH, "0.5"),
+    "product": (LOSS, PRODUCT, "0.5"),
+    "->f32": (LOSS, INTO_FLOAT32, "0.5"),
+    "plain": (LOSS, PLAIN, "0.5"),
+    "tuned": (LOSS, TUNED, "0.5"),
+    "compile": (LOSS, COMPILED, "0.5"),
 }
+_DEVICE_TITLE = """\
+Microseconds of a call on the device
+(mine, loss: this library, guided by 0, .5, inf; graph: loss .5 in a CUDA graph;
+product: the bare one, ->f32: into float32; plain, tuned, compile: the loss by
+PyTorch, guided by .5; *: with the host's time in it)"""
+_HOST_TITLE = "Microseconds of a call on the host, up to its return"
 
 
 def summary(content: Mapping[str, Any], most: int = MOST_CHARACTERS) -> str:
@@ -69,8 +86,8 @@ def step_summary(content: Mapping[str, Any], name: str) -> str:
 
 def _measured(content: Mapping[str, Any]) -> Iterator[str]:
     """The sections of figures."""
-    yield from _section("Microseconds of a call, device", _times(content, "device_us"))
-    yield from _section("of a call on the host, where it may be longer", _times(content, "host_us"))
+    yield from _section(_DEVICE_TITLE, _times(content, "device_us"))
+    yield from _section(_HOST_TITLE, _times(content, "host_us"))
     yield from _section("Microseconds of a kernel, guided 0 / 0.5 / inf", _kernels(content))
     yield from _section("Large kernels against float64", _truth(content))
     yield from _section("Nsight Compute, mining bfloat16 16384 guided 0.5", _counters(content))
@@ -121,10 +138,12 @@ def _times(content: Mapping[str, Any], what: str) -> Iterator[str]:
     """A line for every engine, type and size."""
     rows: dict[tuple[str, str, str, int], dict[str, str]] = {}
     for figure in _figures(content, "time"):
-        if what == "host_us" and (figure["n"] > _HOST_BOUND or figure["engine"] != "default"):
+        if what == "host_us" and (figure["n"] > _HOST_BOUND or figure["engine"] != DEFAULT):
             continue
         key = (figure["card"], figure["engine"], figure["dtype"], figure["n"])
-        shown = _short(figure[what]) if figure["passed"] else "failed"
+        shown = "no room" if "OutOfMemory" in figure.get("error", "") else "failed"
+        if figure["passed"]:
+            shown = _short(figure[what])
         if figure["passed"] and not figure["queued"]:
             shown += "*"  # the host's time is in it
         for column, which in _COLUMNS.items():
@@ -134,7 +153,7 @@ def _times(content: Mapping[str, Any], what: str) -> Iterator[str]:
         return
     yield f"{'':28}" + "".join(f"{column:>8}" for column in _COLUMNS)
     for (card, engine, dtype, n), row in sorted(
-        rows.items(), key=lambda item: (item[0][1] != "default", item[0])
+        rows.items(), key=lambda item: (item[0][1] != DEFAULT, item[0])
     ):
         head = f"{card} {engine} {dtype} {n}"
         cells = "".join(f"{row.get(column, ''):>8}" for column in _COLUMNS)
@@ -145,7 +164,7 @@ def _kernels(content: Mapping[str, Any]) -> Iterator[str]:
     """A line for every kernel of a type and size, by the default engine."""
     rows: dict[tuple[str, str, int], dict[str, dict[str, float]]] = {}
     for figure in _figures(content, "kernels"):
-        if not figure["passed"] or figure["engine"] != "default":
+        if not figure["passed"] or figure["engine"] != DEFAULT:
             continue
         kernels = rows.setdefault((figure["card"], figure["dtype"], figure["n"]), {})
         for name, us in figure["kernels"]:
@@ -166,7 +185,7 @@ def _time_of(
     content: Mapping[str, Any], operation: str, rival: str, dtype: str, n: int, guidance: str
 ) -> Figures | None:
     """The figure of the default engine."""
-    wanted = (operation, rival, dtype, n, guidance, "default")
+    wanted = (operation, rival, dtype, n, guidance, DEFAULT)
     names = ("operation", "rival", "dtype", "n", "guidance", "engine")
     for figure in _figures(content, "time"):
         if tuple(figure[name] for name in names) == wanted and figure["passed"]:
@@ -175,13 +194,26 @@ def _time_of(
 
 
 def _predictions(content: Mapping[str, Any]) -> Iterator[str]:
-    """A line for every prediction that was measured, with the floor of the card."""
+    """A line for every prediction that was measured, and for every product that has a floor."""
     device = content["environment"].get("device")
     card = find_card(device)
     for it in PREDICTIONS:
-        figure = _time_of(content, it.operation, _OURS, it.dtype, it.n, it.guidance)
+        figure = _time_of(content, it.operation, OURS, it.dtype, it.n, it.guidance)
         if figure is not None:
             yield f"{short_name(device)}  {_judge(it, figure['device_us'], card)}"
+    for rival, dtype, item_bytes in (
+        (PRODUCT, "bfloat16", 2),
+        (INTO_FLOAT32, "bfloat16", 4),
+    ):
+        for n in _LARGE:
+            figure = _time_of(content, LOSS, rival, dtype, n, "0.5")
+            if figure is not None and card is not None:
+                least = 1e6 * card.matrix_seconds(n, n, _D, dtype, item_bytes)
+                measured = figure["device_us"]
+                shown = (
+                    f"{_short(measured)} us, {measured / least:.2f}x its floor of {_short(least)}"
+                )
+                yield f"{card.name}  {rival}, {dtype} {n}: {shown}"
 
 
 def _judge(it: Prediction, measured: float, card: Card | None) -> str:
@@ -211,9 +243,9 @@ def _targets(content: Mapping[str, Any]) -> list[str]:
 def _entries(content: Mapping[str, Any]) -> Iterator[Entry]:
     for figure in _figures(content, "time"):
         which = (figure["operation"], figure["guidance"], figure["engine"])
-        if which != (LOSS, "0.5", "default") or not figure["passed"]:
+        if which != (LOSS, "0.5", DEFAULT) or not figure["passed"]:
             continue
-        product = _time_of(content, LOSS, _PRODUCT, figure["dtype"], figure["n"], "0.5")
+        product = _time_of(content, LOSS, PRODUCT, figure["dtype"], figure["n"], "0.5")
         if product is None:
             continue
         host, yardstick = figure["host_us"], max(product["device_us"], product["host_us"])
@@ -281,9 +313,21 @@ def _failures(steps: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _reason(result: Mapping[str, Any], lines: int = 8) -> Iterator[str]:
-    """The last lines of what went wrong first: of a figure that failed, or of the log."""
-    failed = [f for f in result["figures"] if not f.get("passed", True) and f.get("error")]
-    text: Sequence[str] = failed[0]["error"].splitlines() if failed else result["tail"]
+    """The last lines of what went wrong: of the first figure that failed, or of the log.
+
+    Another implementation that has failed is no reason.
+    """
+    failed = [
+        figure
+        for figure in result["figures"]
+        if figure.get("error") and figure.get("rival", OURS) in (OURS, GRAPH)
+    ]
+    text: Sequence[str] = result["tail"]
+    if failed and result["outcome"] == "failed":
+        first = failed[0]
+        about = {k: v for k, v in first.items() if k not in ("passed", "error")}
+        yield _cut(f"    {' '.join(str(v) for v in about.values())}", 200)
+        text = first["error"].splitlines()
     yield from (_cut(f"    | {line}", 200) for line in text[-lines:])
 
 

@@ -11,7 +11,6 @@ other implementations by 0.5, and this library by 0, 0.5 and infinity.
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -24,39 +23,51 @@ import fgsbir_ext as fx
 
 from ..cards import short_name
 from ..measure import gradient_bytes, peak_bytes
-from ..rivals import RIVALS, Operation
+from ..rivals import RIVALS
 from ..rivals.base import GUIDANCE, MARGIN, forward_backward, without_gradients
 from ..workload import Inputs, Workload, make_inputs
 from . import instruments
 from .device import add_rehearse, device_or_rehearsal
 from .figures import Figures, attempt
+from .names import (
+    COMPILED,
+    GRAPH,
+    GUIDANCES,
+    INTO_FLOAT32,
+    LOSS,
+    MINING,
+    OURS,
+    PLAIN,
+    PRODUCT,
+    TUNED,
+)
+from .names import engine as engine_name
 
 SIZES = (16384, 65536, 4096, 1024, 128)  # those first that most is to be learnt from
 REHEARSED = (32,)
-OURS, PRODUCT, INTO_FLOAT32 = "fgsbir_ext", "bare product", "product into float32"
-GRAPH, COMPILED = "fgsbir_ext in a graph", "torch.compile"
-RIVALS_TIMED = (PRODUCT, INTO_FLOAT32, "plain PyTorch", "tuned PyTorch")
-GUIDANCES = (GUIDANCE, 0.0, float("inf"))
+RIVALS_TIMED = (PRODUCT, INTO_FLOAT32, PLAIN, TUNED)
 GRAPHED = 1024  # up to which size a graph is timed, too: above it launches do not matter
 PROFILED = (16384, 1024)
-LOSS: Operation = "loss forward + backward"
-MINING: Operation = "mining"
 
 
 @dataclass(frozen=True)
 class Cell:
     """What one figure is of."""
 
-    operation: Operation
+    operation: str
     rival: str
     guidance: float
     prepare: Callable[[Inputs], Callable[[], Any]]
 
 
-def our_loss(guidance: float) -> Callable[[Inputs], Callable[[], Any]]:
-    loss = fx.AttributeTripletLoss(
+def loss_module(guidance: float) -> fx.AttributeTripletLoss:
+    return fx.AttributeTripletLoss(
         margin=MARGIN, attribute_margin=MARGIN, attribute_guidance=guidance
     )
+
+
+def our_loss(guidance: float) -> Callable[[Inputs], Callable[[], Any]]:
+    loss = loss_module(guidance)
 
     def prepare(inputs: Inputs) -> Callable[[], Any]:
         return partial(forward_backward, lambda x: loss(*instruments.arguments_of(x)), inputs)
@@ -78,10 +89,12 @@ def our_mining(guidance: float) -> Callable[[Inputs], Callable[[], Any]]:
 
 
 def in_a_graph(inputs: Inputs) -> Callable[[], Any]:
-    """The replay of a captured step of the loss."""
+    """The replay of a captured step of the loss, forward and backward."""
+    loss = loss_module(GUIDANCE)
 
     def step() -> list[torch.Tensor]:
-        return instruments.results_of(inputs, attribute_guidance=GUIDANCE)
+        total = loss(*instruments.arguments_of(inputs))
+        return [total, *torch.autograd.grad(total, inputs.leaves)]
 
     step()
     torch.cuda.synchronize()
@@ -180,8 +193,7 @@ def time_kernels(dtype: str, sizes: Sequence[int], device: str) -> bool:
 
 def about(workload: Workload) -> dict[str, Any]:
     card = short_name(torch.cuda.get_device_name()) if workload.device == "cuda" else "CPU"
-    engine = os.environ.get("FGSBIR_TENSOR_CORES", "default")
-    return {"card": card, "engine": engine, "dtype": workload.type_name, "n": workload.n}
+    return {"card": card, "engine": engine_name(), "dtype": workload.type_name, "n": workload.n}
 
 
 if __name__ == "__main__":
