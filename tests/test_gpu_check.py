@@ -157,6 +157,9 @@ def test_an_odd_figure_ends_nothing(tmp_path: Path) -> None:
         report.run(stage, dict(os.environ), tmp_path)
     assert report.green
     assert report.results["first"].figures == [{"name": "time", "passed": True}]
+    table = (tmp_path / steps.SUMMARY).read_text()
+    assert "cannot be shown: KeyError" in table
+    assert "ALL GREEN: 2 of 2 steps" in table
 
 
 def test_one_check_at_a_time_writes_into_a_folder(tmp_path: Path) -> None:

@@ -110,7 +110,12 @@ def _end(content: Mapping[str, Any]) -> str:
 
 
 def _section(title: str, lines: Iterable[str]) -> Iterator[str]:
-    found = list(lines)
+    """A title and its lines, if there are any; a fault in them does not cost the other sections."""
+    found = []
+    try:
+        found.extend(lines)
+    except Exception as error:
+        found.append(f"the rest of this cannot be shown: {error!r}")
     if found:
         yield "\n".join([f"-- {title}", *found])
 

@@ -160,7 +160,8 @@ def time_type(dtype: str, sizes: Sequence[int], only: Sequence[str], device: str
     for n in sizes:
         workload = Workload(n, dtype=getattr(torch, dtype), device=device)
         inputs = make_inputs(workload)
-        torch._dynamo.reset()  # which else stops compiling one function after a few sizes
+        if COMPILED in only:
+            torch._dynamo.reset()  # after a few sizes it would compile a function no more
         for cell in cells(workload, only):
             if only and cell.rival not in only:
                 continue
