@@ -237,12 +237,12 @@ def _judge(it: Prediction, measured: float, card: Card | None) -> str:
     return f"{it.title}: {_short(measured)} us ({floor}{predicted}): {verdict}"
 
 
-def _targets(content: Mapping[str, Any]) -> list[str]:
+def _targets(content: Mapping[str, Any]) -> Iterator[str]:
     """The targets that something was measured of, by single calls: what takes longer counts."""
     found = list(_entries(content))
     table = gpu_target_table(found, content["environment"].get("device"))
     rows = [line for line in table.splitlines()[2:] if "not measured" not in line]
-    return [line.strip("| ") for line in rows]
+    yield from (line.strip("| ") for line in rows)
 
 
 def _entries(content: Mapping[str, Any]) -> Iterator[Entry]:
@@ -295,7 +295,7 @@ def _counters(content: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _others(content: Mapping[str, Any]) -> Iterator[str]:
-    """Of a suite the last figure, of others all but those that have tables of their own."""
+    """Of every step the last figure that has no table of its own."""
     tabled = ("time", "kernels", "mining", "distances", "nearest", "counters", "build")
     exercised = ("aligned", "awkward", "pools")
     for step, result in content["steps"].items():
