@@ -32,7 +32,6 @@ TAIL_CHARACTERS = 500  # of each
 TAIL_BYTES = 100_000  # of a log that has no room in the archive
 POLL = 0.05  # seconds
 
-_FLOOD = "killed when its log had"
 _LIBC, _PR_SET_PDEATHSIG = ctypes.CDLL(None), 1
 
 Outcome = Literal["passed", "failed", "timed out", "interrupted", "not run"]
@@ -54,7 +53,7 @@ class Step:
     command: Sequence[str]
     estimate: float
     limit: float
-    variables: Mapping[str, str] = field(default_factory=dict)
+    variables: dict[str, str] = field(default_factory=dict)
 
 
 Stage = tuple[Step, ...]
@@ -80,6 +79,7 @@ class _Running:
     log: Path
     began: float
     limit: float
+    killed: Outcome | None = None  # why it was, and in words
     error: str = ""
 
 
@@ -139,7 +139,7 @@ class Report:
             "steps": {name: asdict(result) for name, result in self.results.items()},
         }
 
-    def run(self, stage: Stage, environment: Mapping[str, str], directory: Path) -> None:
+    def run(self, stage: Stage, environment: dict[str, str], directory: Path) -> None:
         """Runs steps side by side and records each when it ends."""
         running: list[_Running] = []
         try:
@@ -158,12 +158,10 @@ class Report:
             for one in running:
                 _kill(one.process)
             for one in running:
-                one.error = "interrupted"
+                one.killed, one.error = "interrupted", "the check was ended"
                 self._finish(one)
 
-    def _start(
-        self, step: Step, environment: Mapping[str, str], directory: Path
-    ) -> _Running | None:
+    def _start(self, step: Step, environment: dict[str, str], directory: Path) -> _Running | None:
         log = self.folder / f"{step.name}.log"
         now = time.monotonic()
         try:
@@ -187,24 +185,17 @@ class Report:
         if one.process.poll() is not None:
             return True
         if time.monotonic() - one.began > one.limit:
-            one.error = f"killed after its limit of {one.limit:.0f} s"
+            one.killed, one.error = "timed out", f"killed after its limit of {one.limit:.0f} s"
         elif one.log.stat().st_size > MOST_BYTES:
-            one.error = f"{_FLOOD} {MOST_BYTES} bytes"
-        return bool(one.error)
+            one.killed, one.error = "failed", f"killed when its log had {MOST_BYTES} bytes"
+        return one.killed is not None
 
     def _finish(self, one: _Running) -> None:
         _kill(one.process)
-        outcome: Outcome = "failed"
-        if one.error == "interrupted":
-            outcome = "interrupted"
-        elif one.error and not one.error.startswith(_FLOOD):
-            outcome = "timed out"
-        elif one.error:
-            outcome = "failed"
-        elif one.process.returncode == 0:
-            outcome = "passed"
-        else:
-            one.error = f"status {one.process.returncode}"
+        outcome = one.killed
+        if outcome is None:
+            status = one.process.returncode
+            outcome, one.error = ("failed", f"status {status}") if status else ("passed", "")
         seconds = round(time.monotonic() - one.began, 1)
         log = one.log.read_bytes()[:MOST_BYTES]
         result = Result(outcome, seconds, shlex.join(one.step.command), one.error)

@@ -111,7 +111,7 @@ def _end(content: Mapping[str, Any]) -> str:
 
 def _section(title: str, lines: Iterable[str]) -> Iterator[str]:
     """A title and its lines, if there are any; a fault in them does not cost the other sections."""
-    found = []
+    found: list[str] = []
     try:
         found.extend(lines)
     except Exception as error:
