@@ -172,7 +172,7 @@ def test_one_check_at_a_time_writes_into_a_folder(tmp_path: Path) -> None:
 
 
 def test_a_new_check_replaces_the_files_of_an_old_one_and_no_others(tmp_path: Path) -> None:
-    for name in (steps.SUMMARY, steps.COUNTERS, "old.log", "mine.log", "notes.txt"):
+    for name in (steps.SUMMARY, steps.NSIGHT_REPORT, "old.log", "mine.log", "notes.txt"):
         (tmp_path / name).write_text("old")
     (tmp_path / steps.REPORT).write_text('{"plan": ["old"], "steps": {}}')
     Report(tmp_path, {}, [(script("new", "pass"),)], 60)

@@ -33,7 +33,7 @@ from typing import Any
 
 from .names import SWITCH
 from .plan import BUILD, MINUTES, PATIENCE, make_plan, seconds
-from .steps import COUNTERS, SUMMARY, Report, Stage, load, replace_file
+from .steps import NSIGHT_REPORT, SUMMARY, Report, Stage, load, replace_file
 from .summary import step_summary, summary
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -131,7 +131,7 @@ def main() -> int:
         return 0
     folder = arguments.out.resolve()
     try:
-        plan = choose(make_plan(arguments.rehearse, str(folder / COUNTERS)), arguments.steps)
+        plan = choose(make_plan(arguments.rehearse, str(folder / NSIGHT_REPORT)), arguments.steps)
     except ValueError as error:
         parser.error(str(error))
     print(*plan_lines(plan), sep="\n", flush=True)

@@ -21,15 +21,13 @@ from ..kernel_blocks import short_name
 from ..workload import Inputs
 
 _ON_THE_DEVICE = ("kernel", "gpu_memcpy", "gpu_memset")
-_SHAPE = ("grid", "block", "registers per thread", "shared memory", "est. achieved occupancy %")
 _CYCLES_PER_SECOND = 2e9  # no GPU's clock is much faster
 
 
 def launched(work: Callable[[], Any]) -> list[dict[str, Any]]:
     """Kernels, copies and fills that the device carries out, as the profiler sees them.
 
-    Each has its name and its time in microseconds and, if it is a kernel, its grid, its block and
-    what it takes.
+    Each has its name and its time in microseconds.
     """
     from torch.profiler import ProfilerActivity, profile
 
@@ -44,7 +42,6 @@ def launched(work: Callable[[], Any]) -> list[dict[str, Any]]:
         events = json.loads(trace.read_text())["traceEvents"]
     return [
         {"name": short_name(event["name"]), "us": event["dur"]}
-        | {key: event["args"][key] for key in _SHAPE if key in event.get("args", {})}
         for event in sorted(events, key=lambda event: event.get("ts", 0))
         if event.get("cat") in _ON_THE_DEVICE
     ]

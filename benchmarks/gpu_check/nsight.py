@@ -22,10 +22,10 @@ from ..workload import Workload, make_inputs
 from .device import add_rehearse, device_or_rehearsal
 from .figures import Figures, emit
 from .names import GUIDANCES
+from .steps import MOST_BYTES
 from .timings import our_mining
 
 KERNEL = "mine_tiles"
-MOST_BYTES = 15_000_000  # of the report
 # By title the names that versions and chips have for it.
 COUNTERS = {
     "us": ("gpu__time_duration.sum",),
@@ -72,31 +72,35 @@ def counters(text: str) -> Figures:
     """The counters of the one kernel in a page of raw values: names, units, values."""
     lines = [line for line in text.splitlines() if line.startswith('"')]
     names, units, values = list(csv.reader(lines))[:3]
-    found = dict(zip(names, values, strict=True))
+    found = {
+        name: float(x)
+        for name, v in zip(names, values, strict=True)
+        if _is_number(x := v.replace(",", ""))
+    }
     unit = dict(zip(names, units, strict=True))
-
-    def number(name: str) -> float | None:
-        try:
-            return float(found[name].replace(",", ""))
-        except (KeyError, ValueError):
-            return None
-
     figures: Figures = {}
     for title, candidates in COUNTERS.items():
-        name = next((name for name in candidates if number(name) is not None), None)
-        value = None if name is None else number(name)
-        if name is None or value is None:
+        name = next((name for name in candidates if name in found), None)
+        if name is None:
             figures[title] = "missing"
             continue
         scale = {"ns": 1e-3, "nsecond": 1e-3, "ms": 1e3, "msecond": 1e3}.get(unit[name], 1.0)
-        figures[title] = round(value * scale, 2)
+        figures[title] = round(found[name] * scale, 2)
     stalls = {
         name.removeprefix(_STALL).split("_per_")[0].split(".")[0]: value
-        for name in names
-        if name.startswith(_STALL) and (value := number(name)) is not None
+        for name, value in found.items()
+        if name.startswith(_STALL)
     }
     worst = sorted(stalls, key=lambda name: -stalls[name])[:_STALLS_SHOWN]
     return figures | {"stalls": {name: round(stalls[name], 2) for name in worst}}
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def mine(rehearse: bool) -> None:

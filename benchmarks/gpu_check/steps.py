@@ -25,7 +25,7 @@ from typing import Any, Literal
 
 from .figures import Figures, parse
 
-REPORT, SUMMARY, LOGS, COUNTERS = "report.json", "summary.txt", "logs.zip", "mining.ncu-rep"
+REPORT, SUMMARY, LOGS, NSIGHT_REPORT = "report.json", "summary.txt", "logs.zip", "mining.ncu-rep"
 MOST_BYTES = 15_000_000  # of a file in the folder
 TAIL_LINES = 40  # of the log of a step that failed, in the report
 TAIL_CHARACTERS = 500  # of each
@@ -116,7 +116,7 @@ class Report:
         self._lock = os.open(folder, os.O_RDONLY)
         fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         logs = [f"{name}.log" for name in {*self._planned, *_planned_before(folder)}]
-        for left in (REPORT, SUMMARY, LOGS, COUNTERS, *logs):
+        for left in (REPORT, SUMMARY, LOGS, NSIGHT_REPORT, *logs):
             (folder / left).unlink(missing_ok=True)
         self._write()
 

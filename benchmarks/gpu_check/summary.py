@@ -205,7 +205,9 @@ def _predictions(content: Mapping[str, Any]) -> Iterator[str]:
     for it in PREDICTIONS:
         figure = _time_of(content, it.operation, OURS, it.dtype, it.n, it.guidance)
         if figure is not None:
-            yield f"{short_name(device)}  {_judge(it, figure['device_us'], card)}"
+            verdict = _judge(it, figure["device_us"], card)
+            unsure = "" if figure["queued"] else ", with the host's time in it"
+            yield f"{short_name(device)}  {verdict}{unsure}"
     for rival, dtype, item_bytes in (
         (PRODUCT, "bfloat16", 2),
         (INTO_FLOAT32, "bfloat16", 4),

@@ -11,7 +11,6 @@ kernels.
 from __future__ import annotations
 
 import argparse
-import os
 import re
 import sys
 from collections.abc import Callable
@@ -27,7 +26,7 @@ from ..workload import Workload, make_inputs
 from . import instruments
 from .device import add_rehearse, device_or_rehearsal
 from .figures import Figures, attempt
-from .names import GUIDANCES, SWITCH
+from .names import DEFAULT, GUIDANCES
 from .names import engine as engine_name
 
 HALF = (torch.bfloat16, torch.float16)
@@ -54,12 +53,12 @@ def workloads(device: str) -> list[Workload]:
 
 def expected_kernels(workload: Workload, hopper: bool) -> str:
     """The pattern of the name of the kernel that the environment's engine has for a workload."""
-    switch = os.environ.get(SWITCH)
-    if switch == "0":
+    engine = engine_name()
+    if engine == "cuda-cores":
         return CUDA_CORES
     if -(-workload.n // 128) * -(-workload.columns // 128) < 256:
         return SMALL_TENSOR_CORES
-    if workload.dtype in HALF and switch != "mma" and hopper:
+    if workload.dtype in HALF and engine == DEFAULT and hopper:
         return WARPGROUPS
     return TENSOR_CORES
 
