@@ -30,6 +30,7 @@ Open = Callable[..., "Page"]
 def chromium() -> Iterator[Browser]:
     """Debian's Chromium, or the one that FGSBIR_CHROMIUM names; skips the test without one."""
     playwright = pytest.importorskip("playwright.sync_api")
+    playwright.expect.set_options(timeout=30_000)
     if CHROMIUM is None:
         pytest.skip("no chromium: apt-get install chromium, or set FGSBIR_CHROMIUM to its path")
     # The sandbox does not work for root; there is nothing but our own page to guard against.
@@ -86,7 +87,7 @@ def settled(page: Page, count: int = COUNT) -> None:
     """Waits until the answer to the last change is shown, with so many photos."""
     from playwright.sync_api import expect
 
-    expect(page.locator("#list[aria-busy=false]")).to_have_count(1, timeout=30_000)
+    expect(page.locator("#list[aria-busy=false]")).to_have_count(1)
     expect(page.locator("#list .photo")).to_have_count(count)
 
 

@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 from emulation.build import built_or_skip
+from waiting import wait_until
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.append(str(ROOT))  # benchmarks are not installed
@@ -52,13 +53,6 @@ def running(process: int) -> bool:
         return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
         return False
-
-
-def wait_until(condition: Callable[[], bool], seconds: float = 60) -> None:
-    ends = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < ends, "waited in vain"
-        time.sleep(0.02)
 
 
 def logs(folder: Path) -> dict[str, str]:

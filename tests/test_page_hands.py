@@ -9,6 +9,7 @@ import pytest
 from browser import BOOT, STRAP, draw, names, settled
 from fgsbir.data import synthetic
 from serving import Server, encoded
+from waiting import wait_until
 
 pytest.importorskip("fastapi")
 pytest.importorskip("playwright.sync_api")
@@ -60,7 +61,7 @@ def test_one_finger_draws_and_two_zoom(open_page: Open) -> None:
     for i in range(10):
         touch("touchMove", (x - 3 * i, y), (x + 90 + 4 * i, y))
     touch("touchEnd")
-    page.wait_for_function("visualViewport.scale > 1.2")
+    wait_until(lambda: page.evaluate("visualViewport.scale") > 1.2)
     assert ink(page) == drawn
 
 
@@ -123,7 +124,7 @@ def test_a_drawing_follows_the_size_of_its_paper(page: Page) -> None:
     settled(page)
     before, found = ink(page) / side(page), names(page)
     page.set_viewport_size({"width": 500, "height": 500})
-    page.wait_for_function("document.querySelector('#canvas').width < 300")
+    wait_until(lambda: side(page) < 300)
     assert ink(page) / side(page) == pytest.approx(before, rel=0.1)
     page.keyboard.press("Control+Z")
     page.keyboard.press("Control+Shift+Z")

@@ -17,6 +17,7 @@ from fgsbir.data import synthetic
 from fgsbir.gallery import Gallery
 from PIL import Image
 from serving import COUNT, encoded, small_gallery
+from waiting import wait_until
 
 pytest.importorskip("fastapi")
 pytest.importorskip("httpx2")
@@ -149,10 +150,7 @@ def test_thumbnails_are_prepared_and_kept(tmp_path: Path) -> None:
     kept = list((tmp_path / "kept").glob("*/*.jpg"))
     assert first in [file.read_bytes() for file in kept]
     with TestClient(app, base_url="http://localhost"):
-        deadline = time.monotonic() + 30
-        while len(list((tmp_path / "kept").glob("*/*.jpg"))) < COUNT:
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+        wait_until(lambda: len(list((tmp_path / "kept").glob("*/*.jpg"))) == COUNT)
 
 
 def test_a_name_of_any_bytes_is_shown(tmp_path: Path) -> None:
