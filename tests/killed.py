@@ -7,13 +7,13 @@ import signal
 from pathlib import Path
 from typing import Any
 
-import fgsbir.files
+import fgsbir.atomic_files
 import numpy as np
 import torch
 import torch._dynamo  # the first optimizer imports it, for seconds: here it is once
 from fgsbir.config import LossConfig, ModelConfig, OptimConfig, PretrainConfig, TrainConfig
 from fgsbir.data import SketchPhotoSet
-from fgsbir.data.classes import ClassifiedSketches
+from fgsbir.data.classified_images import ClassifiedSketches
 from fgsbir.optim import Stepper
 from fgsbir.pretrain import pretrain
 from fgsbir.train import train
@@ -106,7 +106,7 @@ def die_in(moment: str) -> None:
             die()
         remove(path, missing_ok=missing_ok)
 
-    fgsbir.files.os.replace = replaced
+    fgsbir.atomic_files.os.replace = replaced
     Path.unlink = removed
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from fgsbir.data import add_shoe_sketches, load_sbir
-from fgsbir.data.classes import open_classes
+from fgsbir.data.classified_images import open_classes
 from numpy.typing import NDArray
 
 SIDE = 32

@@ -16,7 +16,7 @@ from fgsbir.data import (
     open_dataset,
 )
 from fgsbir.data.sbir import ATTRIBUTE_NAMES
-from fgsbir.splits import fold
+from fgsbir.data.splits import fold
 from scipy.io import loadmat
 
 COUNTS = {

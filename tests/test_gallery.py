@@ -14,10 +14,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from fgsbir.atomic_files import exclusive
 from fgsbir.checkpoint import Run
 from fgsbir.config import EvalConfig
 from fgsbir.data import SketchPhotoSet, synthetic
-from fgsbir.files import exclusive
 from fgsbir.gallery import Gallery, Match
 from fgsbir.gallery import add as adding
 from fgsbir.ranking import rank

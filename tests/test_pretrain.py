@@ -13,7 +13,7 @@ from fgsbir.checkpoint import TRUNK_NAME, load_pretrained
 from fgsbir.cli import main
 from fgsbir.config import ModelConfig, OptimConfig, PretrainConfig, TrainConfig
 from fgsbir.data import synthetic
-from fgsbir.data.classes import ClassifiedSketches, open_classes
+from fgsbir.data.classified_images import ClassifiedSketches, open_classes
 from fgsbir.device import choose_device
 from fgsbir.log import LOG_NAME, RunLog
 from fgsbir.pretrain import pretrain

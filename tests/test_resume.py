@@ -11,9 +11,9 @@ from pathlib import Path
 import killed
 import pytest
 import torch
+from fgsbir.atomic_files import exclusive
 from fgsbir.checkpoint import FILE_NAME, TRUNK_NAME, load_run
 from fgsbir.config import OptimConfig, TrainConfig
-from fgsbir.files import exclusive
 from fgsbir.log import LOG_NAME
 from fgsbir.optim import average_of
 from fgsbir.state import STATE_NAME

@@ -8,8 +8,9 @@ import torch
 from fgsbir.batches import PairBatches
 from fgsbir.config import AugmentConfig
 from fgsbir.data import SketchPhotoSet
-from fgsbir.sampler import attribute_batches, expected_difference, instance_attributes
-from fgsbir.splits import fold
+from fgsbir.data.instance_attributes import expected_difference, instance_attributes
+from fgsbir.data.splits import fold
+from fgsbir.sampler import attribute_batches
 
 
 def labelled(attributes: np.ndarray, **changes) -> SketchPhotoSet:

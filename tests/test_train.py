@@ -11,13 +11,13 @@ from fgsbir.checkpoint import FILE_NAME, DataFacts, Run, create_model, load_run,
 from fgsbir.config import AugmentConfig, LossConfig, ModelConfig, OptimConfig, TrainConfig
 from fgsbir.data import synthetic
 from fgsbir.data.dataset import SketchPhotoSet
+from fgsbir.data.splits import hold_out
 from fgsbir.device import has_fast_bfloat16
 from fgsbir.evaluate import evaluate
 from fgsbir.log import LOG_NAME
 from fgsbir.models import Output
 from fgsbir.objective import Objective, contrastive
 from fgsbir.optim import create_optimizer, lr_factor
-from fgsbir.splits import hold_out
 from fgsbir.train import train
 from safetensors.torch import save_file
 

@@ -11,16 +11,16 @@ from fgsbir.cli import main
 from fgsbir.config import AugmentConfig, LossConfig
 from fgsbir.data import synthetic
 from fgsbir.data.dataset import SketchPhotoSet
-from fgsbir.listed_triplets import ListedObjective, TripletBatch, TripletBatches
-from fgsbir.models import Output
-from fgsbir.sampler import expected_difference
-from fgsbir.triplets import (
+from fgsbir.data.instance_attributes import expected_difference
+from fgsbir.data.triplet_lists import (
     attribute_triplets,
     human_triplets,
     random_triplets,
     read_triplets,
     write_triplets,
 )
+from fgsbir.listed_triplets import ListedObjective, TripletBatch, TripletBatches
+from fgsbir.models import Output
 
 import fgsbir_ext as fx
 

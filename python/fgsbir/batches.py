@@ -12,8 +12,9 @@ from torch import Generator, Tensor
 
 from .config import AugmentConfig, Sampler
 from .data.dataset import SketchPhotoSet
+from .data.instance_attributes import instance_attributes
 from .distributed import own_share
-from .sampler import attribute_batches, instance_attributes
+from .sampler import attribute_batches
 from .task import content_digest
 from .transforms import as_float, augment, source_size, to_ink
 

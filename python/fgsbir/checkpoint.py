@@ -17,8 +17,8 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from . import models
+from .atomic_files import file_digest, write_atomically
 from .config import ModelConfig, PretrainConfig, TrainConfig
-from .files import file_digest, write_atomically
 from .task import refuse_other_task
 
 FILE_NAME = "model.safetensors"

@@ -14,9 +14,9 @@ from tqdm import tqdm
 
 from fgsbir_ext.collectives import count_ranks
 
+from .atomic_files import exclusive
 from .checkpoint import finished
 from .distributed import is_main
-from .files import exclusive
 from .log import LOG_NAME, TENSORBOARD_NAME, RunLog
 from .state import STATE_NAME, TrainingState
 

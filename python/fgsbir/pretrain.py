@@ -24,7 +24,7 @@ from .checkpoint import (
     save_pretrained,
 )
 from .config import AugmentConfig, PretrainConfig
-from .data.classes import ClassifiedSketches
+from .data.classified_images import ClassifiedSketches
 from .device import choose_device, image_format, takes_bfloat16
 from .loop import run_to_the_end
 from .models import RetrievalModel

@@ -17,20 +17,20 @@ from typing import Any
 import numpy as np
 
 from .ablation import ROWS, VARIANTS, Row, Variant, override
+from .atomic_files import file_digest, write_atomically
 from .checkpoint import FILE_NAME, Run
 from .config import EvalConfig, PretrainConfig, TrainConfig
 from .data import ExtraData, SketchPhotoSet, align_attributes, open_dataset
-from .data.classes import open_classes
+from .data.classified_images import open_classes
 from .data.images import Images
+from .data.splits import fold
+from .data.triplet_lists import attribute_triplets, human_triplets, random_triplets
 from .evaluate import accuracy_at, score
-from .files import file_digest, write_atomically
 from .log import LOG_NAME
 from .pretrain import pretrain
 from .ranking import rank_together
 from .reproduce_report import write_report
-from .splits import fold
 from .train import train
-from .triplets import attribute_triplets, human_triplets, random_triplets
 
 SCORES_NAME = "scores.json"
 CURVE = 50  # acc@K is noted for K up to this

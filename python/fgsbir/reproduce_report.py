@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .ablation import ROWS, VARIANTS
-from .files import write_atomically
+from .atomic_files import write_atomically
 from .published import PUBLISHED
 from .reproduce_plots import draw_plots
 from .versions import versions

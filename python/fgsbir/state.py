@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Generator, nn
 
-from .files import write_atomically
+from .atomic_files import write_atomically
 from .optim import Stepper
 from .task import refuse_other_task
 

@@ -29,9 +29,10 @@ from .checkpoint import (
     save_run,
 )
 from .config import EvalConfig, TrainConfig
+from .data.align import align_attributes, annotated_names
 from .data.dataset import SketchPhotoSet
 from .data.edge_variants import with_edge_variants
-from .data.join import align_attributes, annotated_names
+from .data.splits import hold_out
 from .device import choose_device, image_format, takes_bfloat16
 from .distributed import average_buffers, data_parallel, is_main, own_device, own_generator
 from .evaluate import evaluate
@@ -40,7 +41,6 @@ from .loop import run_to_the_end
 from .models import Output, RetrievalModel
 from .objective import Objective
 from .optim import Stepper
-from .splits import hold_out
 from .state import TrainingState
 from .task import content_digest
 
@@ -78,7 +78,7 @@ def train(
         out: the run's folder, made if need be.
         category: noted in the checkpoint, for ``fgsbir evaluate`` to open the same one.
         triplets: (T, 3) rows (sketch, positive, negative) to train on instead of triplets mined in
-            the batch, indices into the data; see :mod:`fgsbir.triplets`.
+            the batch, indices into the data; see :mod:`fgsbir.data.triplet_lists`.
         overwrite: start anew, and replace what a run with whatever settings left in the folder.
         tensorboard: also write the figures of the log for TensorBoard.
         progress: whether to show a progress bar and one line of figures per epoch, on stderr.

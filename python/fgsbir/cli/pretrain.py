@@ -31,7 +31,7 @@ class Pretrain:
     config: OmitArgPrefixes[PretrainConfig] = field(default_factory=PretrainConfig)
 
     def run(self) -> None:
-        from ..data.classes import open_classes
+        from ..data.classified_images import open_classes
         from ..pretrain import pretrain
 
         pretrain(

@@ -39,9 +39,9 @@ class Train:
 
     def run(self) -> None:
         from ..data import open_datasets
+        from ..data.triplet_lists import read_triplets
         from ..distributed import is_main, process_group
         from ..train import train
-        from ..triplets import read_triplets
 
         data = open_datasets(self.data, self.category, "train")
         listed = None

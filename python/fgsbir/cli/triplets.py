@@ -35,21 +35,20 @@ class MakeTriplets:
     """Of the draws."""
 
     def run(self) -> None:
-        from .. import triplets
-        from ..data import open_dataset
+        from ..data import open_dataset, triplet_lists
 
         data = open_dataset(self.data, self.category, "train")
         if self.by == "people":
-            rows = triplets.human_triplets(data, votes=self.votes)
+            rows = triplet_lists.human_triplets(data, votes=self.votes)
         elif self.by == "random":
-            rows = triplets.random_triplets(data, negatives=self.negatives, seed=self.seed)
+            rows = triplet_lists.random_triplets(data, negatives=self.negatives, seed=self.seed)
         else:
-            rows = triplets.attribute_triplets(
+            rows = triplet_lists.attribute_triplets(
                 data,
                 negatives=self.negatives,
                 hard_ratio=self.hard_ratio,
                 hard_share=self.hard_share,
                 seed=self.seed,
             )
-        triplets.write_triplets(self.out, rows)
+        triplet_lists.write_triplets(self.out, rows)
         print(f"{self.out}: {len(rows)} triplets of {data.name}")

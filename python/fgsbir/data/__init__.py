@@ -1,11 +1,11 @@
 """Sets of sketches and photos: the QMUL benchmark, one's own pairs, and a synthetic set."""
 
+from .align import align_attributes
 from .dataset import SketchPhotoSet
 from .edges import PhotoEdges, extract_edges
 from .extra import ExtraData, add_shoe_sketches, load_photos
 from .images import ImageFiles, Images, read_image
-from .join import align_attributes
-from .open import open_dataset, open_datasets
+from .loaders import open_dataset, open_datasets
 from .pair_files import load_csv, load_folder
 from .pairs import Pair, build_set
 from .procedural import load_synthetic, synthetic

@@ -7,7 +7,7 @@ import secrets
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from ..files import write_atomically
+from ..atomic_files import write_atomically
 
 FILE_NAME = "gallery.json"
 FORMAT = "fgsbir-gallery-1"

@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..files import write_atomically
+from ..atomic_files import write_atomically
 from ..models import Output
 from .exact import ExactIndex
 from .linear import photo_rows, query_rows

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from pymilvus import DataType, MilvusClient, MilvusException
 
-from ..files import write_atomically
+from ..atomic_files import write_atomically
 from ..models import Output
 from .linear import photo_rows, query_rows
 from .match import Candidates

@@ -10,7 +10,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from ..files import write_atomically
+from ..atomic_files import write_atomically
 
 FORMAT = "fgsbir-shard-1"
 CAPACITY = 256

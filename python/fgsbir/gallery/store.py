@@ -23,9 +23,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..atomic_files import exclusive, file_digest, write_atomically
 from ..checkpoint import FILE_NAME as MODEL_NAME
 from ..checkpoint import Run
-from ..files import exclusive, file_digest, write_atomically
 from ..models import Output
 from .facts import FILE_NAME as FACTS_NAME
 from .facts import Facts, read_facts

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
+from ..atomic_files import write_atomically
 from ..data.images import to_array
-from ..files import write_atomically
 
 if TYPE_CHECKING:
     from ..gallery import Gallery

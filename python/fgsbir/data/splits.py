@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from .data.dataset import SketchPhotoSet
+from .dataset import SketchPhotoSet
 
 
 def hold_out(data: SketchPhotoSet, count: int, seed: int) -> tuple[SketchPhotoSet, SketchPhotoSet]:

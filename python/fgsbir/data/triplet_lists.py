@@ -23,11 +23,11 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from .data.dataset import SketchPhotoSet
-from .data.pair_files import read_table
-from .data.sbir import majority
-from .files import write_atomically
-from .sampler import expected_difference, instance_attributes
+from ..atomic_files import write_atomically
+from .dataset import SketchPhotoSet
+from .instance_attributes import expected_difference, instance_attributes
+from .pair_files import read_table
+from .sbir import majority
 
 Source = Literal["attributes", "random", "people"]
 COLUMNS = ("sketch", "positive", "negative")
@@ -44,8 +44,9 @@ def attribute_triplets(
     """Triplets whose negatives are chosen by how many attributes they share with the sketch.
 
     The photos of other instances are sorted by the share of attributes in which they differ from
-    the sketch's instance (:func:`fgsbir.sampler.expected_difference`), ties at random. The nearest
-    are the hard ones, all others the easy ones; a given part of the negatives comes from each.
+    the sketch's instance (:func:`~fgsbir.data.instance_attributes.expected_difference`), ties at
+    random. The nearest are the hard ones, all others the easy ones; a given part of the negatives
+    comes from each.
 
     The attribute-driven triplets of Song et al. (BMVC 2016); the abstract gives neither ratio nor
     where hard ends, so the defaults are ours.
