@@ -20,9 +20,9 @@ from typing import Any
 
 import httpx2
 import numpy as np
-from fgsbir.checkpoint import DataFacts, Run, create_model, save_run
 from fgsbir.data import synthetic
 from fgsbir.gallery import Gallery
+from fgsbir.models.checkpoint import DataFacts, Run, create_model, save_run
 from fgsbir.presets import RESNET
 from numpy.typing import NDArray
 from PIL import Image

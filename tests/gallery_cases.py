@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from fgsbir.checkpoint import DataFacts, Run, create_model, save_run
 from fgsbir.config import ModelConfig, TrainConfig
 from fgsbir.data import SketchPhotoSet
 from fgsbir.gallery.folder import Photo
 from fgsbir.gallery.store import Store
 from fgsbir.models import Output
+from fgsbir.models.checkpoint import DataFacts, Run, create_model, save_run
 from PIL import Image
 
 NAMES = ("open toe", "high heel", "laces", "ornament")

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fgsbir.checkpoint import load_run
 from fgsbir.cli import main
 from fgsbir.data import ExtraData, extract_edges, load_photos, synthetic
+from fgsbir.models.checkpoint import load_run
 from PIL import Image
 
 

@@ -4,7 +4,8 @@ import itertools
 
 import pytest
 import torch
-from fgsbir.models import LocalEmbedding, build_model
+from fgsbir.models import build_model
+from fgsbir.models.retrieval import LocalEmbedding
 from torch import nn
 
 # Table of Sketch-a-Net in "Sketch Me That Shoe": weights and biases of each layer.

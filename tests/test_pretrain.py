@@ -9,13 +9,13 @@ import fgsbir
 import numpy as np
 import pytest
 import torch
-from fgsbir.checkpoint import TRUNK_NAME, load_pretrained
 from fgsbir.cli import main
 from fgsbir.config import ModelConfig, OptimConfig, PretrainConfig, TrainConfig
 from fgsbir.data import synthetic
 from fgsbir.data.classified_images import ClassifiedSketches, open_classes
 from fgsbir.device import choose_device
 from fgsbir.log import LOG_NAME, RunLog
+from fgsbir.models.checkpoint import TRUNK_NAME, load_pretrained
 from fgsbir.pretrain import pretrain
 from fgsbir.train import train
 from PIL import Image

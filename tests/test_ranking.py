@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 import torch
 from fgsbir import ranking as module
-from fgsbir.checkpoint import load_run
 from fgsbir.cli import main
 from fgsbir.config import EvalConfig
 from fgsbir.data import SketchPhotoSet, synthetic
 from fgsbir.evaluate import score
 from fgsbir.models import Output, RetrievalModel, build_model
+from fgsbir.models.checkpoint import load_run
+from fgsbir.models.preprocess import to_ink
 from fgsbir.ranking import embed, rank, rank_together
-from fgsbir.transforms import to_ink
 
 import fgsbir_ext as fx
 

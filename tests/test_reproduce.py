@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from fgsbir import reproduce as module
 from fgsbir.ablation import ROWS, VARIANTS, override
-from fgsbir.checkpoint import load_run
 from fgsbir.cli import main
 from fgsbir.config import EvalConfig, TrainConfig
 from fgsbir.data import synthetic
 from fgsbir.evaluate import score
+from fgsbir.models.checkpoint import load_run
 from fgsbir.published import PUBLISHED
 from fgsbir.ranking import rank_together
 from fgsbir.reproduce import in_memory

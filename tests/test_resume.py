@@ -12,9 +12,9 @@ import killed
 import pytest
 import torch
 from fgsbir.atomic_files import exclusive
-from fgsbir.checkpoint import FILE_NAME, TRUNK_NAME, load_run
 from fgsbir.config import OptimConfig, TrainConfig
 from fgsbir.log import LOG_NAME
+from fgsbir.models.checkpoint import FILE_NAME, TRUNK_NAME, load_run
 from fgsbir.optim import average_of
 from fgsbir.state import STATE_NAME
 from fgsbir.train import train

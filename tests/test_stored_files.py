@@ -15,10 +15,10 @@ import numpy as np
 import pytest
 import torch
 from fgsbir import load
-from fgsbir.checkpoint import load_pretrained
 from fgsbir.config import ModelConfig, OptimConfig, TrainConfig
 from fgsbir.data import SketchPhotoSet
 from fgsbir.gallery import Gallery
+from fgsbir.models.checkpoint import load_pretrained
 from fgsbir.train import train
 from numpy.typing import NDArray
 

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 from fgsbir.batches import PairBatches
-from fgsbir.checkpoint import FILE_NAME, DataFacts, Run, create_model, load_run, save_run
 from fgsbir.config import AugmentConfig, LossConfig, ModelConfig, OptimConfig, TrainConfig
 from fgsbir.data import synthetic
 from fgsbir.data.dataset import SketchPhotoSet
@@ -16,6 +15,7 @@ from fgsbir.device import has_fast_bfloat16
 from fgsbir.evaluate import evaluate
 from fgsbir.log import LOG_NAME
 from fgsbir.models import Output
+from fgsbir.models.checkpoint import FILE_NAME, DataFacts, Run, create_model, load_run, save_run
 from fgsbir.objective import Objective, contrastive
 from fgsbir.optim import create_optimizer, lr_factor
 from fgsbir.train import train

@@ -16,10 +16,10 @@ import torch.distributed as dist
 from cases import METRICS
 from fgsbir import distributed
 from fgsbir.batches import Batch
-from fgsbir.checkpoint import create_model, load_run
 from fgsbir.config import AugmentConfig, LossConfig, ModelConfig, OptimConfig, TrainConfig
 from fgsbir.data import synthetic
 from fgsbir.models import Output
+from fgsbir.models.checkpoint import create_model, load_run
 from fgsbir.objective import Objective
 from fgsbir.train import train
 from ranks import run_ranks

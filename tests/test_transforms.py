@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from fgsbir.config import AugmentConfig
-from fgsbir.transforms import as_float, augment, source_size, to_ink
+from fgsbir.models.preprocess import as_float, augment, source_size, to_ink
 
 STILL = AugmentConfig(rotate=0, scale=0, shear=0, shift=0, elastic=0, cutout=0, thicken=0, flip=0)
 

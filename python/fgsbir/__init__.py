@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .checkpoint import Run
+    from .models.checkpoint import Run
 
 __all__ = ["load"]
 
@@ -31,6 +31,6 @@ def load(path: str | Path, device: str = "cpu") -> Run:
         FileNotFoundError: when there is no such file.
         ValueError: when the file is not one of ours, or is damaged.
     """
-    from .checkpoint import load_run
+    from .models.checkpoint import load_run
 
     return load_run(path, device)

@@ -14,9 +14,9 @@ from .config import AugmentConfig, Sampler
 from .data.dataset import SketchPhotoSet
 from .data.instance_attributes import instance_attributes
 from .distributed import own_share
+from .models.preprocess import as_float, augment, source_size, to_ink
 from .sampler import attribute_batches
 from .task import content_digest
-from .transforms import as_float, augment, source_size, to_ink
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from torch import Tensor
 from .config import EvalConfig
 from .data.dataset import SketchPhotoSet
 from .data.images import Images
-from .models import Output, RetrievalModel
+from .models.retrieval import Output, RetrievalModel
 from .ranking import Ranking, rank
 
 

@@ -18,9 +18,9 @@ from .batches import Inks
 from .config import AugmentConfig, LossConfig
 from .data.dataset import SketchPhotoSet
 from .distributed import own_share
-from .models import Output
+from .models.preprocess import as_float, augment
+from .models.retrieval import Output
 from .task import content_digest
-from .transforms import as_float, augment
 
 
 @dataclass(frozen=True)

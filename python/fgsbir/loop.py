@@ -15,10 +15,11 @@ from tqdm import tqdm
 from fgsbir_ext.collectives import count_ranks
 
 from .atomic_files import exclusive
-from .checkpoint import finished
 from .distributed import is_main
 from .log import LOG_NAME, TENSORBOARD_NAME, RunLog
+from .models.checkpoint import read_facts
 from .state import STATE_NAME, TrainingState
+from .task import refuse_other_task
 
 
 def run_to_the_end(
@@ -63,7 +64,7 @@ def run_to_the_end(
             state.load(folder)
             if progress and is_main():
                 tqdm.write(f"{folder}: going on after epoch {state.epoch}", file=sys.stderr)
-        elif finished(checkpoint, state.task):
+        elif _finished(checkpoint, state.task):
             if progress and is_main():
                 tqdm.write(f"{folder}: finished already", file=sys.stderr)
             return False
@@ -84,6 +85,26 @@ def run_to_the_end(
                     save(state.epoch)
         save(epochs)
         (folder / STATE_NAME).unlink()
+    return True
+
+
+def _finished(path: Path, task: dict[str, Any]) -> bool:
+    """Whether a checkpoint of a run is what a task leads to.
+
+    Args:
+        path: the file; there may be none.
+        task: what is asked for, as in the file's facts but for the epoch.
+
+    Raises:
+        ValueError: when it is the finished result of another task, or no checkpoint.
+    """
+    if not path.is_file():
+        return False
+    found = read_facts(path)
+    epoch = found.pop("epoch", 0)
+    if found and epoch < found["config"]["optim"]["epochs"]:
+        return False
+    refuse_other_task(found, task, f"{path} is of a finished run")
     return True
 
 

@@ -18,7 +18,7 @@ from fgsbir_ext.types import Metric
 
 from .batches import Batch
 from .config import LossConfig
-from .models import Output
+from .models.retrieval import Output
 
 
 class Objective(nn.Module):

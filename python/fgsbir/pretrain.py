@@ -15,7 +15,11 @@ import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 from tqdm import tqdm
 
-from .checkpoint import (
+from .config import AugmentConfig, PretrainConfig
+from .data.classified_images import ClassifiedSketches
+from .device import choose_device, image_format, takes_bfloat16
+from .loop import run_to_the_end
+from .models.checkpoint import (
     TRUNK_NAME,
     DataFacts,
     Pretrained,
@@ -23,15 +27,11 @@ from .checkpoint import (
     load_pretrained,
     save_pretrained,
 )
-from .config import AugmentConfig, PretrainConfig
-from .data.classified_images import ClassifiedSketches
-from .device import choose_device, image_format, takes_bfloat16
-from .loop import run_to_the_end
-from .models import RetrievalModel
+from .models.preprocess import as_float, augment, source_size, to_ink
+from .models.retrieval import RetrievalModel
 from .optim import Stepper
 from .state import TrainingState
 from .task import content_digest
-from .transforms import as_float, augment, source_size, to_ink
 
 
 class Classifier(nn.Module):

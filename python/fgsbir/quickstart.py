@@ -13,11 +13,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from .checkpoint import FILE_NAME
 from .data import synthetic
 from .data.images import Images
 from .evaluate import Scores, score
 from .log import LOG_NAME
+from .models.checkpoint import FILE_NAME
 from .presets import QUICKSTART
 from .ranking import rank
 from .report import draw_retrievals

@@ -20,8 +20,8 @@ import fgsbir_ext as fx
 from .config import EvalConfig, Views
 from .data.dataset import SketchPhotoSet
 from .data.images import Images
-from .models import Output, RetrievalModel
-from .transforms import as_float, to_ink
+from .models.preprocess import as_float, to_ink
+from .models.retrieval import Output, RetrievalModel
 
 Members = Sequence[tuple[RetrievalModel, Sequence[int] | None]]
 """Models that rank together, each with its columns: the logits that predict the attributes of what
@@ -81,7 +81,8 @@ def rank(
         data: the split.
         config: how to rank.
         columns: the logits that predict the split's attributes, of a model that predicts those of
-            several categories (:meth:`fgsbir.checkpoint.DataFacts.columns_of`); None for all.
+            several categories (:meth:`~fgsbir.models.checkpoint.DataFacts.columns_of`); None for
+            all.
         bank: sketches of the training split, which tell how near a photo is to any sketch; needed
             where ``config.hub_weight`` is more than 0.
 

@@ -18,7 +18,6 @@ import numpy as np
 
 from .ablation import ROWS, VARIANTS, Row, Variant, override
 from .atomic_files import file_digest, write_atomically
-from .checkpoint import FILE_NAME, Run
 from .config import EvalConfig, PretrainConfig, TrainConfig
 from .data import ExtraData, SketchPhotoSet, align_attributes, open_dataset
 from .data.classified_images import open_classes
@@ -27,6 +26,7 @@ from .data.splits import fold
 from .data.triplet_lists import attribute_triplets, human_triplets, random_triplets
 from .evaluate import accuracy_at, score
 from .log import LOG_NAME
+from .models.checkpoint import FILE_NAME, Run
 from .pretrain import pretrain
 from .ranking import rank_together
 from .reproduce_report import write_report

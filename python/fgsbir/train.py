@@ -19,15 +19,6 @@ from torch import Generator, Tensor, nn
 from tqdm import tqdm
 
 from .batches import JointBatches, PairBatches
-from .checkpoint import (
-    FILE_NAME,
-    DataFacts,
-    Run,
-    create_model,
-    init_trunk,
-    load_run,
-    save_run,
-)
 from .config import EvalConfig, TrainConfig
 from .data.align import align_attributes, annotated_names
 from .data.dataset import SketchPhotoSet
@@ -38,7 +29,16 @@ from .distributed import average_buffers, data_parallel, is_main, own_device, ow
 from .evaluate import evaluate
 from .listed_triplets import ListedObjective, TripletBatches
 from .loop import run_to_the_end
-from .models import Output, RetrievalModel
+from .models.checkpoint import (
+    FILE_NAME,
+    DataFacts,
+    Run,
+    create_model,
+    init_trunk,
+    load_run,
+    save_run,
+)
+from .models.retrieval import Output, RetrievalModel
 from .objective import Objective
 from .optim import Stepper
 from .state import TrainingState

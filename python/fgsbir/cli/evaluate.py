@@ -44,9 +44,9 @@ class Evaluate:
     config: OmitArgPrefixes[EvalConfig] = field(default_factory=EvalConfig)
 
     def run(self) -> None:
-        from ..checkpoint import load_run
         from ..data import open_datasets
         from ..evaluate import score
+        from ..models.checkpoint import load_run
         from ..ranking import rank_together
         from ..table import format_scores
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 import fgsbir_ext as fx
 
-from ..models import Output
+from ..models.retrieval import Output
 from .linear import probabilities
 from .match import Candidates
 from .store import Rows, Store

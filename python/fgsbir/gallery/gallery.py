@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 
-from ..checkpoint import FILE_NAME as MODEL_NAME
-from ..checkpoint import Run, load_run
+from ..models.checkpoint import FILE_NAME as MODEL_NAME
+from ..models.checkpoint import Run, load_run
 from .add import Added, add_photos
 from .encoder import Encoder, Sketch
 from .folder import find_photos, printable

@@ -12,7 +12,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Protocol
 
-from ..models import Output
+from ..models.retrieval import Output
 from .exact import ExactIndex
 from .match import Candidates
 from .store import Store

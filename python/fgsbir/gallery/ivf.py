@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..atomic_files import write_atomically
-from ..models import Output
+from ..models.retrieval import Output
 from .exact import ExactIndex
 from .linear import photo_rows, query_rows
 from .match import Candidates

@@ -12,7 +12,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..models import Output
+from ..models.retrieval import Output
 
 
 def probabilities(output: Output) -> Tensor:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..models import Output
+from ..models.retrieval import Output
 from .folder import printable
 from .linear import probabilities
 

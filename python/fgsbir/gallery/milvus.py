@@ -22,7 +22,7 @@ import torch
 from pymilvus import DataType, MilvusClient, MilvusException
 
 from ..atomic_files import write_atomically
-from ..models import Output
+from ..models.retrieval import Output
 from .linear import photo_rows, query_rows
 from .match import Candidates
 from .shard import CAPACITY, Shard, read_shard

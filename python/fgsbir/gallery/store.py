@@ -24,9 +24,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..atomic_files import exclusive, file_digest, write_atomically
-from ..checkpoint import FILE_NAME as MODEL_NAME
-from ..checkpoint import Run
-from ..models import Output
+from ..models.checkpoint import FILE_NAME as MODEL_NAME
+from ..models.checkpoint import Run
+from ..models.retrieval import Output
 from .facts import FILE_NAME as FACTS_NAME
 from .facts import Facts, read_facts
 from .folder import Photo

@@ -13,8 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
-from .config import AugmentConfig
-from .data.images import Images
+from ..config import AugmentConfig
+from ..data.images import Images
 
 
 def to_ink(images: Images, size: int) -> Tensor:

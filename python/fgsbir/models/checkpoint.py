@@ -16,10 +16,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from . import models
-from .atomic_files import file_digest, write_atomically
-from .config import ModelConfig, PretrainConfig, TrainConfig
-from .task import refuse_other_task
+from ..atomic_files import file_digest, write_atomically
+from ..config import ModelConfig, PretrainConfig, TrainConfig
+from .registry import build_model
+from .retrieval import RetrievalModel
 
 FILE_NAME = "model.safetensors"
 FORMAT = "fgsbir-1"
@@ -91,15 +91,15 @@ class Run:
         epoch: how many epochs it has seen.
     """
 
-    model: models.RetrievalModel
+    model: RetrievalModel
     config: TrainConfig
     data: DataFacts
     epoch: int
 
 
-def create_model(config: TrainConfig | PretrainConfig, data: DataFacts) -> models.RetrievalModel:
+def create_model(config: TrainConfig | PretrainConfig, data: DataFacts) -> RetrievalModel:
     """The network that a configuration asks for, with freshly drawn weights."""
-    return models.build_model(
+    return build_model(
         config.model.backbone,
         size=config.model.size,
         width=config.model.width,
@@ -121,24 +121,19 @@ def save_run(folder: Path, run: Run) -> Path:
     return path
 
 
-def finished(path: Path, task: dict[str, Any]) -> bool:
-    """Whether a checkpoint of :func:`save_run` or :func:`save_pretrained` is what a task leads to.
-
-    Args:
-        path: the file; there may be none.
-        task: what is asked for, as in the file's facts but for the epoch.
+def read_facts(path: Path) -> dict[str, Any]:
+    """What a checkpoint says of its run, without the weights: ``config``, ``data``, ``epoch`` ...
 
     Raises:
-        ValueError: when it is the finished result of another task, or no checkpoint.
+        ValueError: when the file is damaged.
     """
-    if not path.is_file():
-        return False
-    found = json.loads(_metadata(path).get("run", "{}"))
-    epoch = found.pop("epoch", 0)
-    if found and epoch < found["config"]["optim"]["epochs"]:
-        return False
-    refuse_other_task(found, task, f"{path} is of a finished run")
-    return True
+    try:
+        with safe_open(path, framework="pt") as stored:
+            metadata: dict[str, str] = stored.metadata() or {}
+    except SafetensorError as error:
+        raise ValueError(f"{path}: not a safetensors file, or damaged ({error})") from error
+    facts: dict[str, Any] = json.loads(metadata.get("run", "{}"))
+    return facts
 
 
 def load_run(path: str | Path, device: str = "cpu") -> Run:
@@ -199,7 +194,7 @@ def load_pretrained(path: str | Path) -> Pretrained:
     return Pretrained(trunk.eval(), config, facts["data"], facts["epoch"], facts.get("digest", ""))
 
 
-def init_trunk(model: models.RetrievalModel, config: ModelConfig, path: str | Path) -> str:
+def init_trunk(model: RetrievalModel, config: ModelConfig, path: str | Path) -> str:
     """Starts the trunk of a model from what `fgsbir pretrain` or `fgsbir train` left.
 
     Returns:
@@ -235,15 +230,6 @@ def _find(path: str | Path, name: str, writer: str) -> Path:
     if not file.is_file():
         raise FileNotFoundError(f"{file}: no such checkpoint; `{writer}` writes one")
     return file
-
-
-def _metadata(file: Path) -> dict[str, str]:
-    try:
-        with safe_open(file, framework="pt") as stored:
-            metadata: dict[str, str] = stored.metadata() or {}
-    except SafetensorError as error:
-        raise ValueError(f"{file}: not a safetensors file, or damaged ({error})") from error
-    return metadata
 
 
 def _read(file: Path, expected: str, device: str) -> tuple[dict[str, str], dict[str, Tensor]]:

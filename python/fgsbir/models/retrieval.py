@@ -1,0 +1,130 @@
+"""Network that maps a line image to an embedding and to attribute logits.
+
+Sketches and edge maps go through the same weights: the two branches of a triplet network are one
+network, called once on both.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..config import Head
+from .backbone import Trunk
+
+INK_MEAN, INK_STD = 0.05, 0.2
+"""Rough statistics of line images in [0, 1]; centred inputs let a network without batch
+normalisation train from scratch."""
+
+
+class Output(NamedTuple):
+    """What a model gives for B images.
+
+    Attributes:
+        embedding: (B, D), rows of unit length.
+        logits: (B, K) attribute predictions before the sigmoid; None without attributes.
+    """
+
+    embedding: Tensor
+    logits: Tensor | None
+
+
+class LocalEmbedding(nn.Module):
+    """Every cell of a map embedded by the same weights: (B, C, h, w) to (B, channels * h * w).
+
+    With a few hundred pairs a linear layer over all cells has to learn for every place anew what a
+    line means; this one learns it once, and still says where it is.
+    """
+
+    def __init__(self, channels: int, outputs: int) -> None:
+        super().__init__()
+        self.cell = nn.Conv2d(channels, outputs, 1)
+
+    def forward(self, cells: Tensor) -> Tensor:
+        embedded: Tensor = self.cell(cells).flatten(1)
+        return embedded
+
+
+class RetrievalModel(nn.Module):
+    """A trunk of convolutions with two heads: the embedding and the attributes.
+
+    Args:
+        trunk: the convolutions.
+        size: side of the square input in pixels.
+        head: what embeds: ``"global"``, a linear layer over the features, or ``"local"``, one
+            over the channels of each cell of the last map (:class:`LocalEmbedding`).
+        embedding_dim: D; of local embeddings the next multiple of the number of cells.
+        attributes: K; 0 leaves the attribute head out.
+        dropout: share of what both heads read that training drops.
+    """
+
+    def __init__(
+        self,
+        trunk: Trunk,
+        size: int,
+        *,
+        head: Head = "global",
+        embedding_dim: int = 256,
+        attributes: int = 0,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.size = size
+        self.head = head
+        self.attributes = attributes
+        self.feature_dim = trunk.width
+        self.trunk = trunk.layers
+        self._to_map = trunk.to_map
+        self.dropout = nn.Dropout(dropout)
+        if head == "global":
+            self.embedding_dim = embedding_dim
+            linear: nn.Linear | nn.Conv2d = nn.Linear(trunk.width, embedding_dim)
+            self.embedding: nn.Module = linear
+        else:
+            cells = trunk.side**2
+            channels = -(-embedding_dim // cells)
+            self.embedding_dim = channels * cells
+            self.embedding = LocalEmbedding(trunk.channels, channels)
+            linear = self.embedding.cell
+        self.attribute_head = nn.Linear(trunk.width, attributes) if attributes else None
+        nn.init.xavier_uniform_(linear.weight)
+        assert linear.bias is not None
+        nn.init.zeros_(linear.bias)
+        if self.attribute_head is not None:
+            # Near probability 1/2 at first: the features of a network without normalisation are
+            # large, and confident wrong guesses would drown the ranking for many epochs.
+            nn.init.normal_(self.attribute_head.weight, std=1e-3)
+            nn.init.zeros_(self.attribute_head.bias)
+
+    def forward(self, ink: Tensor) -> Output:
+        """Embeds (B, 1, size, size) images in [0, 1], ink 1 on background 0."""
+        cells = self._map(ink)
+        features = self._features(cells) if self.reads_features else None
+        embedded = self.embedding(features if self.head == "global" else self.dropout(cells))
+        # float32 even under autocast: the loss subtracts distances that differ little
+        embedding = F.normalize(embedded.float(), dim=1)
+        logits = self.attribute_head(features).float() if self.attribute_head else None
+        return Output(embedding, logits)
+
+    @property
+    def reads_features(self) -> bool:
+        """Whether a head reads what lies behind the last map; else those layers do not learn."""
+        return self.head == "global" or self.attribute_head is not None
+
+    def features(self, ink: Tensor) -> Tensor:
+        """(B, feature_dim) of (B, 1, size, size) images in [0, 1]: what a global head reads."""
+        return self._features(self._map(ink))
+
+    def _map(self, ink: Tensor) -> Tensor:
+        if ink.shape[1:] != (1, self.size, self.size):
+            raise ValueError(
+                f"ink: expected (B, 1, {self.size}, {self.size}), got {tuple(ink.shape)}"
+            )
+        cells: Tensor = self.trunk[: self._to_map]((ink - INK_MEAN) / INK_STD)
+        return cells
+
+    def _features(self, cells: Tensor) -> Tensor:
+        features: Tensor = self.dropout(self.trunk[self._to_map :](cells))
+        return features
