@@ -14,9 +14,9 @@ import torch._dynamo  # the first optimizer imports it, for seconds: here it is 
 from fgsbir.config import LossConfig, ModelConfig, OptimConfig, PretrainConfig, TrainConfig
 from fgsbir.data import SketchPhotoSet
 from fgsbir.data.classified_images import ClassifiedSketches
-from fgsbir.optim import Stepper
-from fgsbir.pretrain import pretrain
-from fgsbir.train import train
+from fgsbir.training.optim import Stepper
+from fgsbir.training.pretrain import pretrain
+from fgsbir.training.train import train
 
 MODEL = ModelConfig("resnet", size=32, width=4, embedding_dim=16, dropout=0.2)
 OPTIM = OptimConfig(epochs=3, batch_size=4, warmup_epochs=1, average_decay=0.9)

@@ -18,7 +18,7 @@ TIMEOUT = 60.0
 
 # Ranks are forked from a process that has imported these, once, and done nothing else.
 # DistributedDataParallel imports torch._dynamo.
-mp.get_context("forkserver").set_forkserver_preload(["torch._dynamo", "fgsbir.train"])
+mp.get_context("forkserver").set_forkserver_preload(["torch._dynamo", "fgsbir.training.train"])
 
 
 def run_ranks(ranks: int, function: Callable[..., Any], *args: Any) -> list[Any]:

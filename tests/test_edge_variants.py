@@ -8,14 +8,14 @@ import numpy as np
 import torch
 from fgsbir.ablation import VARIANTS as VARIANT_ROWS
 from fgsbir.ablation import override
-from fgsbir.batches import PairBatches
 from fgsbir.config import AugmentConfig
 from fgsbir.data import extract_edges, synthetic
 from fgsbir.data.edge_variants import VARIANTS, with_edge_variants
 from fgsbir.data.edges import LIKE_PUBLISHED
-from fgsbir.listed_triplets import TripletBatches
 from fgsbir.presets import QUICKSTART
-from fgsbir.train import train
+from fgsbir.training.batches import PairBatches
+from fgsbir.training.listed_triplets import TripletBatches
+from fgsbir.training.train import train
 
 UNCHANGED = AugmentConfig(
     rotate=0, scale=0, shear=0, shift=0, elastic=0, cutout=0, thicken=0, flip=0

@@ -12,7 +12,7 @@ from browser import chromium, draw, names, screenshot, settled
 from fgsbir.data import synthetic
 from fgsbir.gallery import Gallery
 from fgsbir.presets import QUICKSTART
-from fgsbir.train import train
+from fgsbir.training.train import train
 from gallery_cases import write_photos
 from serving import Server, serving
 from strokes import trace

@@ -13,11 +13,11 @@ from fgsbir.cli import main
 from fgsbir.config import ModelConfig, OptimConfig, PretrainConfig, TrainConfig
 from fgsbir.data import synthetic
 from fgsbir.data.classified_images import ClassifiedSketches, open_classes
-from fgsbir.device import choose_device
-from fgsbir.log import LOG_NAME, RunLog
 from fgsbir.models.checkpoint import TRUNK_NAME, load_pretrained
-from fgsbir.pretrain import pretrain
-from fgsbir.train import train
+from fgsbir.training.device import choose_device
+from fgsbir.training.pretrain import pretrain
+from fgsbir.training.run_log import LOG_NAME, RunLog
+from fgsbir.training.train import train
 from PIL import Image
 
 MODEL = ModelConfig("resnet", size=32, width=4, embedding_dim=16)

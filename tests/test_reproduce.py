@@ -80,7 +80,7 @@ def test_a_second_call_trains_nothing_and_scores_nothing(table, monkeypatch):
         raise AssertionError("done before")
 
     monkeypatch.setattr(module, "rank_together", fail)
-    monkeypatch.setattr("fgsbir.optim.Stepper.step", fail)
+    monkeypatch.setattr("fgsbir.training.optim.Stepper.step", fail)
     assert main(command) == 0
     assert json.loads((out / "results.json").read_text())["results"] == before
     assert (out / "REPORT.md").is_file()

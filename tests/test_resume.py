@@ -13,11 +13,11 @@ import pytest
 import torch
 from fgsbir.atomic_files import exclusive
 from fgsbir.config import OptimConfig, TrainConfig
-from fgsbir.log import LOG_NAME
 from fgsbir.models.checkpoint import FILE_NAME, TRUNK_NAME, load_run
-from fgsbir.optim import average_of
-from fgsbir.state import STATE_NAME
-from fgsbir.train import train
+from fgsbir.training.optim import average_of
+from fgsbir.training.run_log import LOG_NAME
+from fgsbir.training.train import train
+from fgsbir.training.training_state import STATE_NAME
 from safetensors.torch import load_file
 from torch import nn
 

@@ -5,12 +5,12 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from fgsbir.batches import PairBatches
 from fgsbir.config import AugmentConfig
 from fgsbir.data import SketchPhotoSet
 from fgsbir.data.instance_attributes import expected_difference, instance_attributes
 from fgsbir.data.splits import fold
-from fgsbir.sampler import attribute_batches
+from fgsbir.training.batches import PairBatches
+from fgsbir.training.sampler import attribute_batches
 
 
 def labelled(attributes: np.ndarray, **changes) -> SketchPhotoSet:

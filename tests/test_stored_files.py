@@ -19,7 +19,7 @@ from fgsbir.config import ModelConfig, OptimConfig, TrainConfig
 from fgsbir.data import SketchPhotoSet
 from fgsbir.gallery import Gallery
 from fgsbir.models.checkpoint import load_pretrained
-from fgsbir.train import train
+from fgsbir.training.train import train
 from numpy.typing import NDArray
 
 STORED = Path(__file__).parent / "stored"

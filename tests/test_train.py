@@ -6,19 +6,19 @@ import json
 import numpy as np
 import pytest
 import torch
-from fgsbir.batches import PairBatches
 from fgsbir.config import AugmentConfig, LossConfig, ModelConfig, OptimConfig, TrainConfig
 from fgsbir.data import synthetic
 from fgsbir.data.dataset import SketchPhotoSet
 from fgsbir.data.splits import hold_out
-from fgsbir.device import has_fast_bfloat16
 from fgsbir.evaluate import evaluate
-from fgsbir.log import LOG_NAME
 from fgsbir.models import Output
 from fgsbir.models.checkpoint import FILE_NAME, DataFacts, Run, create_model, load_run, save_run
-from fgsbir.objective import Objective, contrastive
-from fgsbir.optim import create_optimizer, lr_factor
-from fgsbir.train import train
+from fgsbir.training.batches import PairBatches
+from fgsbir.training.device import has_fast_bfloat16
+from fgsbir.training.losses import Objective, contrastive
+from fgsbir.training.optim import create_optimizer, lr_factor
+from fgsbir.training.run_log import LOG_NAME
+from fgsbir.training.train import train
 from safetensors.torch import save_file
 
 SMALL = TrainConfig(

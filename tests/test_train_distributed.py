@@ -14,14 +14,14 @@ import pytest
 import torch
 import torch.distributed as dist
 from cases import METRICS
-from fgsbir import distributed
-from fgsbir.batches import Batch
 from fgsbir.config import AugmentConfig, LossConfig, ModelConfig, OptimConfig, TrainConfig
 from fgsbir.data import synthetic
 from fgsbir.models import Output
 from fgsbir.models.checkpoint import create_model, load_run
-from fgsbir.objective import Objective
-from fgsbir.train import train
+from fgsbir.training import distributed
+from fgsbir.training.batches import Batch
+from fgsbir.training.losses import Objective
+from fgsbir.training.train import train
 from ranks import run_ranks
 from torch import Tensor
 from torch.nn.functional import normalize
@@ -112,7 +112,10 @@ def train_until_killed(config: TrainConfig, out: Path, instances: int) -> int:
             raise KeyboardInterrupt
         real(model)
 
-    with mock.patch("fgsbir.train.average_buffers", average), pytest.raises(KeyboardInterrupt):
+    with (
+        mock.patch("fgsbir.training.train.average_buffers", average),
+        pytest.raises(KeyboardInterrupt),
+    ):
         train_and_tell(config, out, instances)
     return dist.get_world_size()
 

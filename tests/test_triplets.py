@@ -19,8 +19,8 @@ from fgsbir.data.triplet_lists import (
     read_triplets,
     write_triplets,
 )
-from fgsbir.listed_triplets import ListedObjective, TripletBatch, TripletBatches
 from fgsbir.models import Output
+from fgsbir.training.listed_triplets import ListedObjective, TripletBatch, TripletBatches
 
 import fgsbir_ext as fx
 

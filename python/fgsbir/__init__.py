@@ -1,7 +1,7 @@
 """Fine-grained sketch-based image retrieval: find the one photo that a sketch shows.
 
 Training, evaluation and retrieval on top of the losses of :mod:`fgsbir_ext`. Start with
-``fgsbir quickstart`` on the command line; :mod:`fgsbir.train` and :mod:`fgsbir.evaluate` are the
+``fgsbir quickstart`` on the command line; :mod:`fgsbir.training` and :mod:`fgsbir.evaluate` are the
 same from Python, and :func:`load` opens what they leave. Importing this package loads none of them,
 so it costs nothing.
 """

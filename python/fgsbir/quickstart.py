@@ -16,13 +16,13 @@ from PIL import Image
 from .data import synthetic
 from .data.images import Images
 from .evaluate import Scores, score
-from .log import LOG_NAME
 from .models.checkpoint import FILE_NAME
 from .presets import QUICKSTART
 from .ranking import rank
 from .report import draw_retrievals
 from .table import format_scores
-from .train import train
+from .training.run_log import LOG_NAME
+from .training.train import train
 
 CATEGORY = "shoes"
 TRAIN_PAIRS = 300

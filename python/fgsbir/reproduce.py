@@ -25,12 +25,12 @@ from .data.images import Images
 from .data.splits import fold
 from .data.triplet_lists import attribute_triplets, human_triplets, random_triplets
 from .evaluate import accuracy_at, score
-from .log import LOG_NAME
 from .models.checkpoint import FILE_NAME, Run
-from .pretrain import pretrain
 from .ranking import rank_together
 from .reproduce_report import write_report
-from .train import train
+from .training.pretrain import pretrain
+from .training.run_log import LOG_NAME
+from .training.train import train
 
 SCORES_NAME = "scores.json"
 CURVE = 50  # acc@K is noted for K up to this

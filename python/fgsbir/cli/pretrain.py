@@ -32,7 +32,7 @@ class Pretrain:
 
     def run(self) -> None:
         from ..data.classified_images import open_classes
-        from ..pretrain import pretrain
+        from ..training.pretrain import pretrain
 
         pretrain(
             open_classes(self.data),

@@ -40,8 +40,8 @@ class Train:
     def run(self) -> None:
         from ..data import open_datasets
         from ..data.triplet_lists import read_triplets
-        from ..distributed import is_main, process_group
-        from ..train import train
+        from ..training.distributed import is_main, process_group
+        from ..training.train import train
 
         data = open_datasets(self.data, self.category, "train")
         listed = None

@@ -18,18 +18,13 @@ from numpy.typing import NDArray
 from torch import Generator, Tensor, nn
 from tqdm import tqdm
 
-from .batches import JointBatches, PairBatches
-from .config import EvalConfig, TrainConfig
-from .data.align import align_attributes, annotated_names
-from .data.dataset import SketchPhotoSet
-from .data.edge_variants import with_edge_variants
-from .data.splits import hold_out
-from .device import choose_device, image_format, takes_bfloat16
-from .distributed import average_buffers, data_parallel, is_main, own_device, own_generator
-from .evaluate import evaluate
-from .listed_triplets import ListedObjective, TripletBatches
-from .loop import run_to_the_end
-from .models.checkpoint import (
+from ..config import EvalConfig, TrainConfig
+from ..data.align import align_attributes, annotated_names
+from ..data.dataset import SketchPhotoSet
+from ..data.edge_variants import with_edge_variants
+from ..data.splits import hold_out
+from ..evaluate import evaluate
+from ..models.checkpoint import (
     FILE_NAME,
     DataFacts,
     Run,
@@ -38,11 +33,16 @@ from .models.checkpoint import (
     load_run,
     save_run,
 )
-from .models.retrieval import Output, RetrievalModel
-from .objective import Objective
+from ..models.retrieval import Output, RetrievalModel
+from .batches import JointBatches, PairBatches
+from .device import choose_device, image_format, takes_bfloat16
+from .distributed import average_buffers, data_parallel, is_main, own_device, own_generator
+from .fingerprint import content_digest
+from .listed_triplets import ListedObjective, TripletBatches
+from .losses import Objective
 from .optim import Stepper
-from .state import TrainingState
-from .task import content_digest
+from .resumable import run_to_the_end
+from .training_state import TrainingState
 
 
 class Batches(Protocol):

@@ -16,9 +16,9 @@ from typing import Any
 import torch
 from torch import Generator, nn
 
-from .atomic_files import write_atomically
+from ..atomic_files import write_atomically
+from .fingerprint import refuse_other_task
 from .optim import Stepper
-from .task import refuse_other_task
 
 STATE_NAME = "state.pt"
 

@@ -15,11 +15,9 @@ import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 from tqdm import tqdm
 
-from .config import AugmentConfig, PretrainConfig
-from .data.classified_images import ClassifiedSketches
-from .device import choose_device, image_format, takes_bfloat16
-from .loop import run_to_the_end
-from .models.checkpoint import (
+from ..config import AugmentConfig, PretrainConfig
+from ..data.classified_images import ClassifiedSketches
+from ..models.checkpoint import (
     TRUNK_NAME,
     DataFacts,
     Pretrained,
@@ -27,11 +25,13 @@ from .models.checkpoint import (
     load_pretrained,
     save_pretrained,
 )
-from .models.preprocess import as_float, augment, source_size, to_ink
-from .models.retrieval import RetrievalModel
+from ..models.preprocess import as_float, augment, source_size, to_ink
+from ..models.retrieval import RetrievalModel
+from .device import choose_device, image_format, takes_bfloat16
+from .fingerprint import content_digest
 from .optim import Stepper
-from .state import TrainingState
-from .task import content_digest
+from .resumable import run_to_the_end
+from .training_state import TrainingState
 
 
 class Classifier(nn.Module):

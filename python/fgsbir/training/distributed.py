@@ -20,7 +20,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from fgsbir_ext.collectives import count_ranks
 
-from .models.retrieval import RetrievalModel
+from ..models.retrieval import RetrievalModel
 
 
 @contextmanager

@@ -14,12 +14,12 @@ from tqdm import tqdm
 
 from fgsbir_ext.collectives import count_ranks
 
-from .atomic_files import exclusive
+from ..atomic_files import exclusive
+from ..models.checkpoint import read_facts
 from .distributed import is_main
-from .log import LOG_NAME, TENSORBOARD_NAME, RunLog
-from .models.checkpoint import read_facts
-from .state import STATE_NAME, TrainingState
-from .task import refuse_other_task
+from .fingerprint import refuse_other_task
+from .run_log import LOG_NAME, TENSORBOARD_NAME, RunLog
+from .training_state import STATE_NAME, TrainingState
 
 
 def run_to_the_end(

@@ -11,7 +11,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 from torch.optim.swa_utils import AveragedModel
 
-from .config import OptimConfig
+from ..config import OptimConfig
 
 
 class Stepper:

@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Generator, Tensor
 
-from .data.instance_attributes import expected_difference
+from ..data.instance_attributes import expected_difference
 
 
 def attribute_batches(

@@ -16,9 +16,9 @@ import fgsbir_ext as fx
 from fgsbir_ext.collectives import count_ranks, gather_rows, reduce_over_ranks
 from fgsbir_ext.types import Metric
 
+from ..config import LossConfig
+from ..models.retrieval import Output
 from .batches import Batch
-from .config import LossConfig
-from .models.retrieval import Output
 
 
 class Objective(nn.Module):

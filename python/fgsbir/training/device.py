@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from .config import Precision
+from ..config import Precision
 
 DEVICE_TYPES = ("cpu", "cuda")
 

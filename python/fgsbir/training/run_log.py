@@ -12,7 +12,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from .atomic_files import write_atomically
+from ..atomic_files import write_atomically
 
 LOG_NAME = "log.jsonl"
 TENSORBOARD_NAME = "tensorboard"

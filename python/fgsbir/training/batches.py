@@ -10,13 +10,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Generator, Tensor
 
-from .config import AugmentConfig, Sampler
-from .data.dataset import SketchPhotoSet
-from .data.instance_attributes import instance_attributes
+from ..config import AugmentConfig, Sampler
+from ..data.dataset import SketchPhotoSet
+from ..data.instance_attributes import instance_attributes
+from ..models.preprocess import as_float, augment, source_size, to_ink
 from .distributed import own_share
-from .models.preprocess import as_float, augment, source_size, to_ink
+from .fingerprint import content_digest
 from .sampler import attribute_batches
-from .task import content_digest
 
 
 @dataclass(frozen=True)

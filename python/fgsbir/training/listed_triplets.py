@@ -14,13 +14,13 @@ from fgsbir_ext.collectives import reduce_over_ranks
 from fgsbir_ext.reference import predicted_attribute_distance, rowwise_distance
 from fgsbir_ext.types import Margin
 
+from ..config import AugmentConfig, LossConfig
+from ..data.dataset import SketchPhotoSet
+from ..models.preprocess import as_float, augment
+from ..models.retrieval import Output
 from .batches import Inks
-from .config import AugmentConfig, LossConfig
-from .data.dataset import SketchPhotoSet
 from .distributed import own_share
-from .models.preprocess import as_float, augment
-from .models.retrieval import Output
-from .task import content_digest
+from .fingerprint import content_digest
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""Training: pairs or listed triplets in, a checkpoint and a log out."""
