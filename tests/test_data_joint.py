@@ -9,8 +9,8 @@ import torch
 from fgsbir.cli import main
 from fgsbir.config import AugmentConfig, EvalConfig
 from fgsbir.data import SketchPhotoSet, align_attributes, open_datasets, synthetic
+from fgsbir.evaluation.ranking import rank
 from fgsbir.models.checkpoint import DataFacts, load_run
-from fgsbir.ranking import rank
 from fgsbir.training.batches import JointBatches, PairBatches
 
 TINY = ["--epochs=1", "--size=32", "--width=8", "--embedding-dim=16", "--batch-size=8"]

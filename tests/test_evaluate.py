@@ -7,7 +7,7 @@ import pytest
 import torch
 from fgsbir.config import EvalConfig
 from fgsbir.data.dataset import SketchPhotoSet
-from fgsbir.evaluate import (
+from fgsbir.evaluation.metrics import (
     accuracy_at,
     attribute_accuracy,
     evaluate,
@@ -15,9 +15,9 @@ from fgsbir.evaluate import (
     score,
     triplet_accuracy,
 )
+from fgsbir.evaluation.ranking import Ranking, embed, rank, rank_together
+from fgsbir.evaluation.tables import format_scores
 from fgsbir.models import Output, build_model
-from fgsbir.ranking import Ranking, embed, rank, rank_together
-from fgsbir.table import format_scores
 
 # Distances of two sketches to four photos; nearest first: 2 0 3 1 and 1 3 0 2.
 DISTANCES = torch.tensor([[0.2, 0.9, 0.1, 0.5], [0.6, 0.1, 0.8, 0.3]])

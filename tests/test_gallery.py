@@ -17,10 +17,10 @@ import torch
 from fgsbir.atomic_files import exclusive
 from fgsbir.config import EvalConfig
 from fgsbir.data import SketchPhotoSet, synthetic
+from fgsbir.evaluation.ranking import rank
 from fgsbir.gallery import Gallery, Match
 from fgsbir.gallery import add as adding
 from fgsbir.models.checkpoint import Run
-from fgsbir.ranking import rank
 from gallery_cases import NAMES, save_model, write_photos
 from PIL import Image
 

@@ -12,7 +12,7 @@ import pytest
 from fgsbir.cli import main
 from fgsbir.data import synthetic
 from fgsbir.gallery import Gallery
-from fgsbir.report import draw_search
+from fgsbir.gallery.figures import draw_search
 from gallery_cases import NAMES, save_model, write_photos
 from PIL import Image
 

@@ -8,15 +8,15 @@ import json
 import numpy as np
 import pytest
 import torch
-from fgsbir import ranking as module
 from fgsbir.cli import main
 from fgsbir.config import EvalConfig
 from fgsbir.data import SketchPhotoSet, synthetic
-from fgsbir.evaluate import score
+from fgsbir.evaluation import ranking as module
+from fgsbir.evaluation.metrics import score
+from fgsbir.evaluation.ranking import embed, rank, rank_together
 from fgsbir.models import Output, RetrievalModel, build_model
 from fgsbir.models.checkpoint import load_run
 from fgsbir.models.preprocess import to_ink
-from fgsbir.ranking import embed, rank, rank_together
 
 import fgsbir_ext as fx
 

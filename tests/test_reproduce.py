@@ -10,10 +10,10 @@ from fgsbir.ablation import ROWS, VARIANTS, override
 from fgsbir.cli import main
 from fgsbir.config import EvalConfig, TrainConfig
 from fgsbir.data import synthetic
-from fgsbir.evaluate import score
+from fgsbir.evaluation.metrics import score
+from fgsbir.evaluation.ranking import rank_together
 from fgsbir.models.checkpoint import load_run
 from fgsbir.published import PUBLISHED
-from fgsbir.ranking import rank_together
 from fgsbir.reproduce import in_memory
 from fgsbir.reproduce_report import summarise, write_report
 from fgsbir.versions import versions

@@ -10,7 +10,7 @@ from fgsbir.config import AugmentConfig, LossConfig, ModelConfig, OptimConfig, T
 from fgsbir.data import synthetic
 from fgsbir.data.dataset import SketchPhotoSet
 from fgsbir.data.splits import hold_out
-from fgsbir.evaluate import evaluate
+from fgsbir.evaluation.metrics import evaluate
 from fgsbir.models import Output
 from fgsbir.models.checkpoint import FILE_NAME, DataFacts, Run, create_model, load_run, save_run
 from fgsbir.training.batches import PairBatches

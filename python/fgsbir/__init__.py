@@ -1,20 +1,35 @@
 """Fine-grained sketch-based image retrieval: find the one photo that a sketch shows.
 
 Training, evaluation and retrieval on top of the losses of :mod:`fgsbir_ext`. Start with
-``fgsbir quickstart`` on the command line; :mod:`fgsbir.training` and :mod:`fgsbir.evaluate` are the
-same from Python, and :func:`load` opens what they leave. Importing this package loads none of them,
-so it costs nothing.
+``fgsbir quickstart`` on the command line; from Python, :func:`train` and :func:`evaluate` do the
+same and :func:`load` opens what they leave. Each is imported when it is first used, so importing
+this package costs nothing.
 """
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from .evaluation.metrics import evaluate
     from .models.checkpoint import Run
+    from .training.train import train
 
-__all__ = ["load"]
+__all__ = ["evaluate", "load", "train"]
+
+_MODULES = {"evaluate": ".evaluation.metrics", "train": ".training.train"}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_MODULES[name], __name__), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
 
 
 def load(path: str | Path, device: str = "cpu") -> Run:

@@ -15,12 +15,12 @@ from PIL import Image
 
 from .data import synthetic
 from .data.images import Images
-from .evaluate import Scores, score
+from .evaluation.figures import draw_retrievals
+from .evaluation.metrics import Scores, score
+from .evaluation.ranking import rank
+from .evaluation.tables import format_scores
 from .models.checkpoint import FILE_NAME
 from .presets import QUICKSTART
-from .ranking import rank
-from .report import draw_retrievals
-from .table import format_scores
 from .training.run_log import LOG_NAME
 from .training.train import train
 

@@ -24,9 +24,9 @@ from .data.classified_images import open_classes
 from .data.images import Images
 from .data.splits import fold
 from .data.triplet_lists import attribute_triplets, human_triplets, random_triplets
-from .evaluate import accuracy_at, score
+from .evaluation.metrics import accuracy_at, score
+from .evaluation.ranking import rank_together
 from .models.checkpoint import FILE_NAME, Run
-from .ranking import rank_together
 from .reproduce_report import write_report
 from .training.pretrain import pretrain
 from .training.run_log import LOG_NAME

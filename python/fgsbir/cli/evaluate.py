@@ -45,10 +45,10 @@ class Evaluate:
 
     def run(self) -> None:
         from ..data import open_datasets
-        from ..evaluate import score
+        from ..evaluation.metrics import score
+        from ..evaluation.ranking import rank_together
+        from ..evaluation.tables import format_scores
         from ..models.checkpoint import load_run
-        from ..ranking import rank_together
-        from ..table import format_scores
 
         if not self.run_folders:
             raise ValueError("RUN: expected at least one")
@@ -76,7 +76,7 @@ class Evaluate:
             if not self.as_json:
                 print(format_scores(data.name, scores))
             if self.picture is not None:
-                from ..report import draw_retrievals
+                from ..evaluation.figures import draw_retrievals
 
                 draw_retrievals(data, ranking.order, self.picture)
         if self.as_json:

@@ -57,7 +57,7 @@ class Index:
         if not len(gallery):
             raise ValueError(f"{self.photos}: none of the images could be read")
         if self.picture is not None:
-            from ..report import draw_map
+            from ..gallery.figures import draw_map
 
             draw_map(gallery, self.picture)
         print(f"Next: fgsbir search {self.out} sketch.png, or fgsbir serve {self.out}")

@@ -41,7 +41,7 @@ class Search:
     def run(self) -> None:
         from ..gallery import Gallery
         from ..gallery.folder import printable
-        from ..table import format_matches
+        from ..gallery.tables import format_matches
 
         if both := set(self.attribute) & set(self.not_attribute):
             raise ValueError(f"attribute: {both.pop()!r} is both required and excluded")
@@ -65,6 +65,6 @@ class Search:
             shown = [replace(match, path=Path(printable(str(match.path)))) for match in matches]
             print(format_matches(shown))
         if self.picture is not None:
-            from ..report import draw_search
+            from ..gallery.figures import draw_search
 
             draw_search(self.sketch, predicted, matches, self.picture)

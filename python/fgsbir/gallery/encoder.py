@@ -14,9 +14,9 @@ from torch import Tensor
 
 from ..data.edges import extract_edges
 from ..data.images import read_image, to_array
+from ..evaluation.ranking import embed
 from ..models.preprocess import to_ink
 from ..models.retrieval import Output, RetrievalModel
-from ..ranking import embed
 
 Sketch = str | Path | Image.Image | NDArray[np.uint8]
 

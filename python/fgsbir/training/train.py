@@ -23,7 +23,7 @@ from ..data.align import align_attributes, annotated_names
 from ..data.dataset import SketchPhotoSet
 from ..data.edge_variants import with_edge_variants
 from ..data.splits import hold_out
-from ..evaluate import evaluate
+from ..evaluation.metrics import evaluate
 from ..models.checkpoint import (
     FILE_NAME,
     DataFacts,

@@ -1,86 +1,25 @@
-"""Pictures of what was found: queries beside their photos, and a whole gallery as a map."""
+"""Figures of a gallery: the photos found for a sketch, and all photos as a map."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 from scipy.stats import rankdata
-from torch import Tensor
 
-from .data.dataset import SketchPhotoSet
-from .data.images import read_image
+from ..data.images import read_image
+from ..evaluation.figures import CELL_INCHES, FAINT, TEXT, show_image
+from .encoder import Sketch, read_sketch
+from .gallery import Gallery
+from .match import Match
 
-if TYPE_CHECKING:
-    from .gallery import Gallery, Match
-    from .gallery.encoder import Sketch
-
-RIGHT, FAINT, TEXT = "#1a9850", "#e4e4e7", "#3f3f46"
 AGREES, DIFFERS, ASKED = "#9ecae1", "#f28e2b", "#52525b"
-CELL_INCHES = 1.15
 PHOTOS_A_ROW = 10
 PHOTO_PIXELS, THUMBNAIL_PIXELS = 256, 96
-
-
-def draw_retrievals(
-    data: SketchPhotoSet,
-    order: Tensor,
-    path: str | Path,
-    *,
-    columns: int = 8,
-    rows: int = 8,
-    seed: int = 0,
-    title: str = "",
-) -> Path:
-    """Draws some queries, one a row: the sketch, then its nearest photos, the right one framed.
-
-    Args:
-        data: the split that was ranked.
-        order: (S, P) photo indices for each sketch, nearest first, all of them.
-        path: where the picture goes; its ending says the format (png, pdf, svg ...).
-        columns: photos in a row.
-        rows: queries, drawn at random unless there are no more than that.
-        seed: of that draw.
-        title: what to write on top; by default the name of the set and acc@1.
-
-    Returns:
-        The path.
-    """
-    right = data.photo_labels[order.numpy()] == data.sketch_labels[:, None]  # (S, P)
-    queries = np.arange(len(right))
-    if len(queries) > rows:
-        queries = np.sort(np.random.default_rng(seed).choice(queries, rows, replace=False))
-    columns = min(columns, right.shape[1])
-
-    # The empty column keeps the query apart from its results.
-    widths = [1.0, 0.25] + [1.0] * columns
-    figure = Figure(
-        figsize=(CELL_INCHES * sum(widths), CELL_INCHES * 1.2 * len(queries) + 0.8),
-        layout="constrained",
-    )
-    figure.suptitle(
-        title or f"{data.name}: acc@1 {100 * right[:, 0].mean():.1f}%",
-        color=TEXT,
-        fontsize=13,
-    )
-    grid = figure.subplots(len(queries), len(widths), squeeze=False, width_ratios=widths)
-    for axes, query in zip(grid, queries, strict=True):
-        _image(axes[0], data.sketches[int(query)], _found(right[query]), FAINT)
-        axes[1].axis("off")
-        for rank in range(columns):
-            photo, hit = int(order[query, rank]), bool(right[query, rank])
-            _image(axes[2 + rank], data.photos[photo], "", RIGHT if hit else FAINT, 3 if hit else 1)
-    for rank in range(columns):
-        grid[0, 2 + rank].set_title(str(rank + 1), fontsize=9, color=TEXT)
-    grid[0, 0].set_title("sketch", fontsize=9, color=TEXT)
-    figure.savefig(path, dpi=110, facecolor="white")
-    return Path(path)
 
 
 def draw_search(
@@ -100,8 +39,6 @@ def draw_search(
     Returns:
         The path.
     """
-    from .gallery.encoder import read_sketch
-
     blocks = [matches[i : i + PHOTOS_A_ROW] for i in range(0, len(matches), PHOTOS_A_ROW)] or [[]]
     columns = len(blocks[0])
     bars = 0.16 * len(predicted) / CELL_INCHES  # height beside an image's
@@ -119,7 +56,7 @@ def draw_search(
     image = read_sketch(sketch)
     for number, block in enumerate(blocks):
         top, *below = grid[len(heights) * number : len(heights) * (number + 1)]
-        _image(top[0], image, "", FAINT)
+        show_image(top[0], image, "", FAINT)
         top[0].set_title("sketch", fontsize=9, color=TEXT)
         for axes in below:
             _bars(axes[0], predicted, [ASKED] * len(predicted))
@@ -132,7 +69,7 @@ def draw_search(
                 continue
             match = block[column - 1]
             photo = read_image(match.path, size=PHOTO_PIXELS)
-            _image(top[column], photo, f"{match.distance:.3f}", FAINT)
+            show_image(top[column], photo, f"{match.distance:.3f}", FAINT)
             rank = PHOTOS_A_ROW * number + column
             top[column].set_title(str(rank), fontsize=9, color=TEXT)
             colours = [AGREES if name in match.agree else DIFFERS for name in match.attributes]
@@ -190,16 +127,3 @@ def _bars(axes: Axes, probabilities: Mapping[str, float], colours: Sequence[str]
     axes.axvline(0.5, color=FAINT, linewidth=1, zorder=0)
     axes.set(xlim=(0, 1), ylim=(len(probabilities) - 0.5, -0.5), xticks=[], yticks=[])
     axes.spines[:].set_visible(False)
-
-
-def _found(right: NDArray[np.bool_]) -> str:
-    return f"found at {int(right.argmax()) + 1}" if right.any() else "no such photo"
-
-
-def _image(
-    axes: Axes, image: NDArray[np.uint8], caption: str, frame: str, thickness: float = 1
-) -> None:
-    axes.imshow(image, cmap="gray", vmin=0, vmax=255, interpolation="lanczos")
-    axes.set(xticks=[], yticks=[])
-    axes.set_xlabel(caption, fontsize=8, color=TEXT)
-    axes.spines[:].set(color=frame, linewidth=thickness)

@@ -10,10 +10,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .config import EvalConfig
-from .data.dataset import SketchPhotoSet
-from .data.images import Images
-from .models.retrieval import Output, RetrievalModel
+from ..config import EvalConfig
+from ..data.dataset import SketchPhotoSet
+from ..data.images import Images
+from ..models.retrieval import Output, RetrievalModel
 from .ranking import Ranking, rank
 
 
@@ -75,7 +75,7 @@ def evaluate(
     bank: Images | None = None,
 ) -> Scores:
     """acc@1, acc@10, trip_acc and attribute accuracy of a model on a split, ranked as by
-    :func:`fgsbir.ranking.rank`."""
+    :func:`fgsbir.evaluation.ranking.rank`."""
     return score(rank(model, data, config, bank=bank), data)
 
 

@@ -1,11 +1,8 @@
-"""Scores as text for people."""
+"""Scores as a table of text."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from .evaluate import Scores
-from .gallery.match import Match
+from .metrics import Scores
 
 
 def format_scores(name: str, scores: Scores) -> str:
@@ -24,23 +21,6 @@ def format_scores(name: str, scores: Scores) -> str:
         mean = sum(scores.attributes.values()) / len(scores.attributes)
         lines.append(_line("attributes, mean", mean))
         lines += [_line(f"  {attribute}", value) for attribute, value in scores.attributes.items()]
-    return "\n".join(lines)
-
-
-def format_matches(matches: Sequence[Match]) -> str:
-    """A table of the photos found: rank, r, d, D and path, and what tells each from the sketch."""
-    if not matches:
-        return "no photo has the attributes asked for"
-    attributes = any(match.attributes for match in matches)
-    lines = [f"{'':>4}{'r':>8}{'d':>8}{'D' if attributes else '':>8}  photo"]
-    for rank, match in enumerate(matches, 1):
-        attribute_distance = f"{match.attribute_distance:8.3f}" if attributes else f"{'':8}"
-        lines.append(
-            f"{rank:4}{match.distance:8.3f}{match.embedding_distance:8.3f}{attribute_distance}"
-            f"  {match.path}"
-        )
-        if match.differ:
-            lines.append(f"{'':30}differs in {', '.join(match.differ)}")
     return "\n".join(lines)
 
 

@@ -17,11 +17,11 @@ from torch import Tensor
 
 import fgsbir_ext as fx
 
-from .config import EvalConfig, Views
-from .data.dataset import SketchPhotoSet
-from .data.images import Images
-from .models.preprocess import as_float, to_ink
-from .models.retrieval import Output, RetrievalModel
+from ..config import EvalConfig, Views
+from ..data.dataset import SketchPhotoSet
+from ..data.images import Images
+from ..models.preprocess import as_float, to_ink
+from ..models.retrieval import Output, RetrievalModel
 
 Members = Sequence[tuple[RetrievalModel, Sequence[int] | None]]
 """Models that rank together, each with its columns: the logits that predict the attributes of what

@@ -1,0 +1,1 @@
+"""Evaluation: ranking a split, its scores, and tables and figures of them."""
