@@ -6,13 +6,13 @@ import dataclasses
 
 import numpy as np
 import torch
-from fgsbir.ablation import VARIANTS as VARIANT_ROWS
-from fgsbir.ablation import override
 from fgsbir.config import AugmentConfig
 from fgsbir.data import extract_edges, synthetic
 from fgsbir.data.edge_variants import VARIANTS, with_edge_variants
 from fgsbir.data.edges import LIKE_PUBLISHED
 from fgsbir.presets import QUICKSTART
+from fgsbir.reproduce.rows import VARIANTS as VARIANT_ROWS
+from fgsbir.reproduce.rows import override
 from fgsbir.training.batches import PairBatches
 from fgsbir.training.listed_triplets import TripletBatches
 from fgsbir.training.train import train

@@ -5,18 +5,19 @@ import json
 
 import numpy as np
 import pytest
-from fgsbir import reproduce as module
-from fgsbir.ablation import ROWS, VARIANTS, override
 from fgsbir.cli import main
 from fgsbir.config import EvalConfig, TrainConfig
 from fgsbir.data import synthetic
 from fgsbir.evaluation.metrics import score
 from fgsbir.evaluation.ranking import rank_together
 from fgsbir.models.checkpoint import load_run
-from fgsbir.published import PUBLISHED
-from fgsbir.reproduce import in_memory
-from fgsbir.reproduce_report import summarise, write_report
-from fgsbir.versions import versions
+from fgsbir.reproduce import runner
+from fgsbir.reproduce.provenance import versions
+from fgsbir.reproduce.published import PUBLISHED
+from fgsbir.reproduce.report import summarise, write_report
+from fgsbir.reproduce.rows import ROWS, VARIANTS, override
+from fgsbir.reproduce.runner import in_memory
+from fgsbir.reproduce.spec import Task
 from PIL import Image
 
 TINY = ["--backbone=resnet", "--size=32", "--width=4", "--embedding-dim=16", "--batch-size=8"]
@@ -79,7 +80,7 @@ def test_a_second_call_trains_nothing_and_scores_nothing(table, monkeypatch):
     def fail(*_, **__):
         raise AssertionError("done before")
 
-    monkeypatch.setattr(module, "rank_together", fail)
+    monkeypatch.setattr(runner, "rank_together", fail)
     monkeypatch.setattr("fgsbir.training.optim.Stepper.step", fail)
     assert main(command) == 0
     assert json.loads((out / "results.json").read_text())["results"] == before
@@ -95,7 +96,7 @@ def test_a_stopped_table_goes_on(table, tmp_path, monkeypatch):
     class Stopped(BaseException):
         pass
 
-    real = module.rank_together
+    real = runner.rank_together
 
     def stopping(*arguments, **named):
         nonlocal left
@@ -105,7 +106,7 @@ def test_a_stopped_table_goes_on(table, tmp_path, monkeypatch):
         return real(*arguments, **named)
 
     with monkeypatch.context() as patch:
-        patch.setattr(module, "rank_together", stopping)
+        patch.setattr(runner, "rank_together", stopping)
         with pytest.raises(Stopped):
             main(command)
     assert not (tmp_path / "results.json").exists()
@@ -119,13 +120,13 @@ def test_a_stopped_table_goes_on(table, tmp_path, monkeypatch):
 
 def test_cross_validation_never_opens_the_test_split(tmp_path, monkeypatch):
     opened = []
-    real = module.open_dataset
+    real = runner.open_dataset
 
     def opening(path, category, split):
         opened.append(split)
         return real(path, category, split)
 
-    monkeypatch.setattr(module, "open_dataset", opening)
+    monkeypatch.setattr(runner, "open_dataset", opening)
     command = ["reproduce", *DATA, *TINY, "--epochs", "1", "--seeds", "0", "--rows", "triplet"]
     assert main([*command, "--cross-validate", "2", "--out", str(tmp_path)]) == 0
     assert opened == ["train"]
@@ -186,13 +187,13 @@ def test_an_ensemble_ranks_by_the_models_of_all_seeds(table, row):
 
 def test_what_is_known_of_hubs_comes_from_the_sketches_learnt_from(tmp_path, monkeypatch):
     seen = []
-    real = module.rank_together
+    real = runner.rank_together
 
     def noting(members, gallery, scoring, *, bank):
         seen.append((scoring.hub_weight, {image.tobytes() for image in bank}, gallery))
         return real(members, gallery, scoring, bank=bank)
 
-    monkeypatch.setattr(module, "rank_together", noting)
+    monkeypatch.setattr(runner, "rank_together", noting)
     command = ["reproduce", *DATA, *TINY, "--epochs", "1", "--seeds", "0", "--cross-validate", "2"]
     command += ["--categories", "shoes", "chairs", "--rows", "joint-corrected"]
     assert main([*command, "--out", str(tmp_path)]) == 0
@@ -238,7 +239,7 @@ def test_published_figures_stand_beside_those_of_the_same_photos(tmp_path):
     place = {"row": "full", "category": "shoes", "seed": 0, "fold": None, "data": "shoes/test"}
     found = {"scores": scores, "curve": [10.0, 20.0], "loss": [2.0, 1.0], "seconds": [60.0]}
     result = {**place, "runs": ["runs/x"], **found}
-    task = module.Task("x", ("full",), ("shoes",), (0,), TrainConfig(), EvalConfig(), command="f x")
+    task = Task("x", ("full",), ("shoes",), (0,), TrainConfig(), EvalConfig(), command="f x")
     text = write_report(tmp_path, task, [result], {}, 30.0).read_text()
     line = (
         "| *attribute-driven multi-task model (Song et al., BMVC 2016)* | 50.43 | 91.30 | 70.59 |"

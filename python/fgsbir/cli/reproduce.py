@@ -51,9 +51,9 @@ class Reproduce:
     config: OmitArgPrefixes[TrainConfig] = field(default_factory=TrainConfig)
 
     def run(self) -> None:
-        from ..ablation import ROWS, override
         from ..presets import PRETRAINING
         from ..reproduce import Task, reproduce
+        from ..reproduce.rows import ROWS, override
 
         if self.config.seed:
             raise ValueError("seed: is one run's; give --seeds")

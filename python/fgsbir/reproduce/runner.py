@@ -10,97 +10,31 @@ import dataclasses
 import json
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from .ablation import ROWS, VARIANTS, Row, Variant, override
-from .atomic_files import file_digest, write_atomically
-from .config import EvalConfig, PretrainConfig, TrainConfig
-from .data import ExtraData, SketchPhotoSet, align_attributes, open_dataset
-from .data.classified_images import open_classes
-from .data.images import Images
-from .data.splits import fold
-from .data.triplet_lists import attribute_triplets, human_triplets, random_triplets
-from .evaluation.metrics import accuracy_at, score
-from .evaluation.ranking import rank_together
-from .models.checkpoint import FILE_NAME, Run
-from .reproduce_report import write_report
-from .training.pretrain import pretrain
-from .training.run_log import LOG_NAME
-from .training.train import train
+from ..atomic_files import file_digest, write_atomically
+from ..config import EvalConfig
+from ..data import SketchPhotoSet, align_attributes, open_dataset
+from ..data.classified_images import open_classes
+from ..data.images import Images
+from ..data.splits import fold
+from ..data.triplet_lists import attribute_triplets, human_triplets, random_triplets
+from ..evaluation.metrics import accuracy_at, score
+from ..evaluation.ranking import rank_together
+from ..models.checkpoint import FILE_NAME, Run
+from ..training.pretrain import pretrain
+from ..training.run_log import LOG_NAME
+from ..training.train import train
+from .report import write_report
+from .rows import ROWS, VARIANTS, Row, Variant, override
+from .spec import Job, Task
 
 SCORES_NAME = "scores.json"
 CURVE = 50  # acc@K is noted for K up to this
-
-
-@dataclass(frozen=True)
-class Task:
-    """What to reproduce.
-
-    Attributes:
-        data: anything that ``fgsbir train`` takes.
-        rows: names of :data:`fgsbir.ablation.ROWS`.
-        categories: of the data; empty where it has none.
-        seeds: one run each.
-        config: of every run, but for what a row changes, and the seed.
-        scoring: how a row that ranks by embedding and attributes is ranked.
-        folds: of a cross-validation in the training split; 0 to score on the test split.
-        extra: further training data, for the rows that are about it.
-        pretrain_data: sketches in classes to pretrain the trunk on first; None for no pretraining,
-            or for ``config.init``.
-        pretraining: how.
-        command: that asked for it, for the report.
-    """
-
-    data: str
-    rows: tuple[str, ...]
-    categories: tuple[str, ...]
-    seeds: tuple[int, ...]
-    config: TrainConfig
-    scoring: EvalConfig
-    folds: int = 0
-    extra: ExtraData = dataclasses.field(default_factory=ExtraData)
-    pretrain_data: str | None = None
-    pretraining: PretrainConfig = dataclasses.field(default_factory=PretrainConfig)
-    command: str = ""
-
-    def check(self) -> None:
-        """Raises a ValueError for a value out of range."""
-        self.config.check()
-        self.scoring.check()
-        if unknown := [row for row in self.rows if row not in ROWS]:
-            raise ValueError(f"rows: expected some of {', '.join(ROWS)}, got {unknown[0]!r}")
-        for name, values in (("rows", self.rows), ("seeds", self.seeds)):
-            if not values or len(set(values)) < len(values):
-                raise ValueError(f"{name}: expected at least one, each once, got {values}")
-        if self.config.holdout:
-            raise ValueError("holdout: expected 0, use --cross-validate to score without the test")
-        if self.pretrain_data is not None and self.config.init is not None:
-            raise ValueError("pretrain_data: expected none beside init, which is a trunk already")
-        if self.folds == 1 or self.folds < 0:
-            raise ValueError(f"cross_validate: expected 2 or more folds, got {self.folds}")
-
-
-@dataclass(frozen=True)
-class Job:
-    """One training run, and what it is scored on.
-
-    Attributes:
-        variant: name of what is trained.
-        categories: that it learns; (None,) where there are none.
-        seed: of the run.
-        fold: of the cross-validation; None for the whole training split.
-        folder: the run's.
-    """
-
-    variant: str
-    categories: tuple[str | None, ...]
-    seed: int
-    fold: int | None
-    folder: Path
 
 
 def reproduce(task: Task, out: str | Path, *, progress: bool = True) -> Path:

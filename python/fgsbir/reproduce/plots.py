@@ -10,8 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from .ablation import ROWS
 from .published import PUBLISHED
+from .rows import ROWS
 
 Results = list[dict[str, Any]]
 BAR, EDGE, FAINT = "#4575b4", "#3f3f46", "#a1a1aa"

@@ -6,18 +6,16 @@ import json
 import statistics
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from .ablation import ROWS, VARIANTS
-from .atomic_files import write_atomically
+from ..atomic_files import write_atomically
+from .plots import draw_plots
+from .provenance import versions
 from .published import PUBLISHED
-from .reproduce_plots import draw_plots
-from .versions import versions
-
-if TYPE_CHECKING:
-    from .reproduce import Task
+from .rows import ROWS, VARIANTS
+from .spec import Task
 
 FIGURES = ("acc@1", "acc@10", "trip_acc")
 Results = list[dict[str, Any]]

@@ -1,0 +1,6 @@
+"""The table of the paper on a benchmark: every row trained, scored and reported."""
+
+from .runner import reproduce
+from .spec import Task
+
+__all__ = ["Task", "reproduce"]
