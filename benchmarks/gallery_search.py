@@ -20,8 +20,8 @@ from typing import Any
 import faiss
 import numpy as np
 import torch
-from fgsbir.gallery.exact import ExactIndex
-from fgsbir.gallery.ivf import IvfIndex, up_to_date
+from fgsbir.gallery.exact_index import ExactIndex
+from fgsbir.gallery.faiss_index import IvfIndex, up_to_date
 from fgsbir.gallery.match import best_matches
 from fgsbir.gallery.store import Rows
 from fgsbir.models import Output

@@ -105,9 +105,9 @@ def test_of_two_that_begin_at_once_one_makes_the_gallery(
     @contextmanager
     def too_late(*arguments_: object) -> Iterator[None]:
         monkeypatch.setattr(store, "exclusive", exclusive)
-        first.append(Store.create(*arguments).facts.id)
+        first.append(Store.create(*arguments).manifest.id)
         with exclusive(*arguments_):  # type: ignore[arg-type]
             yield
 
     monkeypatch.setattr(store, "exclusive", too_late)
-    assert [Store.create(*arguments).facts.id] == first
+    assert [Store.create(*arguments).manifest.id] == first

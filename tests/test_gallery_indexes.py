@@ -10,7 +10,7 @@ import pytest
 import torch
 from fgsbir.gallery import Gallery
 from fgsbir.gallery.indexes import Index, checked_index, open_index
-from fgsbir.gallery.linear import photo_rows, probabilities, query_rows
+from fgsbir.gallery.inner_product import photo_rows, probabilities, query_rows
 from fgsbir.gallery.match import best_matches
 from fgsbir.gallery.store import Store
 from fgsbir.models import Output
@@ -205,7 +205,7 @@ def test_unknown_names(name: str) -> None:
 def test_a_missing_package_is_named(
     kind: str, package: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in ("fgsbir.gallery.ivf", "fgsbir.gallery.milvus"):
+    for module in ("fgsbir.gallery.faiss_index", "fgsbir.gallery.milvus_index"):
         monkeypatch.delitem(sys.modules, module, raising=False)
     monkeypatch.setitem(sys.modules, package, None)  # importing it now fails
     extra = kind.partition(":")[0]
@@ -219,12 +219,12 @@ def test_a_gallery_keeps_its_index(
     pytest.importorskip("faiss")
     fill(store, random_rows(COUNT))
     Gallery.create(tmp_path / "run", store.folder, index="faiss")
-    assert Store(store.folder).facts.index == "faiss"
+    assert Store(store.folder).manifest.index == "faiss"
     sketch = np.full((64, 64), 255, np.uint8)
     sketch[20:40, 30] = 0
     found = [m.index for m in Gallery.load(store.folder).search(sketch)]
     exact = [m.index for m in Gallery.load(store.folder, index="exact").search(sketch)]
     assert len({*found} & {*exact}) >= 8
-    assert Store(store.folder).facts.embedding_dim == DIM
+    assert Store(store.folder).manifest.embedding_dim == DIM
     monkeypatch.chdir(tmp_path)
     assert checked_index("milvus:here.db") == f"milvus:{tmp_path}/here.db"

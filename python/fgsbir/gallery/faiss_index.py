@@ -1,9 +1,10 @@
 """Approximate search in memory, by an inverted file of faiss: for millions of photos.
 
-Photos are rows whose inner product with a query's row ranks by r (see fgsbir.gallery.linear), put
-into cells by k-means. Since the score is linear, a cell's mean row scores what its photos score on
-average, and the cells with the best means are looked into, whatever mu is. Cells hold rows as
-bytes, so more candidates than asked for are taken, and ranked by their exact r.
+Photos are rows whose inner product with a query's row ranks by r
+(see :mod:`fgsbir.gallery.inner_product`), put into cells by k-means. Since the score is linear, a
+cell's mean row scores what its photos score on average, and the cells with the best means are
+looked into, whatever mu is. Cells hold rows as bytes, so more candidates than asked for are taken,
+and ranked by their exact r.
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ from torch import Tensor
 
 from ..atomic_files import write_atomically
 from ..models.retrieval import Output
-from .exact import ExactIndex
-from .linear import photo_rows, query_rows
+from .exact_index import ExactIndex
+from .inner_product import photo_rows, query_rows
 from .match import Candidates
 from .store import Rows, Store
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..data.images import SUFFIXES
-from .facts import FILE_NAME as FACTS_NAME
+from .manifest import FILE_NAME as MANIFEST_NAME
 
 
 class Photo(NamedTuple):
@@ -84,7 +84,7 @@ def printable(text: str) -> str:
 
 def _image_files(top: Path, closed: list[OSError]) -> Iterator[str]:
     for folder, inner, names in os.walk(top, onerror=closed.append):
-        if FACTS_NAME in names:  # a gallery, where its page keeps small copies of the photos
+        if MANIFEST_NAME in names:  # a gallery, where its page keeps small copies of the photos
             inner.clear()
             continue
         inner[:] = [name for name in inner if not name.startswith(".")]

@@ -67,7 +67,7 @@ class Gallery:
         file = file / MODEL_NAME if file.is_dir() else file
         run = load_run(file, device)
         store = Store.create(out, file, run, index)
-        return cls(store, run, store.facts.index)
+        return cls(store, run, store.manifest.index)
 
     @classmethod
     def build(
@@ -124,7 +124,7 @@ class Gallery:
             ValueError: a file of it is damaged, or of another version.
         """
         store = Store(path)
-        gallery = cls(store, load_run(store.model, device), index or store.facts.index)
+        gallery = cls(store, load_run(store.model, device), index or store.manifest.index)
         gallery._index()
         return gallery
 

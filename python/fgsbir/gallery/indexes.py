@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Protocol
 
 from ..models.retrieval import Output
-from .exact import ExactIndex
+from .exact_index import ExactIndex
 from .match import Candidates
 from .store import Store
 
-MODULES = {"faiss": ".ivf", "milvus": ".milvus"}
+MODULES = {"faiss": ".faiss_index", "milvus": ".milvus_index"}
 """Those that need a package which `fgsbir-ext[train]` does not bring."""
 
 
@@ -81,14 +81,14 @@ def open_index(store: Store, name: str, *, update: bool = False) -> Index:
     """
     kind, _, uri = checked_index(name).partition(":")
     if kind == "milvus":
-        from .milvus import MilvusIndex
+        from .milvus_index import MilvusIndex
 
         database = MilvusIndex(store, uri)
         if update:
             database.update()
         return database
     if kind == "faiss" and len(store.photos()):
-        from .ivf import IvfIndex
+        from .faiss_index import IvfIndex
 
         cells = IvfIndex.open(store)
         if update:

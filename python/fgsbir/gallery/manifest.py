@@ -14,7 +14,7 @@ FORMAT = "fgsbir-gallery-1"
 
 
 @dataclass
-class Facts:
+class Manifest:
     """The content of gallery.json.
 
     Attributes:
@@ -40,7 +40,7 @@ class Facts:
         write_atomically(folder / FILE_NAME, (json.dumps(asdict(self), indent=2) + "\n").encode())
 
 
-def read_facts(folder: Path) -> Facts:
+def read_manifest(folder: Path) -> Manifest:
     """Reads gallery.json of a folder.
 
     Raises:
@@ -53,19 +53,21 @@ def read_facts(folder: Path) -> Facts:
     try:
         values = json.loads(file.read_text(encoding="utf-8"))
         written = values["format"]
-        facts = Facts(**values) if written == FORMAT else None
+        manifest = Manifest(**values) if written == FORMAT else None
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ValueError(f"{file}: damaged ({error})") from error
-    if facts is None:
+    if manifest is None:
         raise ValueError(f"{file}: expected the format {FORMAT!r}, got {written!r}")
-    if not _is_sound(facts):
+    if not _is_sound(manifest):
         raise ValueError(f"{file}: damaged (a value of another type than expected)")
-    return facts
+    return manifest
 
 
-def _is_sound(facts: Facts) -> bool:
-    lists = (facts.attributes, facts.folders)
-    if not (isinstance(facts.embedding_dim, int) and all(isinstance(one, list) for one in lists)):
+def _is_sound(manifest: Manifest) -> bool:
+    lists = (manifest.attributes, manifest.folders)
+    if not (
+        isinstance(manifest.embedding_dim, int) and all(isinstance(one, list) for one in lists)
+    ):
         return False
-    texts = (facts.model, facts.index, facts.id, *facts.attributes, *facts.folders)
+    texts = (manifest.model, manifest.index, manifest.id, *manifest.attributes, *manifest.folders)
     return all(isinstance(text, str) for text in texts)

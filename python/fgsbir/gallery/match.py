@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ..models.retrieval import Output
 from .folder import printable
-from .linear import probabilities
+from .inner_product import probabilities
 
 
 class Candidates(NamedTuple):

@@ -4,9 +4,9 @@ Milvus spreads a collection over as many machines as it is given and asks all of
 here is the model and the connection. A path for a uri opens its embedded form, milvus-lite.
 
 A photo is one row of the collection: its number, its file, the attributes that are predicted in
-it, and the vector whose inner product with a query's ranks by r (see fgsbir.gallery.linear). The
-collection's index is FLAT, which compares all; any other that knows the inner product may be put in
-its place with Milvus's own tools.
+it, and the vector whose inner product with a query's ranks by r
+(see :mod:`fgsbir.gallery.inner_product`). The collection's index is FLAT, which compares all; any
+other that knows the inner product may be put in its place with Milvus's own tools.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from pymilvus import DataType, MilvusClient, MilvusException
 
 from ..atomic_files import write_atomically
 from ..models.retrieval import Output
-from .linear import photo_rows, query_rows
+from .inner_product import photo_rows, query_rows
 from .match import Candidates
 from .shard import CAPACITY, Shard, read_shard
 from .store import Store
@@ -47,7 +47,7 @@ class MilvusIndex:
             ConnectionError: the database does not answer, or refuses.
         """
         self.store, self.uri = store, uri
-        self.collection = f"fgsbir_{store.facts.id}"
+        self.collection = f"fgsbir_{store.manifest.id}"
         with self._errors():
             self.client = MilvusClient(uri, token=os.environ.get("MILVUS_TOKEN", ""))
             if not self.client.has_collection(self.collection):
@@ -97,7 +97,7 @@ class MilvusIndex:
                 limit=k,
                 output_fields=["file", "vector"],
             )[0]
-        d, names = self.store.facts.embedding_dim, self.store.facts.attributes
+        d, names = self.store.manifest.embedding_dim, self.store.manifest.attributes
         vectors = np.array([hit["entity"]["vector"] for hit in hits], dtype=np.float32)
         rows = torch.from_numpy(vectors.reshape(len(hits), d + len(names) + 1))
         return Candidates(
@@ -130,7 +130,7 @@ class MilvusIndex:
     def _send(self, number: int, shard: Shard) -> None:
         output = Output(shard.tensors["embedding"], shard.tensors.get("logits"))
         vectors = photo_rows(output).numpy()
-        d = self.store.facts.embedding_dim
+        d = self.store.manifest.embedding_dim
         rows = {
             i: {
                 "number": CAPACITY * number + i,
@@ -161,8 +161,8 @@ class MilvusIndex:
             element_type=DataType.INT16,
             max_capacity=MOST_ATTRIBUTES,
         )
-        facts = self.store.facts
-        width = facts.embedding_dim + len(facts.attributes) + 1
+        manifest = self.store.manifest
+        width = manifest.embedding_dim + len(manifest.attributes) + 1
         schema.add_field("vector", DataType.FLOAT_VECTOR, dim=width)
         index = self.client.prepare_index_params()
         index.add_index("vector", index_type="FLAT", metric_type="IP")

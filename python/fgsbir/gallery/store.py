@@ -27,9 +27,9 @@ from ..atomic_files import exclusive, file_digest, write_atomically
 from ..models.checkpoint import FILE_NAME as MODEL_NAME
 from ..models.checkpoint import Run
 from ..models.retrieval import Output
-from .facts import FILE_NAME as FACTS_NAME
-from .facts import Facts, read_facts
 from .folder import Photo
+from .manifest import FILE_NAME as MANIFEST_NAME
+from .manifest import Manifest, read_manifest
 from .shard import CAPACITY, Entry, Shard, read_entries, read_shard, write_shard
 
 SHARDS = "shards"
@@ -65,7 +65,7 @@ class Store:
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
-        self.facts = read_facts(self.folder)
+        self.manifest = read_manifest(self.folder)
 
     @classmethod
     def create(
@@ -84,13 +84,13 @@ class Store:
             ValueError: the folder holds a gallery of another model.
         """
         folder, digest = Path(folder), file_digest(checkpoint)
-        if not (folder / FACTS_NAME).is_file():
+        if not (folder / MANIFEST_NAME).is_file():
             names = list(run.data.attribute_names)
-            facts = Facts(digest, run.model.embedding_dim, names, index or "exact")
+            manifest = Manifest(digest, run.model.embedding_dim, names, index or "exact")
             with exclusive(folder):
-                _begin(folder, facts)
+                _begin(folder, manifest)
         store = cls(folder)
-        if store.facts.model != digest:
+        if store.manifest.model != digest:
             raise ValueError(
                 f"{folder}: was made with another model than {checkpoint}; choose another folder, "
                 "or delete this one to start anew"
@@ -99,10 +99,10 @@ class Store:
             with exclusive(folder):
                 write_atomically(store.model, checkpoint.read_bytes())
         (folder / SHARDS).mkdir(exist_ok=True)
-        if index not in (None, store.facts.index):
+        if index not in (None, store.manifest.index):
             with store.writing():
-                store.facts.index = index
-                store.facts.write(folder)
+                store.manifest.index = index
+                store.manifest.write(folder)
         return store
 
     @property
@@ -118,8 +118,8 @@ class Store:
             ValueError: another process is writing.
         """
         shards = self.folder / SHARDS
-        with exclusive(self.folder, FACTS_NAME, MODEL_NAME), exclusive(shards, "*.safetensors"):
-            self.facts = read_facts(self.folder)
+        with exclusive(self.folder, MANIFEST_NAME, MODEL_NAME), exclusive(shards, "*.safetensors"):
+            self.manifest = read_manifest(self.folder)
             yield
 
     def photos(self) -> dict[int, Photo]:
@@ -135,18 +135,18 @@ class Store:
         """Everything that a search needs, in memory: 4 (D + K) bytes a photo, and its path."""
         photos = self.photos()
         numbers = np.fromiter(photos, np.int64, len(photos))
-        embedding = torch.empty(len(photos), self.facts.embedding_dim)
-        logits = torch.empty(len(photos), len(self.facts.attributes))
+        embedding = torch.empty(len(photos), self.manifest.embedding_dim)
+        logits = torch.empty(len(photos), len(self.manifest.attributes))
         shards, starts = np.unique(numbers // CAPACITY, return_index=True)
         for shard, start, here in zip(shards, starts, np.split(numbers, starts)[1:], strict=True):
             slots = torch.from_numpy(here % CAPACITY)
             tensors = self._tensors(shard)
             # One allocation: parts put together at the end would take twice the memory.
             embedding[start : start + len(slots)] = tensors["embedding"][slots]
-            if self.facts.attributes:
+            if self.manifest.attributes:
                 logits[start : start + len(slots)] = tensors["logits"][slots]
         paths = [photo.path for photo in photos.values()]
-        return Rows(numbers, paths, Output(embedding, logits if self.facts.attributes else None))
+        return Rows(numbers, paths, Output(embedding, logits if self.manifest.attributes else None))
 
     def append(self, photos: Sequence[Photo], output: Output) -> None:
         """Adds photos; when this returns they are on disk."""
@@ -178,15 +178,15 @@ class Store:
 
     def include(self, folder: Path) -> None:
         """Makes a folder known, so that photos under it can be appended."""
-        if not any(folder.is_relative_to(known) for known in self.facts.folders):
-            self.facts.folders.append(str(folder))
-            self.facts.write(self.folder)
+        if not any(folder.is_relative_to(known) for known in self.manifest.folders):
+            self.manifest.folders.append(str(folder))
+            self.manifest.write(self.folder)
 
     def path_of(self, folder: int, path: str) -> str:
         """The absolute path of what an entry calls `path` in one of the folders."""
-        if not 0 <= folder < len(self.facts.folders):
-            raise ValueError(f"{self.folder / FACTS_NAME}: `folders` lacks number {folder}")
-        return os.path.join(self.facts.folders[folder], path)
+        if not 0 <= folder < len(self.manifest.folders):
+            raise ValueError(f"{self.folder / MANIFEST_NAME}: `folders` lacks number {folder}")
+        return os.path.join(self.manifest.folders[folder], path)
 
     def shards(self) -> list[int]:
         """Their numbers, ascending."""
@@ -200,14 +200,16 @@ class Store:
     def _tensors(self, shard: int) -> dict[str, Tensor]:
         path = self.shard_path(shard)
         tensors = read_shard(path).tensors
-        widths = {"embedding": self.facts.embedding_dim, "logits": len(self.facts.attributes)}
+        widths = {"embedding": self.manifest.embedding_dim, "logits": len(self.manifest.attributes)}
         found = {name: tensor.shape[1] for name, tensor in tensors.items() if tensor.ndim == 2}
         if found != {name: width for name, width in widths.items() if width}:
-            raise ValueError(f"{path}: expected columns as in {FACTS_NAME}, {widths}, got {found}")
+            raise ValueError(
+                f"{path}: expected columns as in {MANIFEST_NAME}, {widths}, got {found}"
+            )
         return tensors
 
     def _entry(self, photo: Photo) -> Entry:
-        for i, folder in enumerate(self.facts.folders):
+        for i, folder in enumerate(self.manifest.folders):
             if photo.path.startswith(os.path.join(folder, "")):
                 return i, os.path.relpath(photo.path, folder), photo.size, photo.mtime
         raise ValueError(f"{photo.path}: in none of the folders of {self.folder}")
@@ -217,10 +219,10 @@ class Store:
         return Photo(self.path_of(folder, path), size, mtime)
 
 
-def _begin(folder: Path, facts: Facts) -> None:
+def _begin(folder: Path, manifest: Manifest) -> None:
     """Writes what a new gallery says of itself, if no other process has by now."""
-    if (folder / FACTS_NAME).is_file():
+    if (folder / MANIFEST_NAME).is_file():
         return
     if any(not path.name.startswith(".") for path in folder.iterdir()):
         raise FileExistsError(f"{folder}: holds other things and is not a gallery")
-    facts.write(folder)
+    manifest.write(folder)
