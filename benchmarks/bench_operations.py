@@ -14,11 +14,11 @@ import pytest
 import torch
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from . import grid
-from .grid import Cell
-from .machine import available_memory
-from .measure import LONG, gradient_bytes, peak_bytes
-from .rivals import RIVALS, Unsupported
+from .baselines import RIVALS, Unsupported
+from .harness import grid
+from .harness.grid import Cell
+from .harness.machine import available_memory
+from .harness.measure import LONG, gradient_bytes, peak_bytes
 from .workload import make_inputs
 
 

@@ -1,6 +1,6 @@
 """Results as tables and plots: in the README and in docs/performance.md.
 
-    python -m benchmarks.report             # from benchmarks/results/benchmark-*.json
+    python -m benchmarks.report             # from benchmarks/results/speed/benchmark-*.json
     python -m benchmarks.report FILE        # print the tables of one file, change nothing
 
 Documents say where with ``<!-- benchmark NAME -->`` and ``<!-- end -->``; what stands between is
@@ -17,12 +17,12 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from . import plots
-from .entries import Entry, Scenario, bare_entry, entries
-from .machine import BUSY, RESULTS, ROOT, sources_differ
-from .rivals import OPERATIONS, RIVALS
-from .targets import LOSS, OURS, gpu_target_table, target_table
-from .text import format_bytes, format_ratio, format_seconds
+from .baselines import OPERATIONS, RIVALS
+from .harness import plots
+from .harness.entries import Entry, Scenario, bare_entry, entries
+from .harness.machine import BUSY, RESULTS, ROOT, sources_differ
+from .harness.targets import LOSS, OURS, gpu_target_table, target_table
+from .harness.text import format_bytes, format_ratio, format_seconds
 
 README = ROOT / "README.md"
 PERFORMANCE = ROOT / "docs" / "performance.md"
@@ -100,7 +100,7 @@ def _missing(found: Iterable[Entry]) -> str:
 
 
 def small_batch_table(content: dict[str, Any]) -> str:
-    """Where the time of a small batch goes, from ``benchmarks.small_batch``."""
+    """Where the time of a small batch goes, from ``benchmarks.studies.small_batch``."""
     stretches = content["seconds"].items()
     lines = [
         f"| {name} | {format_seconds(found['low'])} | {format_seconds(found['median'])} |"

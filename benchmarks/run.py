@@ -3,9 +3,9 @@
     python -m benchmarks.run                # under 20 minutes on two idle cores
     python -m benchmarks.run --quick        # some minutes, to build/; changes no document
 
-Every cell of the grid (benchmarks/grid.py) runs in a process of its own, with limits of memory and
-time; what fails, or would by a stated estimate, is a row of the result. The rivals must be
-installed: pip install -c constraints.txt -e '.[bench]'.
+Every cell of the grid (benchmarks/harness/grid.py) runs in a process of its own, with limits of
+memory and time; what fails, or would by a stated estimate, is a row of the result. The baselines
+must be installed: pip install -c constraints.txt -e '.[bench]'.
 """
 
 from __future__ import annotations
@@ -21,11 +21,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from . import grid, report
-from .estimate import hopeless
-from .grid import Cell
-from .isolate import Isolation, Limits, Row
-from .machine import BUSY, RESULTS, ROOT, available_memory, describe_machine, describe_software
+from . import report
+from .harness import grid
+from .harness.estimate import hopeless
+from .harness.grid import Cell
+from .harness.isolate import Isolation, Limits, Row
+from .harness.machine import (
+    BUSY,
+    RESULTS,
+    ROOT,
+    available_memory,
+    describe_machine,
+    describe_software,
+)
 
 RESERVE = 1.5e9  # bytes left to the system
 GRACE = 100.0  # seconds
@@ -90,7 +98,7 @@ def main() -> int:
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--minutes", type=float, default=18.0, help="no cell starts after them")
     parser.add_argument("--memory", type=float, help="GB for each cell (default: what is free)")
-    parser.add_argument("--out", type=Path, help="results file (default: benchmarks/results/)")
+    parser.add_argument("--out", type=Path, help="default: benchmarks/results/speed/")
     arguments = parser.parse_args()
     device, partial = arguments.device, bool(arguments.quick or arguments.only)
 

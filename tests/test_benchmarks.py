@@ -15,15 +15,16 @@ import torch
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.append(str(ROOT))  # benchmarks are not installed
 
-from benchmarks import grid, report, run  # noqa: E402
-from benchmarks.entries import bare_entry, entries  # noqa: E402
-from benchmarks.estimate import hopeless  # noqa: E402
-from benchmarks.grid import Cell  # noqa: E402
-from benchmarks.isolate import Isolation, Limits, Row  # noqa: E402
-from benchmarks.measure import Measurement, Series, peak_bytes  # noqa: E402
-from benchmarks.rivals import OPERATIONS, RIVALS, Operation, cupy, pytorch  # noqa: E402
-from benchmarks.rivals.base import GUIDANCE, TOP  # noqa: E402
-from benchmarks.targets import gpu_target_table, target_table  # noqa: E402
+from benchmarks import report, run  # noqa: E402
+from benchmarks.baselines import OPERATIONS, RIVALS, Operation, cupy, pytorch  # noqa: E402
+from benchmarks.baselines.base import GUIDANCE, TOP  # noqa: E402
+from benchmarks.harness import grid  # noqa: E402
+from benchmarks.harness.entries import bare_entry, entries  # noqa: E402
+from benchmarks.harness.estimate import hopeless  # noqa: E402
+from benchmarks.harness.grid import Cell  # noqa: E402
+from benchmarks.harness.isolate import Isolation, Limits, Row  # noqa: E402
+from benchmarks.harness.measure import Measurement, Series, peak_bytes  # noqa: E402
+from benchmarks.harness.targets import gpu_target_table, target_table  # noqa: E402
 from benchmarks.workload import Inputs, Workload, make_inputs  # noqa: E402
 from fgsbir_ext import reference  # noqa: E402
 

@@ -22,14 +22,14 @@ from waiting import wait_until
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.append(str(ROOT))  # benchmarks are not installed
 
-from benchmarks.cards import H100, H200, find_card  # noqa: E402
 from benchmarks.gpu_check import instruments, nsight, plan, properties, steps, summary, timings  # noqa: E402
 from benchmarks.gpu_check.__main__ import announce, choose, step_environment  # noqa: E402
 from benchmarks.gpu_check.figures import attempt, emit, figure_line, parse  # noqa: E402
 from benchmarks.gpu_check.predictions import PREDICTIONS  # noqa: E402
 from benchmarks.gpu_check.sanitize import TOOLS, sanitizer_command  # noqa: E402
 from benchmarks.gpu_check.steps import Report, Stage, Step, load  # noqa: E402
-from benchmarks.kernel_blocks import Block, parse_ptx, short_name  # noqa: E402
+from benchmarks.harness.cards import H100, H200, find_card  # noqa: E402
+from benchmarks.kernel_report.blocks import Block, parse_ptx, short_name  # noqa: E402
 from benchmarks.workload import Workload, make_inputs  # noqa: E402
 
 PYTHON = [sys.executable, "-S", "-c"]
@@ -659,7 +659,7 @@ def test_a_time_below_the_floor_is_no_success() -> None:
 
 
 def test_the_page_of_what_is_pending_follows_the_check() -> None:
-    page = (ROOT / "benchmarks" / "PENDING.md").read_text()
+    page = (ROOT / "docs" / "unproven-on-gpu.md").read_text()
     stages = plan.make_plan(False, "")
     assert all(f"`{step.name}`" in page for stage in stages for step in stage)
     assert f"estimated seconds, {plan.seconds(stages):.0f} in all" in page

@@ -31,8 +31,8 @@ def lint(folder: Path) -> subprocess.CompletedProcess[str]:
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
     """The packages and their contracts, to be changed."""
-    for package in ("fgsbir_ext", "python/fgsbir"):
-        ignored = shutil.ignore_patterns("*.so", "__pycache__", "static")
+    for package in ("fgsbir_ext", "python/fgsbir", "benchmarks"):
+        ignored = shutil.ignore_patterns("*.so", "__pycache__", "static", "results")
         shutil.copytree(ROOT / package, tmp_path / package, ignore=ignored)
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
     return tmp_path
@@ -52,6 +52,8 @@ def test_imports_run_down(copy: Path) -> None:
         ("python/fgsbir/gallery/add.py", "from ..training import optim", "fgsbir.training"),
         ("fgsbir_ext/types.py", "from . import ops", "fgsbir_ext.ops"),
         ("fgsbir_ext/types.py", "from fgsbir import load", "-> fgsbir"),
+        ("fgsbir_ext/types.py", "import benchmarks", "-> benchmarks"),
+        ("benchmarks/workload.py", "from .harness import grid", "benchmarks.harness"),
         ("python/fgsbir/helpers.py", "", "fgsbir.helpers"),
     ],
 )

@@ -14,7 +14,7 @@ import sys
 import time
 from pathlib import Path
 
-from ..toolkit import find_tool
+from ..kernel_report.toolkit import find_tool
 from .device import add_rehearse
 from .figures import emit
 

@@ -13,7 +13,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from ..toolkit import find_tool
+from ..kernel_report.toolkit import find_tool
 
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE = 5.0  # seconds for a tool to say its version

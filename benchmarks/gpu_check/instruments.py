@@ -17,7 +17,7 @@ from torch import Tensor
 
 import fgsbir_ext as fx
 
-from ..kernel_blocks import short_name
+from ..kernel_report.blocks import short_name
 from ..workload import Inputs
 
 _ON_THE_DEVICE = ("kernel", "gpu_memcpy", "gpu_memset")

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import torch
 
-from ..toolkit import find_tool
+from ..kernel_report.toolkit import find_tool
 from ..workload import Workload, make_inputs
 from .device import add_rehearse, device_or_rehearsal
 from .figures import Figures, emit

@@ -1,7 +1,7 @@
 """Times that the kernels should take on a GPU, worked out before any had run them.
 
 Counted in the machine code for sm_90a and in a replay of the mining epilogue on the benchmark's own
-inputs, for 132 multiprocessors at 1.8 GHz. benchmarks/PENDING.md says how.
+inputs, for 132 multiprocessors at 1.8 GHz. docs/unproven-on-gpu.md says how.
 """
 
 from __future__ import annotations

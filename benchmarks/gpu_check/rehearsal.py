@@ -21,7 +21,7 @@ from torch import Tensor
 import fgsbir_ext as fx
 from fgsbir_ext import dispatch
 
-from ..kernel_blocks import short_name
+from ..kernel_report.blocks import short_name
 from . import instruments
 
 _RESULTS: dict[str, Any] = {

@@ -11,7 +11,7 @@ import re
 import subprocess
 import sys
 
-from ..toolkit import find_tool
+from ..kernel_report.toolkit import find_tool
 from .device import add_rehearse
 from .figures import emit
 

@@ -6,10 +6,10 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from ..cards import Card, find_card, short_name
-from ..entries import Entry, Run
-from ..targets import LOSS as LOSS_SCENARIO
-from ..targets import gpu_target_table
+from ..harness.cards import Card, find_card, short_name
+from ..harness.entries import Entry, Run
+from ..harness.targets import LOSS as LOSS_SCENARIO
+from ..harness.targets import gpu_target_table
 from .figures import Figures
 from .names import (
     COMPILED,

@@ -21,10 +21,10 @@ import torch
 
 import fgsbir_ext as fx
 
-from ..cards import short_name
-from ..measure import gradient_bytes, peak_bytes
-from ..rivals import RIVALS
-from ..rivals.base import GUIDANCE, MARGIN, forward_backward, without_gradients
+from ..baselines import RIVALS
+from ..baselines.base import GUIDANCE, MARGIN, forward_backward, without_gradients
+from ..harness.cards import short_name
+from ..harness.measure import gradient_bytes, peak_bytes
 from ..workload import Inputs, Workload, make_inputs
 from . import instruments
 from .device import add_rehearse, device_or_rehearsal

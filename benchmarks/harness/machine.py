@@ -15,8 +15,8 @@ import torch
 
 import fgsbir_ext
 
-ROOT = Path(__file__).resolve().parents[1]
-RESULTS = ROOT / "benchmarks" / "results"
+ROOT = Path(__file__).resolve().parents[2]
+RESULTS = ROOT / "benchmarks" / "results" / "speed"
 BUSY = 0.5  # load average from which on figures are not to be quoted
 PACKAGES = (
     "torch",

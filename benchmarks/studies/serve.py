@@ -1,6 +1,6 @@
 """The page over a large gallery: from the end of a stroke to shown results, and a crowd of clients.
 
-    python -m benchmarks.bench_serve --photos 10000 --out serve.json
+    python -m benchmarks.studies.serve --photos 10000 --out serve.json
 
 `fgsbir serve` runs as a process of its own, with its defaults, over the network that `fgsbir train`
 trains by default (its weights do not matter for time). One real headless Chromium draws strokes: a
@@ -27,7 +27,7 @@ from fgsbir.presets import RESNET
 from numpy.typing import NDArray
 from PIL import Image
 
-from .machine import ROOT, publish
+from ..harness.machine import ROOT, publish
 
 sys.path.insert(0, str(ROOT / "tests"))  # the server and the hands that the tests use
 from browser import chromium, draw
@@ -52,7 +52,7 @@ def main() -> None:
     parser.add_argument("--strokes", type=int, default=60)
     parser.add_argument("--rounds", type=int, default=10, help="searches of each of the 64 clients")
     parser.add_argument(
-        "--folder", type=Path, default=Path("build/bench_serve"), help="kept for the next time"
+        "--folder", type=Path, default=Path("build/serve_study"), help="kept for the next time"
     )
     parser.add_argument("--note", default="", help="what else the machine was doing")
     parser.add_argument("--out", type=Path)
@@ -68,7 +68,7 @@ def main() -> None:
         after = server.memory()
         code, errors = server.stop()
     report = {
-        "command": f"python -m benchmarks.bench_serve --photos {options.photos} "
+        "command": f"python -m benchmarks.studies.serve --photos {options.photos} "
         f"--strokes {options.strokes} --rounds {options.rounds}",
         "photos": options.photos,
         "stroke_to_results": summary(strokes),

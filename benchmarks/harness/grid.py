@@ -13,8 +13,8 @@ from typing import Any
 
 import torch
 
-from .rivals import OPERATIONS, RIVALS, Operation
-from .workload import Workload
+from ..baselines import OPERATIONS, RIVALS, Operation
+from ..workload import Workload
 
 SIZES = (128, 1024, 4096, 16384, 65536)
 SEARCH = Workload(1000, m=100_000)  # queries in a gallery

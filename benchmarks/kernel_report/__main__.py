@@ -1,15 +1,15 @@
 """Registers, stack, shared memory and spills of every CUDA kernel, as the compiler reports them.
 
-    python -m benchmarks.kernel_resources
-    python -m benchmarks.kernel_resources --architectures 90 --json
-    python -m benchmarks.kernel_resources --operations topk
+    python -m benchmarks.kernel_report
+    python -m benchmarks.kernel_report --architectures 90 --json
+    python -m benchmarks.kernel_report --operations topk
 
 Needs nvcc, but no GPU. Exits with status 1 if a kernel spills registers to memory, or if the
 assembler makes products of warpgroups wait for each other.
 
 Kernels get their shared memory when they are launched, so that the compiler's report knows nothing
 of it. It is counted in a copy of the sources in which the one function that hands it out declares
-it statically instead: benchmarks/kernel_blocks.py.
+it statically instead: benchmarks/kernel_report/blocks.py.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from .kernel_blocks import Block, blocks, readable
+from .blocks import Block, blocks, readable
 from .toolkit import find_tool
 
-SOURCES = Path(__file__).resolve().parents[1] / "csrc" / "cuda"
+SOURCES = Path(__file__).resolve().parents[2] / "csrc" / "cuda"
 ARCHITECTURES = ("75", "80", "90a", "120")
 
 _ENTRY = re.compile(r"Compiling entry function '(?P<symbol>\w+)' for 'sm_(?P<architecture>\w+)'")

@@ -1,6 +1,6 @@
 """Where the time of the loss goes at N = M = 128, forward and backward, on the CPU.
 
-    python -m benchmarks.small_batch --out benchmarks/results/small-batch.json
+    python -m benchmarks.studies.small_batch --out benchmarks/results/speed/small-batch.json
 
 Marks the time between the calls that one step makes: the lowest decile of each stretch, which other
 users of the machine disturb least, and the median. The marks themselves cost some microseconds in
@@ -23,9 +23,9 @@ from unittest import mock
 from fgsbir_ext import dispatch
 from fgsbir_ext.backends import cpu
 
-from .machine import publish
-from .rivals import bare_product, fgsbir_ext, forward_backward
-from .workload import Workload, make_inputs
+from ..baselines import bare_product, fgsbir_ext, forward_backward
+from ..harness.machine import publish
+from ..workload import Workload, make_inputs
 
 PACK, MINE, LOSS, BACKWARD = "pack annotations", "mine", "loss kernel", "gradient kernel"
 FORWARD, BACKENDS = "forward", "backward"
@@ -96,7 +96,7 @@ def main() -> None:
         name: {"low": quantiles(values, n=10)[0], "median": median(values)}
         for name, values in taken.items()
     }
-    report = {"command": "python -m benchmarks.small_batch", "steps": options.steps}
+    report = {"command": "python -m benchmarks.studies.small_batch", "steps": options.steps}
     publish(report | {"seconds": seconds}, options.note, options.out)
 
 

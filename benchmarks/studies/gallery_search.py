@@ -1,6 +1,6 @@
 """Search in a large gallery: exact by fx.topk, and approximate by the cells of faiss beside it.
 
-    python -m benchmarks.gallery_search --photos 1000000 --out gallery-search.json
+    python -m benchmarks.studies.gallery_search --photos 1000000 --out gallery-search.json
 
 Photos are made up, in a mixture as embeddings of products form one: a hundred variants of a design
 scatter around it, in the 64 leading directions of a spectrum that decays, plus a little of every
@@ -28,7 +28,7 @@ from fgsbir.models import Output
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from .machine import publish
+from ..harness.machine import publish
 
 D, K, LATENT, VARIANTS = 256, 20, 64, 100
 WEIGHTS = (0.0, 0.2, 1.0)
@@ -51,7 +51,7 @@ def main() -> None:
     ivf = IvfIndex(rows, up_to_date(None, rows))
     built = time.perf_counter() - started
     report = {
-        "command": f"python -m benchmarks.gallery_search --photos {options.photos} "
+        "command": f"python -m benchmarks.studies.gallery_search --photos {options.photos} "
         f"--queries {options.queries} --mixture {options.mixture}",
         "photos": options.photos,
         "embedding_dim": D,

@@ -17,11 +17,11 @@ from statistics import median, quantiles
 
 import torch
 
+from ..baselines import RIVALS, Operation
+from ..baselines.base import Work
+from ..baselines.limit import bare_product
+from ..workload import Inputs, make_inputs
 from .grid import Cell
-from .rivals import RIVALS, Operation
-from .rivals.base import Work
-from .rivals.limit import bare_product
-from .workload import Inputs, make_inputs
 
 LONG = 5.0  # seconds of one call, from which on the first one counts
 SHORTEST = 1e-3  # seconds of a round: shorter calls are repeated within it

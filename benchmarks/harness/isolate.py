@@ -12,9 +12,9 @@ from typing import Any, Literal
 
 import torch
 
+from ..baselines import RIVALS, Unsupported
 from .grid import Cell
 from .measure import Measurement, measure
-from .rivals import RIVALS, Unsupported
 
 Outcome = Literal["ok", "out of memory", "timed out", "failed", "not supported", "not run"]
 
@@ -69,7 +69,7 @@ class Isolation:
         # The libraries read it when they are loaded, so before any child exists.
         os.environ["OMP_NUM_THREADS"] = str(threads)
         self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload(["benchmarks.isolate"])
+        self._context.set_forkserver_preload(["benchmarks.harness.isolate"])
 
     def run(self, cell: Cell, limits: Limits) -> Row:
         """Measures a cell; whatever becomes of its process, the caller lives on."""

@@ -1,0 +1,1 @@
+"""The benchmark itself: what is measured, how, and how it is reported."""
