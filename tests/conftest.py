@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 import torch
-from browser import chromium, pages
 from hypothesis import HealthCheck, settings
 
 import fgsbir_ext as fx
+from tests.support.browser import chromium, pages
+from tests.support.paths import ROOT
 
 if TYPE_CHECKING:
-    from browser import Open
     from playwright.sync_api import Browser, Page
-    from serving import Server
+
+    from tests.support.browser import Open
+    from tests.support.serving import Server
+
+# For processes that tests start. At the end: an installed fgsbir_ext comes before its sources.
+if str(ROOT) not in sys.path:
+    sys.path.append(str(ROOT))
 
 DEVICES = ["cpu"]
 if torch.cuda.is_available() and fx.build_info().cuda:
@@ -43,7 +50,7 @@ def device(request: pytest.FixtureRequest) -> str:
 @pytest.fixture(scope="session")
 def cuda_kernels(device: str, request: pytest.FixtureRequest) -> bool:
     """Whether operations on the device run the CUDA kernels, on a GPU or emulated."""
-    return device == "cuda" or request.config.pluginmanager.hasplugin("emulation.plugin")
+    return device == "cuda" or request.config.pluginmanager.hasplugin("tests.emulation.plugin")
 
 
 @pytest.fixture
@@ -66,7 +73,7 @@ def poisoned_memory() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def data_root() -> Path:
     """The folder that holds the benchmark's ``sbir_cvpr2016/``; it is not ours to ship."""
-    beside = Path(__file__).resolve().parents[2] / "shared" / "data"
+    beside = ROOT.parent / "shared" / "data"
     root = Path(os.environ.get("FGSBIR_DATA", beside))
     if not (root / "sbir_cvpr2016").is_dir():
         pytest.skip(f"no sbir_cvpr2016 in {root}: set FGSBIR_DATA to the folder that holds it")
@@ -79,7 +86,7 @@ def data_root() -> Path:
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """`fgsbir serve` of a few photos, for the tests of its page."""
-    from serving import serving, small_gallery
+    from tests.support.serving import serving, small_gallery
 
     folder = tmp_path_factory.mktemp("gallery")
     small_gallery(folder)

@@ -41,11 +41,11 @@ TOOLS = 60.0  # seconds for all tools to say their versions
 
 
 def step_environment() -> dict[str, str]:
-    """That of this process, with the modules of the repository and of its tests to import.
+    """That of this process, with the modules of the repository to import.
 
     Which engine a step takes is the plan's to say.
     """
-    paths = [str(ROOT), str(ROOT / "python"), str(ROOT / "tests")]
+    paths = [str(ROOT), str(ROOT / "python")]
     if given := os.environ.get("PYTHONPATH"):
         paths.append(given)
     own = {name: value for name, value in os.environ.items() if name != SWITCH}

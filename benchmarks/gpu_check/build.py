@@ -40,7 +40,7 @@ def main() -> int:
     )
     add_rehearse(parser)
     if parser.parse_args().rehearse:
-        emulation = [sys.executable, "-m", "emulation.build"]
+        emulation = [sys.executable, "-m", "tests.emulation.build"]
         commands = [emulation, build_commands("90", "AUTO")[0]]
     else:
         import torch

@@ -18,7 +18,7 @@ def device_or_rehearsal(rehearse: bool) -> Iterator[str]:
     if not rehearse:
         yield "cuda"
         return
-    from emulation.plugin import register
+    from tests.emulation.plugin import register
 
     from .rehearsal import stand_ins
 

@@ -18,12 +18,10 @@ MINUTES = 9.0
 BUILD = "build"
 PATIENCE = 5  # how many times longer a step may take in a rehearsal, on whatever processor
 
-OPERATIONS = (
-    *("engines", "mine_batch_hard", "pairwise_distance", "topk", "attribute_distance"),
-    *("attribute_triplet_loss", "attribute_triplet_loss_edges", "losses", "miners"),
-    *("autocast", "dlpack", "bad_input", "dispatch"),
+SUITE = ("tests/ops", "tests/cuda/test_engines.py")
+TILED = tuple(  # operations that engines compute
+    f"tests/ops/test_{name}.py" for name in ("mine_batch_hard", "pairwise_distance", "topk")
 )
-TILED = ("mine_batch_hard", "pairwise_distance", "topk")  # those that engines compute
 # What a rehearsal runs of the suite: something of each file. The emulation passes them all in CI.
 REHEARSED = (
     "memory_layout or same or unknown or as_the_function or widest or no_copy or good_call "
@@ -38,10 +36,6 @@ PROPERTIES = (
 ENGINE_SIZES = ("16384", "4096")
 COMPILED_SIZES = ("128", "1024", "16384")
 SIDE_BY_SIDE = 3  # logs of steps that run are files of the folder, which is to have 8 at most
-
-
-def test_files(names: Sequence[str]) -> list[str]:
-    return [f"tests/test_{name}.py" for name in names]
 
 
 def make_plan(rehearse: bool, report: str) -> list[Stage]:
@@ -74,7 +68,7 @@ def _stages(rehearse: bool, report: str) -> Iterator[Stage]:
     yield (step("timings-bfloat16", "timings", 30, 70, "bfloat16"),)
     yield (step("timings-float32", "timings", 35, 80, "float32"),)
     yield (step("nsight", "nsight", 30, 60, "--report", report),)
-    yield (_suite("suite", OPERATIONS, 45, 120, rehearse),)
+    yield (_suite("suite", SUITE, 45, 120, rehearse),)
     yield tuple(
         _suite(f"suite-{name}", TILED, 35, 90, rehearse, switch=x) for name, x in ENGINES.items()
     )
@@ -95,7 +89,7 @@ def _stages(rehearse: bool, report: str) -> Iterator[Stage]:
 
 def _suite(
     name: str,
-    operations: Sequence[str],
+    files: Sequence[str],
     estimate: float,
     limit: float,
     rehearse: bool,
@@ -104,9 +98,9 @@ def _suite(
     """The operations' own tests: those whose name says CUDA, or some of them on the emulation."""
     workers = min(8, len(os.sched_getaffinity(0)))
     command = [sys.executable, "-m", "pytest", "-v", "-n", str(workers), "-p", "no:cacheprovider"]
-    command += ["-p", "benchmarks.gpu_check.suite_plugin", *test_files(operations)]
+    command += ["-p", "benchmarks.gpu_check.suite_plugin", *files]
     if rehearse:
-        command += ["-p", "emulation.plugin"]
+        command += ["-p", "tests.emulation.plugin"]
         command += ["-k", "memory_layout" if switch else REHEARSED]
     else:
         command += ["-k", "cuda"]

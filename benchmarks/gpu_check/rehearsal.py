@@ -77,7 +77,7 @@ _CUPY = SimpleNamespace(
 
 def _launched(real: Callable[..., Any], work: Callable[[], Any]) -> list[dict[str, Any]]:
     """Grids of the emulation, since there is no device for the profiler to watch."""
-    from emulation.attach import launched_names
+    from tests.emulation.attach import launched_names
 
     assert real(lambda: None) == []
     kernels = dispatch.BACKENDS["cpu"]._kernels

@@ -18,9 +18,14 @@ from functools import partial
 from typing import Any
 
 import torch
-from compare import assert_accurate, assert_good_picks, assert_nothing_nearer_left, exact
 
 import fgsbir_ext as fx
+from tests.support.compare import (
+    assert_accurate,
+    assert_good_picks,
+    assert_nothing_nearer_left,
+    exact,
+)
 
 from ..workload import Workload, make_inputs
 from . import instruments

@@ -20,13 +20,14 @@ from typing import Any
 import faiss
 import numpy as np
 import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
 from fgsbir.gallery.exact_index import ExactIndex
 from fgsbir.gallery.faiss_index import IvfIndex, up_to_date
 from fgsbir.gallery.match import best_matches
 from fgsbir.gallery.store import Rows
 from fgsbir.models import Output
-from torch import Tensor
-from torch.nn.functional import normalize
 
 from ..harness.machine import publish
 

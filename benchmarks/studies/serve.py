@@ -12,7 +12,6 @@ answer. Chromium, the clients and the server share the machine.
 from __future__ import annotations
 
 import argparse
-import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -20,18 +19,17 @@ from typing import Any
 
 import httpx2
 import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
 from fgsbir.data import synthetic
 from fgsbir.gallery import Gallery
 from fgsbir.models.checkpoint import DataFacts, Run, create_model, save_run
 from fgsbir.presets import RESNET
-from numpy.typing import NDArray
-from PIL import Image
+from tests.support.browser import chromium, draw
+from tests.support.serving import Server, encoded, serving
 
-from ..harness.machine import ROOT, publish
-
-sys.path.insert(0, str(ROOT / "tests"))  # the server and the hands that the tests use
-from browser import chromium, draw
-from serving import Server, encoded, serving
+from ..harness.machine import publish
 
 DRAWN = 200  # different photos; the rest are variants of them
 SIDE = 512

@@ -12,7 +12,8 @@ from typing import Any
 from unittest import mock
 
 import torch
-from emulation.build import NAME
+
+from tests.emulation.build import NAME
 
 
 def attach(path: Path) -> tuple[ModuleType, Any]:

@@ -1,6 +1,7 @@
 """Builds the emulated kernels with CMake, or a variant in which one source file is changed.
 
-    env $(python -m emulation.build sanitized) pytest -p emulation.plugin tests/test_topk.py
+    variant=$(python -m tests.emulation.build sanitized)
+    env $variant python -m pytest -p tests.emulation.plugin tests/ops/test_topk.py
 
 prints, as assignments for ``env``, what the plugin needs to run on the variant built.
 """

@@ -1,6 +1,6 @@
 """pytest plugin: the operations on CPU tensors run the CUDA kernels, on the host emulation.
 
-    PYTHONPATH=tests pytest -p emulation.plugin tests/test_mine_batch_hard.py
+    python -m pytest -p tests.emulation.plugin tests/ops/test_mine_batch_hard.py
 
 ``FGSBIR_EMULATION_MODULE`` names a built module; without it the emulation is built first.
 ``FGSBIR_EMULATION_SEED`` orders threads and blocks (default 0).
@@ -12,9 +12,10 @@ import os
 from pathlib import Path
 
 import pytest
-from emulation.attach import attach
-from emulation.build import MODULE_VARIABLE, build
 from torch import library
+
+from tests.emulation.attach import attach
+from tests.emulation.build import MODULE_VARIABLE, build
 
 _keep: list[library.Library] = []
 

@@ -1,0 +1,150 @@
+"""Memory: how much the CPU operations need, and that they touch nothing else."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from tests.support.subprocesses import run_python
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads the peak in /proc/self")
+
+# Peak resident memory during one call, over what was resident before it, in MB. A small call first
+# loads the code and starts the threads, whose memory is no part of the question.
+MEASURE = """
+    import json, torch
+    import fgsbir_ext as fx
+
+    torch.set_num_threads(2)
+
+    def batch(n):
+        sketch, photo = (torch.randn(n, 256, requires_grad=True) for _ in range(2))
+        logits = [torch.randn(n, 21, requires_grad=True) for _ in range(2)]
+        attributes = [torch.randint(-1, 2, (n, 21), dtype=torch.int8) for _ in range(2)]
+        return sketch, photo, logits, attributes
+
+    def status(name):
+        for line in open("/proc/self/status"):
+            if line.startswith(name):
+                return int(line.split()[1]) * 1024 / 1e6  # from kiB
+
+    def report(call, n):
+        call(*batch(300))
+        inputs = batch(n)
+        open("/proc/self/clear_refs", "w").write("5")  # the peak starts anew
+        before = status("VmRSS")
+        call(*inputs)
+        print(json.dumps(status("VmHWM") - before))
+"""
+
+# Gradients of two (16384, 256) and two (16384, 21) matrices in float32.
+GRADIENTS = 2 * 16384 * (256 + 21) * 4 / 1e6
+# A matrix of 8192 x 8192 distances would be 268 MB.
+LIMIT = 100.0
+
+
+def megabytes(call: str) -> float:
+    return run_python(MEASURE + call, timeout=300)
+
+
+def test_the_measure_sees_a_matrix() -> None:
+    """A distance matrix of 16384 x 2048 in float32 is 134 MB."""
+    call = """
+    def matrix(x, y, *_):
+        fx.pairwise_distance(x.detach(), y.detach()[:2048])
+
+    report(matrix, 16384)
+    """
+    assert 134 < megabytes(call) < 134 + 40
+
+
+@pytest.mark.slow
+def test_training_step() -> None:
+    call = """
+    def step(sketch, photo, logits, attributes):
+        loss = fx.attribute_triplet_loss(
+            sketch, photo, *logits, *attributes, attribute_guidance=0.5
+        )
+        loss.backward()
+
+    report(step, 16384)
+    """
+    assert megabytes(call) - GRADIENTS < LIMIT
+
+
+def test_mining() -> None:
+    call = """
+    def mine(sketch, photo, logits, attributes):
+        labels = torch.arange(len(sketch)) // 4
+        fx.mine_batch_hard(sketch, photo, labels, labels, *attributes, attribute_guidance=0.5)
+
+    report(mine, 8192)
+    """
+    assert megabytes(call) < LIMIT
+
+
+def test_topk() -> None:
+    call = """
+    def search(query, gallery, logits, attributes):
+        with torch.no_grad():
+            fx.topk(
+                query, gallery, 100, query_logits=logits[0], gallery_logits=logits[1],
+                attribute_weight=0.5,
+            )
+
+    report(search, 8192)
+    """
+    results = 8192 * 100 * (4 + 8) / 1e6
+    assert megabytes(call) - results < LIMIT
+
+
+def test_nothing_is_read_or_written_outside_the_inputs() -> None:
+    """Inputs that end where their page does, before one that must not be touched."""
+    code = """
+    import ctypes, json, mmap
+    import torch
+    import fgsbir_ext as fx
+    from tests.support.cases import SMALL_SHAPES, LOSS_INPUTS, make_batch, make_weights
+
+    libc = ctypes.CDLL(None, use_errno=True)
+    PAGE = mmap.PAGESIZE
+    kept = []
+
+    def at_the_end_of_memory(x):
+        size = x.numel() * x.element_size()
+        if size == 0:
+            return x
+        pages = -(-size // PAGE)
+        memory = mmap.mmap(-1, (pages + 1) * PAGE)
+        start = ctypes.addressof(ctypes.c_char.from_buffer(memory))
+        guard = ctypes.c_void_p(start + pages * PAGE)
+        assert libc.mprotect(guard, PAGE, 0) == 0
+        kept.append(memory)
+        view = torch.frombuffer(
+            memory, dtype=x.dtype, count=x.numel(), offset=pages * PAGE - size
+        ).view(x.shape)
+        return view.copy_(x)
+
+    for dtype in (torch.float32, torch.float64):
+        for shape in SMALL_SHAPES:
+            batch = {
+                name: at_the_end_of_memory(x)
+                for name, x in make_batch(shape, dtype=dtype).items()
+            }
+            for name in LOSS_INPUTS:
+                batch[name].requires_grad_()
+            weights = at_the_end_of_memory(make_weights(shape[3]).double())
+            for metric in ("euclidean", "cosine"):
+                options = {"attribute_guidance": 0.5, "attribute_weights": weights}
+                fx.attribute_triplet_loss(**batch, **options, metric=metric).backward()
+                x, y = batch["sketch"], batch["photo"]
+                fx.pairwise_distance(x, y, metric=metric).sum().backward()
+                logits = {
+                    "query_logits": batch["sketch_logits"],
+                    "gallery_logits": batch["photo_logits"],
+                }
+                fx.topk(x, y, len(y), **logits, attribute_weight=0.5, metric=metric)
+    print(json.dumps(len(kept)))
+    """
+    assert run_python(code) > 50

@@ -1,0 +1,136 @@
+"""The CPU's inner products: every size meets other groups, panels, blocks and chunks of them.
+
+Small whole numbers, of which every sum is exact in every order: results must be equal.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable, Iterator
+
+import pytest
+import torch
+from torch import Tensor
+
+import fgsbir_ext as fx
+from tests.support.subprocesses import run_python
+
+# Around what is multiplied without packing, at once, in a panel, a block and a chunk.
+FEW = (1, 2, 7, 8, 9, 11, 12, 13, 23, 25, 49)
+MANY = (1, 15, 31, 33, 64, 65, 255, 257, 1025, 8193)
+DEPTHS = (0, 1, 3, 16, 70, 513)
+
+
+@pytest.fixture(params=[1, 2, 5])
+def threads(request: pytest.FixtureRequest) -> Iterator[int]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(request.param)
+    yield request.param
+    torch.set_num_threads(before)
+
+
+def whole_numbers(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
+    generator = torch.Generator().manual_seed(sum(shape))
+    return torch.randint(-3, 4, shape, generator=generator).to(dtype)
+
+
+def distances(x: Tensor, y: Tensor) -> Tensor:
+    """Squared, and exact, as no root has a part in them: (N, M) in float64."""
+    x, y = x.double(), y.double()
+    return x.square().sum(1)[:, None] + y.square().sum(1) - 2 * x @ y.T
+
+
+def assert_nearest(found: tuple[Tensor, Tensor], distance: Tensor) -> None:
+    values, indices = distance.sort(dim=1, stable=True)
+    k = found[0].shape[1]
+    assert torch.equal(found[0].double(), values[:, :k])
+    assert torch.equal(found[1], indices[:, :k])
+
+
+def check_pairwise(n: int, m: int, d: int, dtype: torch.dtype) -> None:
+    x, y = whole_numbers(n, d, dtype=dtype), whole_numbers(m, d, dtype=dtype)
+    slopes = whole_numbers(n, m, dtype=dtype)
+    x.requires_grad_()
+    y.requires_grad_()
+    found = fx.pairwise_distance(x, y)
+    expected = distances(x, y)
+    assert torch.equal(found.double(), expected)
+    gradients = torch.autograd.grad(found, (x, y), slopes)
+    truth = torch.autograd.grad(expected, (x, y), slopes.double())
+    for gradient, true in zip(gradients, truth, strict=True):
+        assert torch.equal(gradient, true)
+
+
+def check_search(n: int, m: int, d: int, dtype: torch.dtype) -> None:
+    x, y = whole_numbers(n, d, dtype=dtype), whole_numbers(m, d, dtype=dtype)
+    assert_nearest(fx.topk(x, y, min(m, 5)), distances(x, y))
+
+
+def check_mining(n: int, m: int, d: int, dtype: torch.dtype) -> None:
+    x, y = whole_numbers(n, d, dtype=dtype), whole_numbers(m, d, dtype=dtype)
+    labels = torch.arange(n) % 3, torch.arange(m) % 3
+    for found, expected in zip(
+        fx.mine_batch_hard(x, y, *labels),
+        fx.reference.mine_batch_hard(x.double(), y.double(), *labels),
+        strict=True,
+    ):
+        assert torch.equal(found, expected)
+
+
+Check = Callable[[int, int, int, torch.dtype], None]
+CHECKS: tuple[Check, ...] = (check_pairwise, check_search, check_mining)
+
+
+@pytest.mark.parametrize("check", CHECKS)
+def test_every_number_of_rows_and_columns(check: Check, threads: int) -> None:
+    for n in FEW:
+        for m in MANY:
+            check(n, m, 5, torch.float32)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("check", CHECKS)
+def test_every_depth(check: Check, dtype: torch.dtype, threads: int) -> None:
+    for d in DEPTHS:
+        check(100, 700, d, dtype)
+        check(3, 100, d, dtype)
+
+
+def test_search_by_two_products(threads: int) -> None:
+    for n, m, d, k in ((3, 100, 7, 1), (30, 1000, 3, 65), (200, 5000, 70, 21)):
+        x, y = whole_numbers(n, d), whole_numbers(m, d)
+        # Probabilities of 1/2 and of 0 or 1 at logits far out: D is a multiple of 1/4.
+        u, v = (200 * whole_numbers(rows, k).sign() for rows in (n, m))
+        found = fx.topk(x, y, 5, query_logits=u, gallery_logits=v, attribute_weight=0.5)
+        assert_nearest(found, distances(x, y) + 0.5 * distances(u.sigmoid(), v.sigmoid()))
+
+
+@pytest.mark.parametrize("n", [1, 100])
+def test_photos_that_are_the_same_tie_wherever_they_are(n: int, threads: int) -> None:
+    """A product is the same sum wherever it is computed, so the lowest index wins."""
+    generator = torch.Generator().manual_seed(0)
+    some = torch.randn(1000, 67, generator=generator)
+    gallery = some.repeat(5, 1)
+    anchors = torch.randn(n, 67, generator=generator)
+    _, nearest = fx.topk(anchors, gallery, 1)
+    assert (nearest < 1000).all()
+    labels = torch.zeros(n, dtype=torch.int64), 1 + torch.arange(5000)
+    labels[1][4999] = 0  # the positive
+    _, negative, _ = fx.mine_batch_hard(anchors, gallery, *labels)
+    assert torch.equal(negative, nearest[:, 0])
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="has no other instruction sets")
+@pytest.mark.parametrize("instruction_set", ["baseline", "avx2"])
+def test_narrower_instruction_sets(instruction_set: str) -> None:
+    code = """
+        import torch
+        from tests.cpu.test_products import CHECKS
+
+        for check in CHECKS:
+            for dtype in (torch.float32, torch.float64):
+                for n, m, d in ((1, 70, 5), (13, 300, 33), (100, 2100, 70), (24, 65, 0)):
+                    check(n, m, d, dtype)
+        print(1)
+    """
+    assert run_python(code, FGSBIR_INSTRUCTION_SET=instruction_set) == 1

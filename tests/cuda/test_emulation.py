@@ -1,0 +1,177 @@
+"""The CUDA kernels on the host emulation: launches, errors, order of execution, planted faults.
+
+The operations' own tests run on it too: ``python -m pytest -p tests.emulation.plugin tests/ops``.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from tests.emulation.attach import attach
+from tests.emulation.build import (
+    MODULE_VARIABLE,
+    build,
+    build_changed,
+    built_or_skip,
+    sanitizer_environment,
+)
+from tests.emulation.faults import FAULTS
+from tests.support.cases import make_batch, make_weights
+from tests.support.compare import assert_same_bits
+from tests.support.paths import ROOT
+
+pytestmark = pytest.mark.slow
+LAMBDAS = [0.5, 2.0, 3.0, 0.7]
+
+
+@pytest.fixture(scope="module")
+def module_path() -> Path:
+    return built_or_skip()
+
+
+@pytest.fixture(scope="module")
+def emulation(module_path: Path) -> tuple[Any, Any]:
+    """The CUDA backend over emulated kernels, and the kernels' module."""
+    return attach(module_path)
+
+
+def loss_arguments(guidance: float, reduction: str, **options: Any) -> tuple[Any, ...]:
+    batch = make_batch((70, 90, 37, 21), dtype=torch.float32, **options)
+    names = ("sketch", "photo", "sketch_logits", "photo_logits")
+    names += ("sketch_attributes", "photo_attributes", "sketch_labels", "photo_labels")
+    tensors = [batch.get(name) for name in names]
+    weights = make_weights(21) if guidance else None
+    margins = (0.3, None)
+    return *tensors, weights, guidance, "cosine", "cross_entropy", *margins, LAMBDAS, reduction
+
+
+def run_all(backend: Any) -> list[Any]:
+    """A result of every operation."""
+    results = []
+    for guidance, reduction in ((0.0, "mean"), (0.5, "none"), (float("inf"), "sum")):
+        arguments = loss_arguments(guidance, reduction)
+        forward = backend.attribute_triplet_loss(*arguments)
+        total, parts, *saved = forward
+        incoming = (torch.ones_like(total), torch.ones_like(parts))
+        backward = backend.attribute_triplet_loss_backward(
+            *incoming, *arguments[:6], *saved, *arguments[10:]
+        )
+        results += [*forward, *backward]
+    x, y, a, b = arguments[:4]
+    distance = backend.pairwise_distance(x, y, "cosine")
+    results += [distance]
+    results += backend.pairwise_distance_backward(distance, distance, x, y, "cosine")
+    results += [backend.attribute_distance(*arguments[4:6], make_weights(21))]
+    results += backend.topk(x, y, 11, a, b, 0.7, "euclidean", "sqeuclidean")
+    return results
+
+
+def test_results_do_not_depend_on_the_order_of_threads_and_blocks(
+    emulation: tuple[Any, Any],
+) -> None:
+    backend, kernels = emulation
+    kernels.set_seed(0)
+    expected = run_all(backend)
+    for seed in (1, 2, 3):
+        kernels.set_seed(seed)
+        for result, same in zip(run_all(backend), expected, strict=True):
+            assert_same_bits(result, same)
+
+
+@pytest.mark.parametrize("labels", [True, False])
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+@pytest.mark.parametrize(("guidance", "forward"), [(0.0, 4), (0.5, 4), (float("inf"), 5)])
+def test_launches_of_the_loss(
+    emulation: tuple[Any, Any], guidance: float, forward: int, reduction: str, labels: bool
+) -> None:
+    backend, kernels = emulation
+    arguments = loss_arguments(guidance, reduction, labels=labels)
+    before = kernels.launches()
+    total, _, *saved = backend.attribute_triplet_loss(*arguments)
+    assert kernels.launches() - before == forward
+    before = kernels.launches()
+    backend.attribute_triplet_loss_backward(
+        torch.ones_like(total), None, *arguments[:6], *saved, *arguments[10:]
+    )
+    assert kernels.launches() - before == 2
+
+
+def test_an_empty_batch_launches_no_empty_grid(emulation: tuple[Any, Any]) -> None:
+    """The emulation, like CUDA, takes an empty grid for an error."""
+    backend, _ = emulation
+    for n, m in ((0, 0), (0, 5), (5, 0)):
+        x, y = torch.empty(n, 3), torch.empty(m, 3)
+        assert backend.pairwise_distance(x, y, "cosine").shape == (n, m)
+        labels = torch.zeros(n, dtype=torch.int64), torch.zeros(m, dtype=torch.int64)
+        picks = backend.mine_batch_hard(x, y, *labels, None, None, None, "cosine", 0.0, False)
+        assert all((pick == -1).all() for pick in picks)
+
+
+def test_more_than_1024_neighbours_are_refused(emulation: tuple[Any, Any]) -> None:
+    backend, _ = emulation
+    x = torch.zeros(1, 2)
+    with pytest.raises(ValueError, match="k must be at most 1024 on CUDA, got 1025"):
+        backend.topk(x, x.expand(2000, 2), 1025, None, None, 0.0, "sqeuclidean", "sqeuclidean")
+
+
+# --- Operations on CUDA cores -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("operation", ["mine_batch_hard", "pairwise_distance", "topk"])
+def test_operations_without_tensor_cores(operation: str, module_path: Path) -> None:
+    """The tests of every operation that has two engines, on the one that is not the default."""
+    switch = {"FGSBIR_TENSOR_CORES": "0"}
+    status, output = run_tests(module_path, f"ops/test_{operation}.py", switch)
+    assert status == 0, output
+
+
+# --- Planted faults -----------------------------------------------------------------------------
+
+
+def run_tests(module: Path, selected: str, environment: dict[str, str]) -> tuple[int, str]:
+    """Runs tests on an emulated module in a process of their own."""
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-p",
+        "tests.emulation.plugin",
+        "-p",
+        "no:cacheprovider",
+    ]
+    command += ["-q", "-x", "-s", str(ROOT / "tests" / selected), "-k", "not compiled"]
+    environment = os.environ | environment | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    environment |= {MODULE_VARIABLE: str(module)}
+    result = subprocess.run(command, capture_output=True, text=True, env=environment)
+    return result.returncode, result.stdout + result.stderr
+
+
+@functools.cache
+def assert_sound(module: Path, selected: str, sanitize: bool) -> None:
+    """Asked once, though several faults are to be noticed by the same tests."""
+    status, output = run_tests(module, selected, sanitizer_environment() if sanitize else {})
+    assert status == 0, output
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_planted_fault_is_noticed(fault: str, module_path: Path, tmp_path: Path) -> None:
+    changed, old, new, unit, selected = FAULTS[fault]
+    sanitize = fault == "off-by-one store"  # in memory that nobody reads: AddressSanitizer's task
+    sound = build("sanitized") if sanitize else module_path
+    assert_sound(sound, selected, sanitize)
+
+    faulty = build_changed(sound, changed, old, new, unit, tmp_path)
+    status, output = run_tests(faulty, selected, sanitizer_environment() if sanitize else {})
+    assert status != 0, output
+    if sanitize:
+        assert "AddressSanitizer: heap-buffer-overflow" in output
+    else:
+        assert "1 failed" in output

@@ -1,0 +1,142 @@
+"""Two roads to the kernels: past torch's dispatcher, and through it where something looks on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+import fgsbir_ext as fx
+from fgsbir_ext import dispatch, functional
+from tests.support.cases import make_batch
+from tests.support.compare import assert_same_bits
+
+
+class Witness(TorchDispatchMode):
+    """Notes the operations that pass through the dispatcher."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[str] = []
+
+    def __torch_dispatch__(self, op: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.seen.append(str(op))
+        return op(*args, **(kwargs or {}))
+
+
+def loss_and_gradients(device: str) -> list[Tensor]:
+    batch = make_batch((33, 33, 17, 5), dtype=torch.float32, device=device)
+    names = ("sketch", "photo", "sketch_logits", "photo_logits")
+    leaves = [batch[name].requires_grad_() for name in names]
+    annotations = batch["sketch_attributes"], batch["photo_attributes"]
+    loss = fx.attribute_triplet_loss(*leaves, *annotations, attribute_guidance=0.5)
+    return [loss, *torch.autograd.grad(loss, leaves)]
+
+
+def test_both_roads_give_the_same_bits(device: str) -> None:
+    with Witness() as witness:
+        observed = loss_and_gradients(device)
+    operations = {name for name in witness.seen if name.startswith("fgsbir")}
+    assert operations == {
+        "fgsbir.attribute_triplet_loss.default",
+        "fgsbir.attribute_triplet_loss_backward.default",
+    }
+    assert_same_bits(loss_and_gradients(device), observed)
+
+
+def test_the_short_road_is_taken(device: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(torch.ops.fgsbir, "attribute_triplet_loss", raising=False)
+    monkeypatch.setattr(torch.ops, "fgsbir", None)
+    loss_and_gradients(device)
+
+
+class Labelled(Tensor):
+    """A subclass that any torch user may write."""
+
+
+def test_a_subclass_sees_the_call(device: str) -> None:
+    x = torch.eye(3, device=device).as_subclass(Labelled)
+    assert type(fx.pairwise_distance(x, x)) is Labelled
+
+
+def test_a_lazy_negation_is_carried_out(device: str) -> None:
+    x = torch.randn(5, 4, device=device)
+    negated = torch._neg_view(x)
+    assert negated.is_neg()
+    y = torch.randn(6, 4, device=device)
+    assert_same_bits(fx.pairwise_distance(negated, y), fx.pairwise_distance(-x, y))
+
+
+def test_a_device_without_kernels_is_left_to_torch() -> None:
+    x = torch.empty(3, 2, device="meta")
+    assert fx.pairwise_distance(x, x).shape == (3, 3)
+
+
+@pytest.mark.parametrize("name", ["pairwise_distance", "attribute_triplet_loss", "topk"])
+def test_forward_mode_is_refused(device: str, name: str) -> None:
+    x = torch.randn(4, 3, device=device)
+    more = (2,) if name == "topk" else ()
+    with torch.autograd.forward_ad.dual_level():
+        dual = torch.autograd.forward_ad.make_dual(x, torch.ones_like(x))
+        with pytest.raises(NotImplementedError, match=f"{name} has a reverse-mode derivative only"):
+            getattr(fx, name)(dual, x, *more)
+
+
+@pytest.mark.parametrize("transform", [torch.func.grad, torch.func.vmap])
+def test_function_transforms_are_refused(device: str, transform: Any) -> None:
+    x = torch.randn(4, 3, 2, device=device)
+    with pytest.raises(NotImplementedError, match=r"no rules for torch\.func"):
+        transform(lambda a: fx.pairwise_distance(a, a).sum())(
+            x if transform is torch.func.vmap else x[0]
+        )
+
+
+def test_plain_tensors_are_known_by_their_keys(device: str) -> None:
+    x = torch.randn(2, 2, device=device)
+    assert dispatch._unobserved([x])
+    assert dispatch._unobserved([torch.nn.Parameter(x), x])
+    with torch.inference_mode():
+        assert dispatch._unobserved([torch.ones(2, device=device)])
+    assert not dispatch._unobserved([x, torch._neg_view(x)])
+    assert not dispatch._unobserved([x, x.to("meta")])
+    assert not dispatch._unobserved([x.to("meta"), x])
+
+
+def test_results_are_where_the_inputs_are_whatever_the_default_device(device: str) -> None:
+    batch = make_batch((33, 33, 17, 5), dtype=torch.float32, device=device)
+    embeddings = batch["sketch"], batch["photo"]
+    annotations = batch["sketch_attributes"], batch["photo_attributes"]
+    weights = [1.0, 2.0, 0.5, 1.0, 3.0]
+    leaves = [
+        x.requires_grad_() for x in (*embeddings, batch["sketch_logits"], batch["photo_logits"])
+    ]
+
+    def everything() -> list[Tensor]:
+        mined = fx.mine_batch_hard(
+            *embeddings, None, None, *annotations, attribute_guidance=0.5, attribute_weights=weights
+        )
+        loss = fx.attribute_triplet_loss(*leaves, *annotations, attribute_weights=weights)
+        return [
+            loss,
+            *torch.autograd.grad(loss, leaves),
+            fx.pairwise_distance(*embeddings),
+            fx.attribute_distance(*annotations, weights=weights),
+            *mined,
+            *fx.topk(*embeddings, 3),
+        ]
+
+    expected = everything()
+    with torch.device("meta"):
+        found = everything()
+    for x, y in zip(found, expected, strict=True):
+        assert_same_bits(x, y)
+
+
+def test_a_trace_leaves_nothing_behind(device: str) -> None:
+    batch = make_batch((9, 9, 4, 5), dtype=torch.float32, device=device)
+    before = len(functional._PASSED._keys)
+    torch.jit.trace(fx.attribute_triplet_loss, (batch["sketch"], batch["photo"]), check_trace=False)
+    assert len(functional._PASSED._keys) == before

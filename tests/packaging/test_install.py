@@ -1,0 +1,85 @@
+"""The sdist, and the wheel built from it, work from a clean folder without the source tree."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from tests.support.paths import ROOT
+
+USE = """
+import pathlib, fgsbir, fgsbir_ext as fx, torch
+assert pathlib.Path(fx.__file__).is_relative_to(pathlib.Path.cwd() / "site"), fx.__file__
+assert pathlib.Path(fgsbir.__file__).is_relative_to(pathlib.Path.cwd() / "site"), fgsbir.__file__
+sketch = torch.randn(5, 8, requires_grad=True)
+fx.attribute_triplet_loss(sketch, torch.randn(5, 8), margin="soft").backward()
+assert sketch.grad.abs().sum() > 0
+assert not fx.build_info().cuda
+"""
+
+
+def run(*command: str | Path, cwd: Path, **environment: str) -> str:
+    """Standard output of a command that must succeed."""
+    done = subprocess.run(
+        [str(part) for part in command],
+        cwd=cwd,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def sdist(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("sdist")
+    run(sys.executable, "-m", "build", "--sdist", "--no-isolation", "-o", folder, ROOT, cwd=folder)
+    return next(folder.glob("*.tar.gz"))
+
+
+@pytest.fixture(scope="module")
+def wheel(sdist: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("wheel")
+    pip = (sys.executable, "-m", "pip", "wheel", "--no-build-isolation", "--no-deps", "-w", folder)
+    run(*pip, sdist, cwd=folder, CMAKE_ARGS="-DFGSBIR_CUDA=OFF")
+    return next(folder.glob("*.whl"))
+
+
+def files_of(package: Path) -> set[str]:
+    return {str(path.relative_to(package.parent)) for path in package.rglob("*.py")}
+
+
+@pytest.mark.slow
+def test_sdist_holds_the_sources_of_the_kernels(sdist: Path) -> None:
+    with tarfile.open(sdist) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    kernels = {str(path.relative_to(ROOT)) for path in (ROOT / "csrc").rglob("*.*")}
+    assert kernels
+    assert kernels <= names
+
+
+@pytest.mark.slow
+def test_wheel_holds_every_module(wheel: Path) -> None:
+    names = set(zipfile.ZipFile(wheel).namelist())
+    modules = files_of(ROOT / "fgsbir_ext") | files_of(ROOT / "python" / "fgsbir")
+    assert modules <= names
+    assert any(name.startswith("fgsbir_ext/_C.") and name.endswith(".so") for name in names)
+    assert {"fgsbir_ext/py.typed", "fgsbir_ext/_C.pyi", "fgsbir/py.typed"} <= names
+    assert not any(name.startswith(("tests/", "csrc/", "benchmarks/")) for name in names)
+
+
+@pytest.mark.slow
+def test_wheel_works_from_a_clean_folder(wheel: Path, tmp_path: Path) -> None:
+    pip = (sys.executable, "-m", "pip", "install", "--no-deps", "--target", tmp_path / "site")
+    run(*pip, wheel, cwd=tmp_path)
+    site = str(tmp_path / "site")
+    run(sys.executable, "-c", USE, cwd=tmp_path, PYTHONPATH=site)
+    usage = run(sys.executable, "-m", "fgsbir", "--help", cwd=tmp_path, PYTHONPATH=site)
+    assert "quickstart" in usage

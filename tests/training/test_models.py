@@ -1,0 +1,136 @@
+"""The networks: the paper's layer table, shapes, determinism."""
+
+import itertools
+
+import pytest
+import torch
+from torch import nn
+
+from fgsbir.models import build_model
+from fgsbir.models.retrieval import LocalEmbedding
+
+# Table of Sketch-a-Net in "Sketch Me That Shoe": weights and biases of each layer.
+PAPER_LAYERS = {
+    "conv1": 64 * 1 * 15 * 15 + 64,
+    "conv2": 128 * 64 * 5 * 5 + 128,
+    "conv3": 256 * 128 * 3 * 3 + 256,
+    "conv4": 256 * 256 * 3 * 3 + 256,
+    "conv5": 256 * 256 * 3 * 3 + 256,
+    "fc6": 512 * 256 * 7 * 7 + 512,
+    "fc7": 256 * 512 + 256,
+}
+
+
+def parameters(model: nn.Module) -> int:
+    return sum(p.numel() for p in model.parameters())
+
+
+def test_sketchanet_has_the_papers_parameters():
+    assert parameters(build_model("sketchanet")) == sum(PAPER_LAYERS.values()) == 8_249_088
+    head = parameters(build_model("sketchanet", attributes=21)) - sum(PAPER_LAYERS.values())
+    assert head == 512 * 21 + 21
+
+
+def test_sketchanet_has_the_papers_map_sizes():
+    model = build_model("sketchanet")
+    sides, x = [], torch.zeros(1, 1, 225, 225)
+    for layer in model.trunk:
+        x = layer(x)
+        if isinstance(layer, nn.Conv2d | nn.MaxPool2d):
+            sides.append(x.shape[-1])
+    assert sides == [71, 35, 31, 15, 15, 15, 15, 7, 1]
+
+
+@pytest.mark.parametrize(("name", "size"), [("sketchanet", 225), ("resnet", 96)])
+@pytest.mark.parametrize("attributes", [0, 5])
+def test_output_shapes(name, size, attributes):
+    model = build_model(name, attributes=attributes, embedding_dim=32)
+    assert model.size == size
+    embedding, logits = model(torch.rand(3, 1, size, size))
+    assert embedding.shape == (3, 32)
+    torch.testing.assert_close(embedding.norm(dim=1), torch.ones(3))
+    assert (logits is None) if attributes == 0 else (logits.shape == (3, attributes))
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "length"),
+    [
+        ("sketchanet", {}, 6 * 7 * 7),  # 256 / 49 = 5.2
+        ("resnet", {"width": 8}, 8 * 6 * 6),
+        ("resnet", {"width": 8, "size": 50}, 16 * 4 * 4),
+        ("resnet", {"width": 8, "embedding_dim": 36}, 36),
+    ],
+)
+@pytest.mark.parametrize("attributes", [0, 5])
+def test_local_embeddings_take_whole_cells(name, options, length, attributes):
+    model = build_model(name, head="local", attributes=attributes, **options)
+    ink = torch.rand(3, 1, model.size, model.size)
+    embedding, logits = model(ink)
+    assert embedding.shape == (3, length)
+    assert model.embedding_dim == length
+    torch.testing.assert_close(embedding.norm(dim=1), torch.ones(3))
+    assert (logits is None) if attributes == 0 else (logits.shape == (3, attributes))
+
+
+def test_a_local_embedding_has_the_same_weights_for_every_cell():
+    torch.manual_seed(0)
+    local = LocalEmbedding(5, 3)
+    cells = torch.randn(2, 5, 4, 4)
+    embedded = local(cells).view(2, 3, 4, 4)
+    weight, bias = local.cell.weight[:, :, 0, 0], local.cell.bias
+    torch.testing.assert_close(embedded[1, :, 2, 3], weight @ cells[1, :, 2, 3] + bias)
+    torch.testing.assert_close(local(cells.roll(1, 3)).view(2, 3, 4, 4), embedded.roll(1, 3))
+
+
+def test_resnet_takes_other_sizes():
+    model = build_model("resnet", size=64, width=8)
+    assert model(torch.rand(2, 1, 64, 64)).embedding.shape == (2, 256)
+
+
+def test_untrained_sketchanet_keeps_its_signal():
+    """Without normalisation a poor initialisation makes all embeddings alike."""
+    torch.manual_seed(0)
+    model = build_model("sketchanet").eval()
+    ink = (torch.rand(8, 1, 225, 225) < 0.05).float()
+    with torch.no_grad():
+        features = model.trunk(ink)
+    assert 0.01 < features.std() < 100
+    assert torch.pdist(features).min() > 1e-3
+
+
+def test_every_parameter_gets_a_gradient():
+    small = {"sketchanet": {}, "resnet": {"width": 8}}
+    for name, head in itertools.product(small, ("global", "local")):
+        model = build_model(name, head=head, attributes=4, **small[name])
+        output = model(torch.rand(4, 1, model.size, model.size))
+        direction = torch.randn_like(output.embedding)
+        ((output.embedding * direction).sum() + output.logits.square().sum()).backward()
+        for key, parameter in model.named_parameters():
+            assert parameter.grad is not None, key
+            assert parameter.grad.abs().max() > 0, key
+
+
+def test_same_seed_gives_same_weights():
+    weights = []
+    for _ in range(2):
+        torch.manual_seed(7)
+        weights.append(build_model("resnet", width=8, attributes=2).state_dict())
+    assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[0])
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("vgg", {}, "backbone: expected .* got 'vgg'"),
+        ("sketchanet", {"size": 224}, "fixed input of 225 pixels, got 224"),
+        ("resnet", {"size": 16}, "at least 32 pixels, got 16"),
+    ],
+)
+def test_impossible_models_are_refused(name, options, message):
+    with pytest.raises(ValueError, match=message):
+        build_model(name, **options)
+
+
+def test_wrong_input_is_refused():
+    with pytest.raises(ValueError, match=r"expected \(B, 1, 96, 96\), got \(2, 3, 96, 96\)"):
+        build_model("resnet", width=8)(torch.zeros(2, 3, 96, 96))
