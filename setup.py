@@ -1,4 +1,4 @@
-"""CMake builds the kernels; everything else about the package is in pyproject.toml."""
+"""Build of the kernels by CMake; the rest of the package is described in pyproject.toml."""
 
 from scikit_build_core.setuptools.wrapper import setup
 

@@ -1,1 +1,1 @@
-"""Speed and memory, measured: ``pytest benchmarks/`` and ``python -m benchmarks.<name>``."""
+"""Speed and memory benchmarks: ``pytest benchmarks/`` and ``python -m benchmarks.<name>``."""

@@ -1,4 +1,4 @@
-"""Every operation beside its rivals, in one process: for a look while working.
+"""Benchmark of every operation beside its baselines, in one process: a quick look while working.
 
     pytest benchmarks/                                  # the quick grid
     pytest benchmarks/ -k "mining and N4096"            # some of it
@@ -14,7 +14,7 @@ import pytest
 import torch
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from .baselines import RIVALS, Unsupported
+from .baselines import BASELINES, Unsupported
 from .harness import grid
 from .harness.grid import Cell
 from .harness.machine import available_memory
@@ -29,15 +29,15 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def bench_operation(benchmark: BenchmarkFixture, cell: Cell) -> None:
-    rival, workload = RIVALS[cell.rival], cell.workload
-    if not rival.installed:
-        pytest.skip(f"{rival.requires} is not installed")
+    baseline, workload = BASELINES[cell.baseline], cell.workload
+    if not baseline.installed:
+        pytest.skip(f"{baseline.requires} is not installed")
     matrix = workload.pairs * workload.dtype.itemsize
-    if cell.rival != grid.OURS and matrix > available_memory(workload.device) / 4:
+    if cell.baseline != grid.OURS and matrix > available_memory(workload.device) / 4:
         pytest.skip("its matrices may not fit beside those of others; python -m benchmarks.run")
     inputs = make_inputs(workload)
     try:
-        work = rival.operations[cell.operation](inputs)
+        work = baseline.operations[cell.operation](inputs)
     except Unsupported as reason:
         pytest.skip(str(reason))
     work()

@@ -1,4 +1,4 @@
-"""Options of ``pytest benchmarks/``."""
+"""Command-line options of ``pytest benchmarks/``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Results as tables and plots: in the README and in docs/performance.md.
+"""Tables and plots of the results, in the README and in docs/performance.md.
 
     python -m benchmarks.report             # from benchmarks/results/speed/benchmark-*.json
     python -m benchmarks.report FILE        # print the tables of one file, change nothing
@@ -17,7 +17,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from .baselines import OPERATIONS, RIVALS
+from .baselines import BASELINES, OPERATIONS
 from .harness import plots
 from .harness.entries import Entry, Scenario, bare_entry, entries
 from .harness.machine import BUSY, RESULTS, ROOT, sources_differ
@@ -56,13 +56,13 @@ def in_one_line(row: dict[str, Any]) -> str:
 
 
 def table(found: Sequence[Entry]) -> str:
-    """Rivals against sizes, for entries that differ in nothing else."""
+    """Baselines against sizes, for entries that differ in nothing else."""
     sizes = sorted({(e.n, e.m) for e in found}, key=lambda size: size[0] * size[1])
     heads = [f"N = M = {n}" if n == m else f"{n} in {m}" for n, m in sizes]
     lines = [f"| | {' | '.join(heads)} |", "| --- |" + " --- |" * len(sizes)]
-    names = [name for name in RIVALS if any(e.rival == name for e in found)]
+    names = [name for name in BASELINES if any(e.baseline == name for e in found)]
     for name in names:
-        cells = {(e.n, e.m): cell_text(e) for e in found if e.rival == name}
+        cells = {(e.n, e.m): cell_text(e) for e in found if e.baseline == name}
         title = f"**{name}**" if name == OURS else name
         lines.append(f"| {title} | {' | '.join(cells.get(size, '') for size in sizes)} |")
     return "\n".join(lines)
@@ -70,7 +70,7 @@ def table(found: Sequence[Entry]) -> str:
 
 def with_bare(found: Sequence[Entry]) -> list[Entry]:
     """The same with the bare product, as it was measured beside this library."""
-    return [*found, *(bare_entry(e) for e in found if e.rival == OURS)]
+    return [*found, *(bare_entry(e) for e in found if e.baseline == OURS)]
 
 
 def headline(content: dict[str, Any]) -> str:
@@ -95,7 +95,9 @@ def tables(content: dict[str, Any]) -> str:
 
 
 def _missing(found: Iterable[Entry]) -> str:
-    lines = [f"- {e.rival}, N = {e.n}: {e.outcome}, {e.detail}" for e in found if e.seconds is None]
+    lines = [
+        f"- {e.baseline}, N = {e.n}: {e.outcome}, {e.detail}" for e in found if e.seconds is None
+    ]
     return "\n".join(lines)
 
 

@@ -1,4 +1,4 @@
-"""Measures everything and rebuilds tables and plots.
+"""Run of the whole grid, and of the tables and plots made from it.
 
     python -m benchmarks.run                # under 20 minutes on two idle cores
     python -m benchmarks.run --quick        # some minutes, to build/; changes no document
@@ -92,7 +92,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--quick", action="store_true", help="small sizes, fewer rivals")
+    parser.add_argument("--quick", action="store_true", help="small sizes, fewer baselines")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--only", default="", help="cells whose name contains this, as printed")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))

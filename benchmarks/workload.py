@@ -1,4 +1,4 @@
-"""The inputs that every rival gets, the same for speed and for memory."""
+"""Inputs of the benchmarks, the same for every baseline and for speed and memory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What this build of the kernels is."""
+"""Build information: version, compiler, CUDA architectures."""
 
 from __future__ import annotations
 

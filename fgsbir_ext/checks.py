@@ -1,4 +1,4 @@
-"""What bad input gets: an error that names the argument, what was expected and what came.
+"""Argument validation: an error names the argument, what was expected and what came.
 
 Everything here looks at shapes, types, devices and options only, never at values on a device, so it
 costs no synchronisation and works on tensors without data (under torch.compile). Values of CPU
@@ -225,7 +225,7 @@ def same_size(axis: str, dim: int, first: tuple[str, Tensor], *others: tuple[str
     return size
 
 
-def together(*values: tuple[str, Any]) -> bool:
+def all_or_none(*values: tuple[str, Any]) -> bool:
     """Whether all are given; an error unless it is all or none."""
     missing = [name for name, value in values if value is None]
     if missing and len(missing) < len(values):

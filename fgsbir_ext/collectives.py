@@ -1,4 +1,4 @@
-"""Rows of all processes as one tensor and sums over all processes, with gradients.
+"""Collectives with gradients: rows gathered and sums taken over all processes.
 
 What the losses over a global batch are made of; see :mod:`fgsbir_ext.distributed` for how the
 gradients are scaled. In a single process, or without ``torch.distributed``, both do nothing.

@@ -1,4 +1,4 @@
-"""Two roads from checked arguments to the kernels.
+"""Dispatch of checked arguments to the kernels, past torch's dispatcher or through it.
 
 Through torch's dispatcher (``torch.ops.fgsbir``) wherever something else has to see the call: a
 compiler, a tracer, a function transform, a mode, a tensor subclass. Straight to the backend where

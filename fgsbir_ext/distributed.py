@@ -1,4 +1,4 @@
-"""The loss over the batches of all processes, equal to one process on the concatenated batch.
+"""Distributed loss, equal to the loss of one process on the concatenated batch.
 
 Anchors stay where they are. Photos go to every rank, which mines its own anchors among all of them,
 and the gradients of photos come back to the rank that embedded them. A step costs one all-gather
@@ -85,7 +85,9 @@ class DistributedAttributeTripletLoss(AttributeTripletLoss):
             )
         sketch = checks.matrix("sketch", sketch, "(N, D)")
         photo = checks.matrix("photo", photo, "(M, D)")
-        labelled = checks.together(("sketch_labels", sketch_labels), ("photo_labels", photo_labels))
+        labelled = checks.all_or_none(
+            ("sketch_labels", sketch_labels), ("photo_labels", photo_labels)
+        )
         if labelled:
             photo_labels = checks.labels("photo_labels", photo_labels, "M", photo.shape[0])
         else:

@@ -1,4 +1,4 @@
-"""The public operations: check the arguments, call the operation, name the results.
+"""Public operations: check the arguments, call the operation, name the results.
 
 Tensors may live on the CPU or on CUDA; their device chooses the kernels. Any array with
 ``__dlpack__`` (CuPy, NumPy, JAX) is accepted and taken over without a copy. Distances and losses
@@ -302,7 +302,7 @@ def topk(
     checks.number("attribute_weight", attribute_weight)
     checks.same_size("D", 1, ("query", query), ("gallery", gallery))
     k = checks.count("k", k, gallery.shape[0], "G")
-    if checks.together(("query_logits", query_logits), ("gallery_logits", gallery_logits)):
+    if checks.all_or_none(("query_logits", query_logits), ("gallery_logits", gallery_logits)):
         query_logits = checks.matrix("query_logits", query_logits, "(Q, K)")
         gallery_logits = checks.matrix("gallery_logits", gallery_logits, "(G, K)")
         of_query, of_gallery = ("query_logits", query_logits), ("gallery_logits", gallery_logits)
@@ -379,12 +379,12 @@ def _checked(tensors: Sequence[Any], guided: bool) -> list[Any]:
     *inputs, sketch_logits, photo_logits, attribute_weights = tensors
     *inputs, weights = _mining_inputs(inputs, guided, attribute_weights)
     sketch, photo, _, _, sketch_attributes, photo_attributes = inputs
-    if checks.together(("sketch_logits", sketch_logits), ("photo_logits", photo_logits)):
+    if checks.all_or_none(("sketch_logits", sketch_logits), ("photo_logits", photo_logits)):
         sketch_logits = checks.matrix("sketch_logits", sketch_logits, "(N, K)")
         photo_logits = checks.matrix("photo_logits", photo_logits, "(M, K)")
         of_sketch, of_photo = ("sketch_logits", sketch_logits), ("photo_logits", photo_logits)
         annotated = ("sketch_attributes", sketch_attributes)
-        checks.together(of_sketch, of_photo, annotated, ("photo_attributes", photo_attributes))
+        checks.all_or_none(of_sketch, of_photo, annotated, ("photo_attributes", photo_attributes))
         checks.same_device(("sketch", sketch), of_sketch, of_photo)
         checks.same_size("N", 0, ("sketch", sketch), of_sketch)
         checks.same_size("M", 0, ("photo", photo), of_photo)
@@ -431,13 +431,15 @@ def _mining_inputs(
     sketches, photos = (of_sketch, sketch), (of_photo, photo)
     checks.same_size("D", 1, sketches, photos)
 
-    if checks.together((of_s_labels, sketch_labels), (of_p_labels, photo_labels)):
+    if checks.all_or_none((of_s_labels, sketch_labels), (of_p_labels, photo_labels)):
         sketch_labels = checks.labels(of_s_labels, sketch_labels, "N", sketch.shape[0])
         photo_labels = checks.labels(of_p_labels, photo_labels, "M", photo.shape[0])
     else:
         checks.same_size("N", 0, sketches, photos)
 
-    if checks.together((of_s_attributes, sketch_attributes), (of_p_attributes, photo_attributes)):
+    if checks.all_or_none(
+        (of_s_attributes, sketch_attributes), (of_p_attributes, photo_attributes)
+    ):
         sketch_attributes = checks.attributes(of_s_attributes, sketch_attributes, "(N, K)")
         photo_attributes = checks.attributes(of_p_attributes, photo_attributes, "(M, K)")
         of_sketches = (of_s_attributes, sketch_attributes)

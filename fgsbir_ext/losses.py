@@ -1,4 +1,4 @@
-"""The loss as a module."""
+"""The loss as a ``torch.nn.Module``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Batch-hard mining with the call of pytorch-metric-learning's miners."""
+"""Batch-hard miner with the call of pytorch-metric-learning's miners."""
 
 from __future__ import annotations
 
@@ -66,12 +66,12 @@ class BatchHardMiner(nn.Module):
         within = ref_emb is None and ref_labels is None and ref_attributes is None
         if within:
             if labels is None:
-                checks.together(("embeddings", embeddings), ("labels", labels))
+                checks.all_or_none(("embeddings", embeddings), ("labels", labels))
             ref_emb, ref_labels, ref_attributes = embeddings, labels, attributes
         else:
             if ref_attributes is not None:
-                checks.together(("ref_attributes", ref_attributes), ("ref_emb", ref_emb))
-            checks.together(("labels", labels), ("ref_emb", ref_emb), ("ref_labels", ref_labels))
+                checks.all_or_none(("ref_attributes", ref_attributes), ("ref_emb", ref_emb))
+            checks.all_or_none(("labels", labels), ("ref_emb", ref_emb), ("ref_labels", ref_labels))
         names = _WITHIN if within else _BETWEEN
         try:
             triplets = mine(

@@ -1,4 +1,4 @@
-"""The operations as torch sees them: schema, shapes without data (fake), and autograd.
+"""Operations registered with torch: schemas, fake implementations and autograd.
 
 ``torch.ops.fgsbir.*`` take checked tensors; :mod:`fgsbir_ext.functional` checks them. The kernels
 are in :mod:`fgsbir_ext.backends`, one module per device type.

@@ -1,4 +1,4 @@
-"""The options of the loss: checked where they come in, which for the module is once."""
+"""Options of the loss, checked once where they come in."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The definition of correct: every operation in plain PyTorch, one formula after the other.
+"""Reference implementation, the definition of correct: every operation in plain PyTorch.
 
 Follows Song et al., "Deep Multi-task Attribute-driven Ranking for Fine-grained Sketch-based Image
 Retrieval" (BMVC 2016); "Eq. 1" below is its loss. Differentiable by autograd, for any device and

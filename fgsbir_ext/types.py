@@ -1,4 +1,4 @@
-"""What the operations return, and the names that their options take."""
+"""Result types of the operations, and the literals that their options take."""
 
 from __future__ import annotations
 

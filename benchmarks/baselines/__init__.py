@@ -1,10 +1,10 @@
-"""What computes the operations besides this library, each as its own users would write it.
+"""Baselines: other libraries that compute the operations, each written as its own users would.
 
-Every rival gets the same :class:`~benchmarks.workload.Inputs`. What a rival needs is imported when
-it is used, so that those that are not installed stand in no one's way.
+Every baseline gets the same :class:`~benchmarks.workload.Inputs`. The library of a baseline is
+imported when it is used, so that one that is not installed does not matter to the others.
 """
 
-from .base import OPERATIONS, Operation, Rival, Unsupported, forward_backward
+from .base import OPERATIONS, Baseline, Operation, Unsupported, forward_backward
 from .cupy import CUPY
 from .faiss import FAISS
 from .keops import KEOPS
@@ -13,9 +13,9 @@ from .metric_learning import METRIC_LEARNING
 from .ours import OURS, fgsbir_ext
 from .pytorch import COMPILED, PLAIN, TILED, TUNED, plain_pytorch
 
-RIVALS: dict[str, Rival] = {
-    rival.name: rival
-    for rival in (
+BASELINES: dict[str, Baseline] = {
+    baseline.name: baseline
+    for baseline in (
         OURS,
         PLAIN,
         TUNED,
@@ -32,10 +32,10 @@ RIVALS: dict[str, Rival] = {
 }
 
 __all__ = [
+    "BASELINES",
     "OPERATIONS",
-    "RIVALS",
+    "Baseline",
     "Operation",
-    "Rival",
     "Unsupported",
     "bare_product",
     "fgsbir_ext",

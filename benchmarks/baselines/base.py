@@ -1,4 +1,4 @@
-"""What a rival is, and the operations that it may offer."""
+"""The interface of a baseline, and the operations that it may offer."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ Loss = Callable[[Inputs], Tensor]
 
 
 class Unsupported(Exception):
-    """The rival cannot do this workload at all; the message says why."""
+    """The baseline cannot do this workload at all; the message says why."""
 
 
 @dataclass(frozen=True)
-class Rival:
+class Baseline:
     """One way to compute some of the operations.
 
     Attributes:

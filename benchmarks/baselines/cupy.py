@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from ..workload import Inputs
-from .base import GUIDANCE, TOP, Prepare, Rival, Unsupported, Work
+from .base import GUIDANCE, TOP, Baseline, Prepare, Unsupported, Work
 
 
 def mine(xp: Any, s: Any, p: Any, a: Any, b: Any, y: Any, z: Any) -> tuple[Any, Any]:
@@ -48,7 +48,7 @@ def _on_the_gpu(function: Callable[..., Any], names: tuple[str, ...]) -> Prepare
 EMBEDDINGS = ("sketch", "photo")
 ANNOTATIONS = ("sketch_attributes", "photo_attributes", "sketch_labels", "photo_labels")
 
-CUPY = Rival(
+CUPY = Baseline(
     "CuPy",
     {
         "mining": _on_the_gpu(mine, EMBEDDINGS + ANNOTATIONS),

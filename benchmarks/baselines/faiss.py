@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from ..workload import Inputs
-from .base import TOP, Rival, Unsupported, Work
+from .base import TOP, Baseline, Unsupported, Work
 
 
 def _search(inputs: Inputs) -> Work:
@@ -35,4 +35,4 @@ def _search(inputs: Inputs) -> Work:
     return search
 
 
-FAISS = Rival("faiss flat", {"top-k": _search}, requires="faiss", devices=("cpu",))
+FAISS = Baseline("faiss flat", {"top-k": _search}, requires="faiss", devices=("cpu",))

@@ -9,8 +9,8 @@ from ..workload import Inputs
 from .base import (
     GUIDANCE,
     TOP,
+    Baseline,
     Prepare,
-    Rival,
     Unsupported,
     Work,
     loss_operations,
@@ -65,7 +65,7 @@ def _checked(prepare: Prepare) -> Prepare:
     return check_first
 
 
-KEOPS = Rival(
+KEOPS = Baseline(
     "KeOps",
     {
         "loss forward + backward": _checked(

@@ -1,4 +1,4 @@
-"""The limit: what one matrix product of the batch costs. It computes no loss and no distance."""
+"""Bare matrix product of the batch, the lower limit of every operation's time."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ..workload import Inputs
-from .base import OPERATIONS, Rival, Unsupported, without_gradients
+from .base import OPERATIONS, Baseline, Unsupported, without_gradients
 
 TILE_ROWS = 256
 
@@ -32,9 +32,9 @@ def product_into_float32(inputs: Inputs) -> Tensor:
     return torch.mm(inputs.sketch, inputs.photo.T, out_dtype=torch.float32)
 
 
-BARE_PRODUCT = Rival("bare product", dict.fromkeys(OPERATIONS, without_gradients(bare_product)))
-TILES = Rival("product in tiles", dict.fromkeys(OPERATIONS, without_gradients(product_in_tiles)))
-INTO_FLOAT32 = Rival(
+BARE_PRODUCT = Baseline("bare product", dict.fromkeys(OPERATIONS, without_gradients(bare_product)))
+TILES = Baseline("product in tiles", dict.fromkeys(OPERATIONS, without_gradients(product_in_tiles)))
+INTO_FLOAT32 = Baseline(
     "product into float32",
     dict.fromkeys(OPERATIONS, without_gradients(product_into_float32)),
     devices=("cuda",),

@@ -11,7 +11,7 @@ from typing import Any
 from torch import Tensor
 
 from ..workload import Inputs
-from .base import MARGIN, Prepare, Rival, Work, loss_operations
+from .base import MARGIN, Baseline, Prepare, Work, loss_operations
 
 
 def _parts() -> tuple[Any, Any]:
@@ -56,4 +56,6 @@ _OPERATIONS: dict[Any, Prepare] = {
     "mining": _mine,
 }
 
-METRIC_LEARNING = Rival("pytorch-metric-learning", _OPERATIONS, requires="pytorch_metric_learning")
+METRIC_LEARNING = Baseline(
+    "pytorch-metric-learning", _OPERATIONS, requires="pytorch_metric_learning"
+)

@@ -1,4 +1,4 @@
-"""This library."""
+"""This library, as an entry among the baselines."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .base import (
     GUIDANCE,
     MARGIN,
     TOP,
-    Rival,
+    Baseline,
     loss_operations,
     pairwise_operations,
     without_gradients,
@@ -48,7 +48,7 @@ def search(inputs: Inputs) -> tuple[Any, Any]:
     return fx.topk(inputs.sketch, inputs.photo, TOP)
 
 
-OURS = Rival(
+OURS = Baseline(
     "fgsbir_ext",
     {
         **loss_operations(fgsbir_ext),

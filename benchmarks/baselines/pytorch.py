@@ -1,4 +1,4 @@
-"""PyTorch without kernels of one's own: as it is mostly written, tuned, and compiled.
+"""PyTorch without custom kernels: plain, tuned, in tiles, and compiled.
 
 ``plain_pytorch`` has one line a step, as implementations of batch-hard mining commonly do. The
 tuned version has one (N, M) matrix updated in place, attributes as one more product, and no mask
@@ -18,8 +18,8 @@ from .base import (
     GUIDANCE,
     MARGIN,
     TOP,
+    Baseline,
     Prepare,
-    Rival,
     Work,
     loss_operations,
     pairwise_operations,
@@ -85,7 +85,7 @@ def search_by_cdist(inputs: Inputs) -> tuple[Tensor, Tensor]:
     return torch.cdist(inputs.sketch, inputs.photo).square().topk(TOP, largest=False)
 
 
-PLAIN = Rival(
+PLAIN = Baseline(
     "plain PyTorch",
     {
         **loss_operations(plain_pytorch),
@@ -134,7 +134,7 @@ def search_by_product(inputs: Inputs) -> tuple[Tensor, Tensor]:
     return values + x.square().sum(1)[:, None], indices
 
 
-TUNED = Rival(
+TUNED = Baseline(
     "tuned PyTorch",
     {
         **loss_operations(tuned_pytorch),
@@ -180,7 +180,7 @@ def mine_in_tiles(inputs: Inputs) -> Picks:
 tiled_pytorch = loss_by(mine_in_tiles)
 
 
-TILED = Rival(
+TILED = Baseline(
     "PyTorch in tiles",
     {**loss_operations(tiled_pytorch), "mining": without_gradients(mine_in_tiles)},
 )
@@ -202,7 +202,7 @@ def _compiled(
 
 
 # Compiled, tiles are ahead of the whole matrix on a CPU.
-COMPILED = Rival(
+COMPILED = Baseline(
     "torch.compile",
     {
         "loss forward": _compiled(

@@ -1,4 +1,4 @@
-"""The check that proves the CUDA kernels on a GPU: one command, ``python -m benchmarks.gpu_check``.
+"""GPU check: proves the CUDA kernels on a GPU, by ``python -m benchmarks.gpu_check``.
 
 __main__.py runs the plan (plan.py) step by step (steps.py). Steps are modules: build, truth,
 timings, nsight, properties (and runtime) and sanitize (which runs exercise), or pytest with

@@ -1,4 +1,4 @@
-"""Everything that is to be proved on a GPU, in one command that ends within nine minutes.
+"""Command line of the GPU check, which ends within nine minutes.
 
     python -m benchmarks.gpu_check --out DIR
     python -m benchmarks.gpu_check --out DIR --steps build truth timings-bfloat16

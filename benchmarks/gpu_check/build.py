@@ -1,4 +1,4 @@
-"""Builds the extension in place for the GPU of this machine.
+"""Build of the extension in place for the GPU of this machine.
 
     python -m benchmarks.gpu_check.build
 

@@ -1,4 +1,4 @@
-"""What a check runs on: the GPU, the driver, the toolkit, the versions, the sources.
+"""Description of the machine: GPU, driver, toolkit, versions and sources of a check.
 
 python -m benchmarks.gpu_check.environment
 """

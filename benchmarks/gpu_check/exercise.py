@@ -1,4 +1,4 @@
-"""Every operation on a few shapes, for compute-sanitizer to watch.
+"""Run of every operation on a few shapes, for compute-sanitizer to watch.
 
     compute-sanitizer --tool racecheck python -m benchmarks.gpu_check.exercise
 

@@ -1,4 +1,4 @@
-"""Figures of a step: lines of JSON in its log, so that a step that is killed keeps those it had."""
+"""Figures of a step as lines of JSON in its log, which a killed step keeps."""
 
 from __future__ import annotations
 

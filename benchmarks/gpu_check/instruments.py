@@ -1,4 +1,4 @@
-"""Instruments of the steps: the profiler, CUDA graphs, queued timings, results to compare."""
+"""Measuring instruments: the profiler, CUDA graphs, queued timings, comparison of results."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Names that the steps and the table share; of no module that needs the library built."""
+"""Names shared by the steps and the summary; importable before the library is built."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The steps of the check, the most valuable first: being cut off at any moment costs least.
+"""Plan of the check: its steps, the most valuable first, so that being cut off costs least.
 
 Each has an estimate of its seconds on an H100 or H200 with 16 cores, and a limit. Steps that run
 side by side are not timed, nor do they wait for each other.

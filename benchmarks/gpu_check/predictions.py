@@ -1,4 +1,4 @@
-"""Times that the kernels should take on a GPU, worked out before any had run them.
+"""Predicted GPU times of the kernels, worked out before any had run.
 
 Counted in the machine code for sm_90a and in a replay of the mining epilogue on the benchmark's own
 inputs, for 132 multiprocessors at 1.8 GHz. docs/unproven-on-gpu.md says how.

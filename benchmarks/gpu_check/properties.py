@@ -1,4 +1,4 @@
-"""Properties that must hold on a GPU besides the tests: functions that raise or return figures.
+"""Properties that must hold on a GPU besides the tests, as functions that raise or return figures.
 
     python -m benchmarks.gpu_check.properties            # all of them
     python -m benchmarks.gpu_check.properties hub        # one

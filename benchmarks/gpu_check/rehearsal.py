@@ -1,4 +1,4 @@
-"""Stand-ins for what is CUDA's alone, so that every line of a check runs on a CPU too.
+"""Stand-ins for the parts of CUDA that a CPU lacks, so that a rehearsal runs every line of a check.
 
 Names and signatures are those of torch.cuda: a call that it would refuse is refused here. Streams
 and events order nothing, since the CPU does one thing after another.

@@ -1,4 +1,4 @@
-"""Checks of how the operations live with CUDA: launches, streams, graphs, runtimes, devices."""
+"""Checks of launches, streams, CUDA graphs, runtimes and devices."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One tool of compute-sanitizer over every operation.
+"""Run of one compute-sanitizer tool over every operation.
 
 python -m benchmarks.gpu_check.sanitize racecheck
 """

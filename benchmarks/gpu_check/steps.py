@@ -1,4 +1,4 @@
-"""Steps of a long check, each a process of its own: none can lose what the others found.
+"""Steps of a long check, each in a process of its own, so that no failure loses other results.
 
 A step has a time limit, and a log that is a file of its own while it runs and part of an archive
 afterwards. When it ends, its outcome and figures are printed and written. So a check that is killed

@@ -1,4 +1,4 @@
-"""pytest plugin of the suite's steps: a broken CUDA context or a hang costs one test.
+"""pytest plugin that limits a broken CUDA context or a hang to one test.
 
 A worker of pytest-xdist whose context is broken would fail every test that it takes from then on,
 and one that hangs would take none. Such a worker ends; xdist reports its test as crashed and starts

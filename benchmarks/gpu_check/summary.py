@@ -1,4 +1,4 @@
-"""The table of all figures of a check, short enough for the end of a terminal's output."""
+"""Summary table of a check, short enough for the end of a terminal's output."""
 
 from __future__ import annotations
 
@@ -152,7 +152,7 @@ def _times(content: Mapping[str, Any], what: str) -> Iterator[str]:
         if figure["passed"] and not figure["queued"]:
             shown += "*"  # the host's time is in it
         for column, which in _COLUMNS.items():
-            if which == (figure["operation"], figure["rival"], figure["guidance"]):
+            if which == (figure["operation"], figure["baseline"], figure["guidance"]):
                 rows.setdefault(key, {})[column] = shown
     if not rows:
         return
@@ -187,11 +187,11 @@ def _kernels(content: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _time_of(
-    content: Mapping[str, Any], operation: str, rival: str, dtype: str, n: int, guidance: str
+    content: Mapping[str, Any], operation: str, baseline: str, dtype: str, n: int, guidance: str
 ) -> Figures | None:
     """The figure of the default engine."""
-    wanted = (operation, rival, dtype, n, guidance, DEFAULT)
-    names = ("operation", "rival", "dtype", "n", "guidance", "engine")
+    wanted = (operation, baseline, dtype, n, guidance, DEFAULT)
+    names = ("operation", "baseline", "dtype", "n", "guidance", "engine")
     for figure in _figures(content, "time"):
         if tuple(figure[name] for name in names) == wanted and figure["passed"]:
             return figure
@@ -208,19 +208,19 @@ def _predictions(content: Mapping[str, Any]) -> Iterator[str]:
             verdict = _judge(it, figure["device_us"], card)
             unsure = "" if figure["queued"] else ", with the host's time in it"
             yield f"{short_name(device)}  {verdict}{unsure}"
-    for rival, dtype, item_bytes in (
+    for baseline, dtype, item_bytes in (
         (PRODUCT, "bfloat16", 2),
         (INTO_FLOAT32, "bfloat16", 4),
     ):
         for n in _LARGE:
-            figure = _time_of(content, LOSS, rival, dtype, n, "0.5")
+            figure = _time_of(content, LOSS, baseline, dtype, n, "0.5")
             if figure is not None and card is not None:
                 least = 1e6 * card.matrix_seconds(n, n, _D, dtype, item_bytes)
                 measured = figure["device_us"]
                 shown = (
                     f"{_short(measured)} us, {measured / least:.2f}x its floor of {_short(least)}"
                 )
-                yield f"{card.name}  {rival}, {dtype} {n}: {shown}"
+                yield f"{card.name}  {baseline}, {dtype} {n}: {shown}"
 
 
 def _judge(it: Prediction, measured: float, card: Card | None) -> str:
@@ -262,7 +262,7 @@ def _entries(content: Mapping[str, Any]) -> Iterator[Entry]:
         n = figure["n"]
         yield Entry(
             LOSS_SCENARIO._replace(dtype=figure["dtype"]),
-            figure["rival"],
+            figure["baseline"],
             n,
             n,
             "ok",
@@ -327,7 +327,7 @@ def _reason(result: Mapping[str, Any], lines: int = 8) -> Iterator[str]:
     failed = [
         figure
         for figure in result["figures"]
-        if figure.get("error") and figure.get("rival", OURS) in (OURS, GRAPH)
+        if figure.get("error") and figure.get("baseline", OURS) in (OURS, GRAPH)
     ]
     text: Sequence[str] = result["tail"]
     if failed and result["outcome"] == "failed":

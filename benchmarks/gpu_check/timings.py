@@ -1,4 +1,4 @@
-"""Times on the device and on the host of mining and of the loss, beside what else computes them.
+"""Times of mining and of the loss, on the device and on the host, beside the baselines.
 
     python -m benchmarks.gpu_check.timings bfloat16
     python -m benchmarks.gpu_check.timings float32 --sizes 4096 16384 --only fgsbir_ext
@@ -21,7 +21,7 @@ import torch
 
 import fgsbir_ext as fx
 
-from ..baselines import RIVALS
+from ..baselines import BASELINES
 from ..baselines.base import GUIDANCE, MARGIN, forward_backward, without_gradients
 from ..harness.cards import short_name
 from ..harness.measure import gradient_bytes, peak_bytes
@@ -45,7 +45,7 @@ from .names import engine as engine_name
 
 SIZES = (16384, 65536, 4096, 1024, 128)  # those first that most is to be learnt from
 REHEARSED = (32,)
-RIVALS_TIMED = (PRODUCT, INTO_FLOAT32, PLAIN, TUNED)
+TIMED = (PRODUCT, INTO_FLOAT32, PLAIN, TUNED)
 GRAPHED = 1024  # up to which size a graph is timed, too: above it launches do not matter
 PROFILED = (16384, 1024)
 
@@ -55,7 +55,7 @@ class Cell:
     """What one figure is of."""
 
     operation: str
-    rival: str
+    baseline: str
     guidance: float
     prepare: Callable[[Inputs], Callable[[], Any]]
 
@@ -108,22 +108,22 @@ def cells(workload: Workload, only: Sequence[str]) -> Iterator[Cell]:
         yield Cell(MINING, OURS, guidance, our_mining(guidance))
     if workload.n <= GRAPHED:
         yield Cell(LOSS, GRAPH, GUIDANCE, in_a_graph)
-    for name in (*RIVALS_TIMED, COMPILED):
+    for name in (*TIMED, COMPILED):
         if name == INTO_FLOAT32 and workload.dtype == torch.float32:
             continue
         if name == COMPILED and COMPILED not in only:
             continue  # minutes of compilation, in a step of its own
-        yield Cell(LOSS, name, GUIDANCE, RIVALS[name].operations[LOSS])
+        yield Cell(LOSS, name, GUIDANCE, BASELINES[name].operations[LOSS])
 
 
 def timed(cell: Cell, inputs: Inputs, device: str) -> Figures:
     """The times of a cell; of our loss the peak of memory beyond inputs and gradients, too."""
     work = cell.prepare(inputs)
     # A stream's queue takes some 1000 launches; PyTorch's versions have up to 160 a call.
-    calls = 20 if cell.rival in (OURS, GRAPH, PRODUCT, INTO_FLOAT32) else 4
+    calls = 20 if cell.baseline in (OURS, GRAPH, PRODUCT, INTO_FLOAT32) else 4
     budget = 0.25 if device == "cuda" else 0.02  # seconds
     figures = instruments.time_queued(work, budget, calls).figures()
-    if cell.rival == OURS and cell.operation == LOSS and device == "cuda":
+    if cell.baseline == OURS and cell.operation == LOSS and device == "cuda":
         inputs.clear_gradients()  # which would otherwise be there before, and freed
         peak, _ = peak_bytes(work, device)
         figures["peak_bytes"] = max(0, (peak or 0) - gradient_bytes(LOSS, inputs))
@@ -163,11 +163,11 @@ def time_type(dtype: str, sizes: Sequence[int], only: Sequence[str], device: str
         if COMPILED in only:
             torch._dynamo.reset()  # after a few sizes it would compile a function no more
         for cell in cells(workload, only):
-            if only and cell.rival not in only:
+            if only and cell.baseline not in only:
                 continue
             which = about(workload) | {
                 "operation": cell.operation,
-                "rival": cell.rival,
+                "baseline": cell.baseline,
                 "guidance": str(cell.guidance),
             }
             if attempt("time", partial(timed, cell, inputs, device), **which):
@@ -176,7 +176,7 @@ def time_type(dtype: str, sizes: Sequence[int], only: Sequence[str], device: str
                 return False
             torch.cuda.empty_cache()
             # That another implementation has no room for its matrices is a result.
-            passed &= cell.rival not in (OURS, GRAPH)
+            passed &= cell.baseline not in (OURS, GRAPH)
     return passed
 
 

@@ -1,4 +1,4 @@
-"""The large kernels against float64, at the sizes at which they are chosen.
+"""Comparison of the large kernels with float64, at the sizes at which they are chosen.
 
     python -m benchmarks.gpu_check --steps truth truth-mma truth-cuda-cores
 

@@ -1,1 +1,1 @@
-"""The benchmark itself: what is measured, how, and how it is reported."""
+"""Benchmark harness: the grid, its measurements, and their tables and plots."""

@@ -1,4 +1,4 @@
-"""Datasheet peaks of GPUs, and the floor that they set to the time of an operation."""
+"""Datasheet peaks of GPUs, and the lower bounds on time that they set."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rows of a results file as tables need them: one entry a cell, repeated runs together."""
+"""Rows of a results file, one entry a cell, with repeated runs merged."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ class Scenario(NamedTuple):
 
 @dataclass(frozen=True)
 class Entry:
-    """A rival on a workload. Medians over runs; no seconds where it has no result."""
+    """A baseline on a workload. Medians over runs; no seconds where it has no result."""
 
     scenario: Scenario
-    rival: str
+    baseline: str
     n: int
     m: int
     outcome: str
@@ -73,13 +73,13 @@ def entries(rows: Iterable[dict[str, Any]]) -> list[Entry]:
     """Entries in the order in which their cells were first measured."""
     cells: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
     for row in rows:
-        names = ("operation", "rival", "n", "m", "d", "dtype", "shots")
+        names = ("operation", "baseline", "n", "m", "d", "dtype", "shots")
         cells.setdefault(tuple(row[name] for name in names), []).append(row)
     return [_entry(repeated) for repeated in cells.values()]
 
 
 def bare_entry(entry: Entry) -> Entry:
-    """The bare product as it was measured beside a rival, with the memory of its matrix."""
+    """The bare product as it was measured beside a baseline, with the memory of its matrix."""
     seconds = entry.product_seconds
     rounds = sum(run.rounds for run in entry.runs)
     runs = () if seconds is None else (Run(seconds, seconds, seconds, 1.0, 1.0, 1.0, rounds),)
@@ -106,7 +106,7 @@ def _entry(rows: list[dict[str, Any]]) -> Entry:
     first = rows[0]
     cell = (
         Scenario(first["operation"], first["dtype"], first["d"], first["shots"]),
-        first["rival"],
+        first["baseline"],
         first["n"],
         first["m"],
     )

@@ -1,4 +1,4 @@
-"""What a larger workload would take, from a smaller one of the same rival: whether to run it."""
+"""Cost of a larger workload, estimated from a smaller one of the same baseline."""
 
 from __future__ import annotations
 

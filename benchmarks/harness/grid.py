@@ -1,8 +1,8 @@
-"""What is measured: which rival, on which operation, at which size.
+"""Grid of measurements: baseline, operation and size of every cell.
 
-Every combination would take hours on two cores. All rivals are compared at D = 256 in float32, some
-at the other dimensions and types, few at the largest sizes; the order is that of importance, since
-a run ends when its time is up.
+Every combination would take hours on two cores. All baselines are compared at D = 256 in float32,
+some at the other dimensions and types, few at the largest sizes; the order is that of importance,
+since a run ends when its time is up.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from ..baselines import OPERATIONS, RIVALS, Operation
+from ..baselines import BASELINES, OPERATIONS, Operation
 from ..workload import Workload
 
 SIZES = (128, 1024, 4096, 16384, 65536)
@@ -22,11 +22,11 @@ SEARCH = Workload(1000, m=100_000)  # queries in a gallery
 OURS = "fgsbir_ext"
 LEAN = (OURS, "tuned PyTorch")
 TORCH = (*LEAN, "plain PyTorch", "PyTorch in tiles")
-SEARCH_RIVALS = (*LEAN, "plain PyTorch", "faiss flat", "CuPy")
+SEARCH_BASELINES = (*LEAN, "plain PyTorch", "faiss flat", "CuPy")
 COMPILED = "torch.compile"  # tens of seconds each
 TILES = "product in tiles"
 INTO_FLOAT32 = "product into float32"  # of 16-bit inputs
-ALL = tuple(name for name in RIVALS if name not in ("bare product", INTO_FLOAT32))
+ALL = tuple(name for name in BASELINES if name not in ("bare product", INTO_FLOAT32))
 
 
 @dataclass(frozen=True)
@@ -34,26 +34,26 @@ class Cell:
     """One measurement, in a process of its own."""
 
     operation: Operation
-    rival: str
+    baseline: str
     workload: Workload
 
     def __str__(self) -> str:
-        return f"{self.operation}-{self.rival}-{self.workload}".replace(" ", "_")
+        return f"{self.operation}-{self.baseline}-{self.workload}".replace(" ", "_")
 
 
 def cells(
     operations: Iterable[Operation],
-    rivals: Iterable[str],
+    baselines: Iterable[str],
     workloads: Iterable[Workload],
     device: str,
 ) -> Iterator[Cell]:
     """All combinations that exist, in the order of the workloads."""
-    operations, rivals = list(operations), list(rivals)
+    operations, baselines = list(operations), list(baselines)
     for workload in workloads:
         for operation in operations:
-            for name in rivals:
-                rival = RIVALS[name]
-                if operation in rival.operations and device in rival.devices:
+            for name in baselines:
+                baseline = BASELINES[name]
+                if operation in baseline.operations and device in baseline.devices:
                     yield Cell(operation, name, replace(workload, device=device))
 
 
@@ -91,7 +91,7 @@ def full(device: str) -> list[Cell]:
     grid = [
         *cells([loss], ALL, [*small, large], device),
         *cells([loss], [name for name in ALL if name not in too_long], [largest], device),
-        *cells(["top-k"], [*SEARCH_RIVALS, "KeOps"], [small[1], SEARCH], device),
+        *cells(["top-k"], [*SEARCH_BASELINES, "KeOps"], [small[1], SEARCH], device),
         *cells(["mining"], [name for name in ALL if name != COMPILED], small, device),
         *cells(["mining"], LEAN, [large], device),
         *cells(["loss forward"], [*TORCH, "pytorch-metric-learning"], small, device),
@@ -115,9 +115,9 @@ def full(device: str) -> list[Cell]:
         grid += cells([loss], LEAN, variants([large], d=d), device)
         grid += cells(["mining"], LEAN, middle, device)
         grid += cells(OPERATIONS[3:5], TORCH, middle, device)
-        grid += cells(["top-k"], SEARCH_RIVALS, variants([SEARCH], d=d), device)
+        grid += cells(["top-k"], SEARCH_BASELINES, variants([SEARCH], d=d), device)
         grid += cells([loss], LEAN, variants(middle, **half), device)
-    grid += cells(["top-k"], SEARCH_RIVALS, sizes[2:3], device)
+    grid += cells(["top-k"], SEARCH_BASELINES, sizes[2:3], device)
     grid += cells(["top-k"], LEAN, variants([SEARCH], **half), device)
     slowest = [OURS] if device == "cpu" else LEAN
     grid += cells([loss], slowest, variants([largest], **half), device)
@@ -126,9 +126,9 @@ def full(device: str) -> list[Cell]:
 
 
 def quick(device: str) -> list[Cell]:
-    """For developers: small enough for any machine, no rival that compiles for long."""
-    rivals = [name for name in ALL if name not in ("KeOps", "torch.compile")]
+    """For developers: small enough for any machine, no baseline that compiles for long."""
+    baselines = [name for name in ALL if name not in ("KeOps", "torch.compile")]
     return [
-        *cells(OPERATIONS[:5], rivals, [Workload(n) for n in SIZES[:3]], device),
-        *cells(["top-k"], rivals, [replace(SEARCH, m=20_000)], device),
+        *cells(OPERATIONS[:5], baselines, [Workload(n) for n in SIZES[:3]], device),
+        *cells(["top-k"], baselines, [replace(SEARCH, m=20_000)], device),
     ]

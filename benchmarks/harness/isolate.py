@@ -1,4 +1,4 @@
-"""A cell in a process of its own, with a limit of memory and of time: a failure is a result too."""
+"""Isolation of a cell in a process with limits of memory and time; a failure is a result too."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import torch
 
-from ..baselines import RIVALS, Unsupported
+from ..baselines import BASELINES, Unsupported
 from .grid import Cell
 from .measure import Measurement, measure
 
@@ -45,7 +45,7 @@ class Row:
         w = self.cell.workload
         return {
             "operation": self.cell.operation,
-            "rival": self.cell.rival,
+            "baseline": self.cell.baseline,
             "n": w.n,
             "m": w.columns,
             "d": w.d,
@@ -73,8 +73,8 @@ class Isolation:
 
     def run(self, cell: Cell, limits: Limits) -> Row:
         """Measures a cell; whatever becomes of its process, the caller lives on."""
-        if not RIVALS[cell.rival].installed:
-            return Row(cell, "not run", f"{RIVALS[cell.rival].requires} is not installed")
+        if not BASELINES[cell.baseline].installed:
+            return Row(cell, "not run", f"{BASELINES[cell.baseline].requires} is not installed")
         ours, theirs = self._context.Pipe(duplex=False)
         process = self._context.Process(target=_child, args=(theirs, cell, limits), daemon=False)
         process.start()
@@ -105,7 +105,7 @@ def _attempt(cell: Cell, limits: Limits) -> Row:
         result = measure(cell, limits.rounds, limits.last)
     except Unsupported as error:
         return Row(cell, "not supported", str(error))
-    except Exception as error:  # of a rival: its failure is the result
+    except Exception as error:  # of a baseline: its failure is the result
         text = " ".join(str(error).split())
         if _is_out_of_memory(error, text):
             return Row(cell, "out of memory", f"limit {limits.memory / 1e9:.1f} GB; {text[:120]}")

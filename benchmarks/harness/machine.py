@@ -1,4 +1,4 @@
-"""Where and with what a measurement was taken."""
+"""Description of the machine and the software of a measurement, and where results are published."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Time and memory of one rival on one workload, from one set-up.
+"""Measurement of time and memory of one baseline on one workload.
 
-The rival and the bare product take turns, so that whatever else the machine does falls on both: the
-ratio of a pair of neighbours is what tables quote.
+The baseline and the bare product take turns, so that whatever else the machine does falls on both:
+the ratio of a pair of neighbours is what tables quote.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from statistics import median, quantiles
 
 import torch
 
-from ..baselines import RIVALS, Operation
+from ..baselines import BASELINES, Operation
 from ..baselines.base import Work
 from ..baselines.limit import bare_product
 from ..workload import Inputs, make_inputs
@@ -48,9 +48,9 @@ class Measurement:
     """What a cell's process reports.
 
     Attributes:
-        time: Of the rival.
+        time: Of the baseline.
         product: Of the bare product between its calls; None where that did not fit.
-        ratio: Of neighbours, rival / product.
+        ratio: Of neighbours, baseline / product.
         peak_bytes: Peak of memory during a call, beyond inputs and gradients, results included;
             None where it cannot be told.
     """
@@ -69,14 +69,14 @@ def measure(cell: Cell, budget: float, limit: float) -> Measurement:
         budget: Seconds that the rounds may take; three are taken in any case,
         limit: unless this many seconds are over, after which no round begins.
     """
-    rival = RIVALS[cell.rival]
-    prepare = rival.operations[cell.operation]
+    baseline = BASELINES[cell.baseline]
+    prepare = baseline.operations[cell.operation]
     device = cell.workload.device
     began = time.perf_counter()
 
     # Code is loaded, threads are started: on rows enough to make the product use them all.
     small = replace(cell.workload, n=min(cell.workload.n, 300), m=None)
-    warm = make_inputs(cell.workload if rival.compiles else small)
+    warm = make_inputs(cell.workload if baseline.compiles else small)
     prepare(warm)()
     bare_product(warm)
     del warm
@@ -87,7 +87,7 @@ def measure(cell: Cell, budget: float, limit: float) -> Measurement:
     peak, first = peak_bytes(work, device)
     if peak is not None:
         peak = max(0, peak - gradient_bytes(cell.operation, inputs))
-    if device == "cuda" and not rival.memory_from_torch:
+    if device == "cuda" and not baseline.memory_from_torch:
         peak = None
     times, products = _rounds(work, yardstick, device, first, budget, began + limit)
     return Measurement(
@@ -122,7 +122,7 @@ def gradient_bytes(operation: Operation, inputs: Inputs) -> int:
 def _rounds(
     work: Work, yardstick: Work | None, device: str, first: float, budget: float, deadline: float
 ) -> tuple[list[float], list[float]]:
-    """Times of the rival, and of the product right after each."""
+    """Times of the baseline, and of the product right after each."""
     loops = product_loops = 1
     times: list[float] = []
     products: list[float] = []

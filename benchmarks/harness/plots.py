@@ -1,4 +1,4 @@
-"""Time and memory against N, both axes logarithmic, with the bare product drawn as the limit."""
+"""Log-log plots of time and memory against N, with the bare product as the limit."""
 
 from __future__ import annotations
 
@@ -59,21 +59,21 @@ def draw(found: Sequence[Entry], scenario: Scenario, folder: Path, suffix: str) 
 
 def _draw_lines(axes: Axes, found: Sequence[Entry], name: str) -> None:
     sizes = sorted({e.n for e in found})
-    for rival, colour in COLOURS.items():
+    for baseline, colour in COLOURS.items():
         points = sorted(
             (e.n, value)
             for e in found
-            if e.rival == rival and (value := _value(e, name)) is not None
+            if e.baseline == baseline and (value := _value(e, name)) is not None
         )
         if points:
             axes.plot(
                 *zip(*points, strict=True),
                 color=colour,
-                linestyle=LIMITS.get(rival, "-"),
-                linewidth=2.4 if rival == "fgsbir_ext" else 1.3,
-                marker=None if rival in LIMITS else "o",
+                linestyle=LIMITS.get(baseline, "-"),
+                linewidth=2.4 if baseline == "fgsbir_ext" else 1.3,
+                marker=None if baseline in LIMITS else "o",
                 markersize=4,
-                label=f"{rival} (limit)" if rival == BARE else rival,
+                label=f"{baseline} (limit)" if baseline == BARE else baseline,
             )
     axes.set_xticks(sizes, [str(n) for n in sizes], minor=False)
     axes.minorticks_off()

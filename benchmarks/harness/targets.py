@@ -1,4 +1,4 @@
-"""What this library is to reach, beside what was measured."""
+"""Performance targets beside what was measured."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Verdict(NamedTuple):
     met: bool
 
 
-Find = Callable[..., Entry | None]  # (scenario, n, rival = OURS)
+Find = Callable[..., Entry | None]  # (scenario, n, baseline = OURS)
 Line = tuple[str, Callable[..., Verdict], tuple[Entry | None, ...]]
 
 
@@ -79,12 +79,12 @@ def gpu_target_table(found: Sequence[Entry], device: str | None) -> str:
         ]
     for n in (128, 1024):
         ours = entry(LOSS, n)
-        for rival, factor in (("plain PyTorch", 10), ("torch.compile", 3)):
+        for baseline, factor in (("plain PyTorch", 10), ("torch.compile", 3)):
             rows.append(
                 (
-                    f"whole loss, N = M = {n}: at least {factor}x faster than {rival}",
+                    f"whole loss, N = M = {n}: at least {factor}x faster than {baseline}",
                     partial(_against, limit=1 / factor),
-                    (ours, entry(LOSS, n, rival)),
+                    (ours, entry(LOSS, n, baseline)),
                 )
             )
     rows.append(
@@ -98,9 +98,13 @@ def gpu_target_table(found: Sequence[Entry], device: str | None) -> str:
 
 
 def _finder(found: Sequence[Entry]) -> Find:
-    def entry(scenario: Scenario, n: int, rival: str = OURS) -> Entry | None:
+    def entry(scenario: Scenario, n: int, baseline: str = OURS) -> Entry | None:
         return next(
-            (e for e in found if (e.scenario, e.n, e.rival) == (scenario, n, rival) and e.runs),
+            (
+                e
+                for e in found
+                if (e.scenario, e.n, e.baseline) == (scenario, n, baseline) and e.runs
+            ),
             None,
         )
 

@@ -1,4 +1,4 @@
-"""Numbers as tables show them."""
+"""Formatting of numbers in tables."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Registers, shared memory and spills of every kernel, from the compiler."""
+"""Kernel report: registers, shared memory and spills of every CUDA kernel, without a GPU."""

@@ -1,4 +1,4 @@
-"""Registers, stack, shared memory and spills of every CUDA kernel, as the compiler reports them.
+"""Command line of the kernel report: what the compiler says of every CUDA kernel.
 
     python -m benchmarks.kernel_report
     python -m benchmarks.kernel_report --architectures 90 --json

@@ -1,4 +1,4 @@
-"""Threads and shared memory that a block of each kernel takes, read from what nvcc makes of it."""
+"""Threads and shared memory of a block of each kernel, parsed from PTX."""
 
 from __future__ import annotations
 

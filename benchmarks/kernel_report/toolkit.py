@@ -1,4 +1,4 @@
-"""Where the programs of a CUDA toolkit are."""
+"""Search for the programs of a CUDA toolkit."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Measurements of one thing each, apart from the grid."""
+"""Studies: measurements of one thing each, outside the grid."""

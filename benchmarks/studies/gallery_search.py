@@ -1,4 +1,4 @@
-"""Search in a large gallery: exact by fx.topk, and approximate by the cells of faiss beside it.
+"""Search in a large gallery: exact by fx.topk beside approximate by the cells of faiss.
 
     python -m benchmarks.studies.gallery_search --photos 1000000 --out gallery-search.json
 

@@ -1,4 +1,4 @@
-"""The page over a large gallery: from the end of a stroke to shown results, and a crowd of clients.
+"""Latency of the search page over a large gallery, for one visitor and for many clients.
 
     python -m benchmarks.studies.serve --photos 10000 --out serve.json
 

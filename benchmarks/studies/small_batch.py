@@ -1,4 +1,4 @@
-"""Where the time of the loss goes at N = M = 128, forward and backward, on the CPU.
+"""Breakdown of the time of the loss at N = M = 128, forward and backward, on the CPU.
 
     python -m benchmarks.studies.small_batch --out benchmarks/results/speed/small-batch.json
 

@@ -1,4 +1,4 @@
-// Runs a piece of code compiled for the best instruction set of the machine it runs on.
+// Dispatch of a piece of code to its version for the machine's best instruction set.
 //
 // One binary serves every x86-64: a body marked FGSBIR_INLINE is inlined into, and so compiled
 // for, each of the functions below, and the processor chooses among them. Only what is marked

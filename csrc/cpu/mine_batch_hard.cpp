@@ -1,9 +1,9 @@
 // Batch-hard mining over inner products as they are made.
 //
-// What a row got is swept in blocks. One whose smallest distance is not below the best score so
-// far is passed over: beta h only adds to it. In the others products become distances, the
-// positives of the anchor (a short sorted list) are compared and struck out, what is left gets beta
-// h added, and the smallest score meets the best. No (N, M) matrix exists.
+// Each row's products are scanned in blocks of 64. A block whose smallest distance is not below the
+// best score so far is skipped: beta h only adds to it. In other blocks products become distances,
+// the anchor's positives (a short sorted list) are compared and struck out, beta h is added to the
+// rest, and the smallest score is compared with the best. No (N, M) matrix exists.
 
 #include <algorithm>
 #include <cmath>

@@ -1,4 +1,4 @@
-// A range of rows shared out among OpenMP threads: torch's own, since its OpenMP runtime is the one
+// Parallel loop over rows on OpenMP threads: torch's own, since its OpenMP runtime is the one
 // already loaded when this library is.
 #pragma once
 

@@ -1,4 +1,4 @@
-// Distances between one row and another, and their gradients: what every operation here means by d.
+// Distance d of two rows, and its gradients, as every operation on the CPU defines it.
 #pragma once
 
 #include <algorithm>

@@ -1,4 +1,4 @@
-// What the machine has.
+// Version of the installed CUDA driver.
 
 #include "launch.h"
 

@@ -1,4 +1,4 @@
-// The choice of an engine, see engine.h.
+// Choice of the engine of inner products, see engine.h.
 
 #include <cstdlib>
 #include <cstring>

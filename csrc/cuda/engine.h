@@ -1,5 +1,5 @@
-// Which engine computes inner products of all pairs: Tile (tile.cuh) on CUDA cores, TensorTile
-// (tensor_tile.cuh) on tensor cores, or WarpgroupTile (warpgroup_tile.cuh) on those of Hopper.
+// Choice of the engine that computes inner products of all pairs: Tile (tile.cuh) on CUDA cores,
+// TensorTile (tensor_tile.cuh) on tensor cores, or WarpgroupTile (warpgroup_tile.cuh) on Hopper's.
 #pragma once
 
 #include "launch.h"

@@ -1,4 +1,4 @@
-// Winners of a selection as integers: smaller score first, then smaller index.
+// Selection keys: a score and an index as one integer, smaller score first, then smaller index.
 //
 // A minimum of integers does not depend on the order in which it is taken, so neither threads nor
 // blocks nor splits can change a result, and ties go to the lowest index by themselves. The bits of

@@ -1,4 +1,4 @@
-// Which pairs of a tile a thread holds: the part of an engine that whoever reads its results sees.
+// Layout of a tile: the pairs that each thread holds, which the epilogue of an operation reads.
 #pragma once
 
 #include "numeric.cuh"

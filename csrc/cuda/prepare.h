@@ -1,4 +1,4 @@
-// What is computed of single rows before all pairs are looked at, in one launch.
+// Preparation of single rows, in one launch: norms, packed attributes, attribute weights.
 #pragma once
 
 #include "launch.h"

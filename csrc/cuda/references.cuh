@@ -1,4 +1,4 @@
-// Which anchors chose a photo: a counting sort of the 2N references to photos, in one stage.
+// Counting sort of the 2N references by photo, in one stage: which anchors chose a photo.
 //
 // Reference r < N is anchor r's positive, reference r >= N the negative of anchor r - N. They are
 // sorted by photo and, within a photo, ascending, so that whoever sums over the references of a

@@ -1,5 +1,5 @@
-// What engines on tensor cores have in shared memory: slabs of an operand, 64 bytes of every row as
-// they lie in device memory, 32 numbers of 16 bits or 16 of float32.
+// Slabs, the operands of tensor cores in shared memory: 64 bytes of every row as they lie in device
+// memory, 32 numbers of 16 bits or 16 of float32.
 //
 // They come by asynchronous copies, or where rows are not multiples of 16 bytes by plain loads.
 // What lies outside the operand is zero.

@@ -1,4 +1,4 @@
-// The tiles that the engines on tensor cores have, for operations that take either size.
+// Tile sizes of the engines on tensor cores, for operations that take either.
 #pragma once
 
 #include "engine.h"

@@ -1,4 +1,4 @@
-// The engine of inner products for tensor cores (sm_80 and later), with the face of Tile.
+// Engine of inner products for tensor cores (sm_80 and later), with the interface of Tile.
 //
 // Three stages of slabs (slab.cuh) pass through shared memory, so that two are on their way while
 // one is worked on, and one barrier a slab is enough: the stage that is filled after it is the one

@@ -1,4 +1,4 @@
-// The engine of every operation on all pairs of rows: a block computes one tile of pairs.
+// Engine of inner products on CUDA cores: a block computes one tile of pairs of rows.
 //
 // 256 threads, each with some rows and columns of the tile (layout.cuh) whose pairs it sums in
 // registers. Operands pass through shared memory in slabs of kDepth, double-buffered: the next slab

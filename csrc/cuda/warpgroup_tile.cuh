@@ -1,5 +1,5 @@
-// The engine of inner products for the warpgroups of Hopper (sm_90a): 16-bit embeddings, in tiles
-// of 128 x 128, with the face of TensorTile.
+// Engine of inner products for the warpgroups of Hopper (sm_90a): 16-bit embeddings, in tiles
+// of 128 x 128, with the interface of TensorTile.
 //
 // wgmma reads its operands from shared memory by itself, so that no registers and no instructions
 // pass for fragments, and reaches the full speed of the tensor cores, of which mma.sync gets a

@@ -1,4 +1,4 @@
-"""The kernels behind ``torch.ops.fgsbir``: one module per device type.
+"""Backends of ``torch.ops.fgsbir``: one module per device type.
 
 Each has one function per operation in :data:`fgsbir_ext.ops.OPERATIONS`, with the arguments of its
 schema, already checked. It makes inputs dense, allocates the results with torch, launches, returns:

@@ -1,4 +1,4 @@
-"""The CPU kernels, all fused in C++.
+"""CPU backend: fused kernels in C++.
 
 float32 and float64 are native; 16-bit inputs are computed in float32. Threads are torch's.
 """

@@ -1,4 +1,4 @@
-"""The CUDA kernels: allocate with torch, launch on the current stream of the tensors' device.
+"""CUDA backend: allocates with torch, launches on the current stream of the tensors' device.
 
 Types of embeddings are native; nothing here or below waits for the device. csrc/ops_cuda.h says
 what the kernels take.

@@ -1,4 +1,4 @@
-"""The entry point of ``fgsbir`` and ``python -m fgsbir``."""
+"""Entry point of ``fgsbir`` and ``python -m fgsbir``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files of a run: written whole or not at all, by one process at a time."""
+"""Atomic writes, a lock on a folder, and digests of files."""
 
 from __future__ import annotations
 

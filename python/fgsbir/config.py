@@ -1,4 +1,4 @@
-"""Everything that a run is set by, as frozen dataclasses that survive a round trip to JSON."""
+"""Configuration of runs: frozen dataclasses that survive a round trip to JSON."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from fgsbir_ext.types import AttributeMetric, Margin, Metric
 
-Backbone = Literal["resnet", "sketchanet"]
+BackboneName = Literal["resnet", "sketchanet"]
 Head = Literal["global", "local"]
 Precision = Literal["auto", "float32", "bfloat16"]
 Views = Literal["single", "flip", "ten"]
@@ -20,7 +20,7 @@ Sampler = Literal["random", "attributes"]
 class ModelConfig:
     """The network."""
 
-    backbone: Backbone = "resnet"
+    backbone: BackboneName = "resnet"
     """The paper's Sketch-a-Net, or a small residual network that trains faster."""
     size: int | None = None
     """Side of the input in pixels; sketchanet is fixed to 225, resnet takes 96 unless told."""
@@ -169,7 +169,7 @@ class TrainConfig:
     """Type of the convolutions; bfloat16 halves the time where the processor has instructions for
     it and multiplies it where it has not, so auto asks the processor. The loss is in float32."""
     init: str | None = None
-    """Folder of `fgsbir pretrain`, or of an earlier `fgsbir train`, whose trunk to start from."""
+    """Folder of `fgsbir pretrain`, or of an earlier `fgsbir train`: start from its backbone."""
     device: str = "cpu"
     """Where to train: cpu, cuda, cuda:1 ..."""
 
@@ -193,7 +193,7 @@ class TrainConfig:
 
 @dataclass(frozen=True)
 class PretrainConfig:
-    """Pretraining of a trunk as a classifier of sketches."""
+    """Pretraining of a backbone as a classifier of sketches."""
 
     model: ModelConfig = field(default_factory=ModelConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)

@@ -1,4 +1,4 @@
-"""Settings that work on a few hundred pairs.
+"""Presets: configurations that work on a few hundred pairs.
 
 They were compared on parts held out of the training split of QMUL Shoe and Chair, never on its test
 split. What decided:

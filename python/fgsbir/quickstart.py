@@ -1,4 +1,4 @@
-"""The whole road on a set that the package draws itself: data, training, scores, picture.
+"""Quickstart: data, training, scores and a figure on the synthetic set.
 
 From the command line: ``fgsbir quickstart``.
 """

@@ -1,4 +1,4 @@
-"""The benchmarks compute what they say, and a failure is a row."""
+"""Tests of the benchmark harness and its baselines."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from benchmarks import report, run
-from benchmarks.baselines import OPERATIONS, RIVALS, Operation, cupy, pytorch
+from benchmarks.baselines import BASELINES, OPERATIONS, Operation, cupy, pytorch
 from benchmarks.baselines.base import GUIDANCE, TOP
 from benchmarks.harness import grid
 from benchmarks.harness.entries import bare_entry, entries
@@ -32,12 +32,12 @@ MINERS = (*LOSSES, "PyTorch in tiles")
 
 
 def needs(name: str) -> None:
-    pytest.importorskip(RIVALS[name].requires, exc_type=ImportError)
+    pytest.importorskip(BASELINES[name].requires, exc_type=ImportError)
 
 
 def result_of(name: str, operation: Any, inputs: Inputs) -> Any:
     needs(name)
-    return RIVALS[name].operations[operation](inputs)()
+    return BASELINES[name].operations[operation](inputs)()
 
 
 def labels_and_attributes(inputs: Inputs) -> dict[str, Any]:
@@ -52,7 +52,7 @@ def expected_loss(inputs: Inputs) -> torch.Tensor:
     return total
 
 
-# --- The rivals -----------------------------------------------------------------------------------
+# --- The baselines --------------------------------------------------------------------------------
 
 
 @pytest.fixture(autouse=True)
@@ -62,13 +62,13 @@ def several_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("shots", [1, 4])
 @pytest.mark.parametrize("name", [*MINERS, pytest.param("KeOps", marks=pytest.mark.slow)])
-def test_a_rival_computes_the_loss_and_its_gradients(name: str, shots: int) -> None:
+def test_a_baseline_computes_the_loss_and_its_gradients(name: str, shots: int) -> None:
     inputs = make_inputs(replace(SMALL, shots=shots))
     result_of(name, "loss forward + backward", inputs)
     gradients = [leaf.grad for leaf in inputs.leaves]
     expected = torch.autograd.grad(expected_loss(inputs), inputs.leaves)
     torch.testing.assert_close(gradients, list(expected), rtol=1e-4, atol=1e-6)
-    if "loss forward" in RIVALS[name].operations:
+    if "loss forward" in BASELINES[name].operations:
         total = result_of(name, "loss forward", inputs)
         torch.testing.assert_close(total, expected_loss(inputs), rtol=1e-5, atol=1e-6)
 
@@ -86,7 +86,7 @@ def test_metric_learning_computes_half_of_the_triplets_loss(shots: int) -> None:
 
 @pytest.mark.parametrize("shots", [1, 4])
 @pytest.mark.parametrize("name", [*MINERS, pytest.param("KeOps", marks=pytest.mark.slow)])
-def test_a_rival_mines_the_same_triplets(name: str, shots: int) -> None:
+def test_a_baseline_mines_the_same_triplets(name: str, shots: int) -> None:
     inputs = make_inputs(replace(SMALL, shots=shots))
     picks = result_of(name, "mining", inputs)
     assert_hardest(inputs, *picks)
@@ -113,7 +113,7 @@ def assert_hardest(inputs: Inputs, positive: torch.Tensor, negative: torch.Tenso
 @pytest.mark.parametrize(
     "name", [*LOSSES, "faiss flat", pytest.param("KeOps", marks=pytest.mark.slow)]
 )
-def test_a_rival_finds_the_nearest(name: str) -> None:
+def test_a_baseline_finds_the_nearest(name: str) -> None:
     inputs = make_inputs(replace(SMALL, m=200))
     found = [torch.as_tensor(x) for x in result_of(name, "top-k", inputs)]
     expected = reference.topk(inputs.sketch, inputs.photo, TOP)
@@ -131,7 +131,7 @@ def test_cupy_finds_the_nearest_by_its_logic_in_numpy() -> None:
 
 
 @pytest.mark.parametrize("name", LOSSES)
-def test_a_rival_computes_distances_and_their_gradients(name: str) -> None:
+def test_a_baseline_computes_distances_and_their_gradients(name: str) -> None:
     inputs = make_inputs(SMALL)
     x, y = inputs.leaves[:2]
     expected = reference.pairwise_distance(x, y)
@@ -188,13 +188,13 @@ def test_what_fails_is_a_row(isolation: Isolation) -> None:
     cell = Cell("mining", "plain PyTorch", workload)
     assert isolation.run(cell, replace(LIMITS, memory=120_000_000)).outcome == "out of memory"
     assert isolation.run(cell, replace(LIMITS, seconds=0.01)).outcome == "timed out"
-    # An operation that it does not have stands for an error of a rival's own.
-    impossible = replace(cell, operation="top-k", rival="pytorch-metric-learning")
+    # An operation that it does not have stands for an error of a baseline's own.
+    impossible = replace(cell, operation="top-k", baseline="pytorch-metric-learning")
     assert isolation.run(impossible, LIMITS).outcome in ("failed", "not run")
 
 
 @pytest.mark.slow
-def test_a_rival_is_measured_where_the_bare_product_does_not_fit(isolation: Isolation) -> None:
+def test_a_baseline_is_measured_where_the_bare_product_does_not_fit(isolation: Isolation) -> None:
     cell = Cell("loss forward + backward", "fgsbir_ext", Workload(8192, d=8))  # 268 MB a matrix
     row = isolation.run(cell, replace(LIMITS, memory=200_000_000))
     assert row.outcome == "ok", row.detail
@@ -204,7 +204,7 @@ def test_a_rival_is_measured_where_the_bare_product_does_not_fit(isolation: Isol
 
 
 @pytest.mark.slow
-def test_a_type_that_a_rival_lacks_is_a_row(isolation: Isolation) -> None:
+def test_a_type_that_a_baseline_lacks_is_a_row(isolation: Isolation) -> None:
     needs("faiss flat")
     half = replace(SMALL, dtype=torch.bfloat16)
     row = isolation.run(Cell("top-k", "faiss flat", half), LIMITS)
@@ -258,16 +258,18 @@ def test_every_target_is_measured_first_and_in_three_separate_runs(device: str) 
 
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
 @pytest.mark.parametrize("choose", [grid.full, grid.quick])
-def test_the_grid_has_every_operation_and_every_rival_of_the_device(
+def test_the_grid_has_every_operation_and_every_baseline_of_the_device(
     choose: Any, device: str
 ) -> None:
     cells = choose(device)
     assert {cell.operation for cell in cells} == set(OPERATIONS)
-    assert all(cell.operation in RIVALS[cell.rival].operations for cell in cells)
+    assert all(cell.operation in BASELINES[cell.baseline].operations for cell in cells)
     assert len(set(map(str, cells))) == len(cells)
     if choose is grid.full:
-        here = {name for name, rival in RIVALS.items() if device in rival.devices}
-        assert {cell.rival for cell in cells} == here - {"bare product"}  # measured in every cell
+        here = {name for name, baseline in BASELINES.items() if device in baseline.devices}
+        assert {cell.baseline for cell in cells} == here - {
+            "bare product"
+        }  # measured in every cell
 
 
 # --- The report -----------------------------------------------------------------------------------
@@ -336,8 +338,8 @@ def test_targets_are_judged_by_every_run(rows: list[dict[str, Any]]) -> None:
 def test_gpu_targets_are_judged() -> None:
     loss: Operation = "loss forward + backward"
 
-    def row(n: int, rival: str, ratio: float, peak: int = 10**6, **change: Any) -> Row:
-        return measured(Cell(loss, rival, Workload(n, **change)), 1e-3, peak, ratio)
+    def row(n: int, baseline: str, ratio: float, peak: int = 10**6, **change: Any) -> Row:
+        return measured(Cell(loss, baseline, Workload(n, **change)), 1e-3, peak, ratio)
 
     half = {"dtype": torch.bfloat16}
     found = [row(16384, "fgsbir_ext", 0.9, **half), row(16384, "product into float32", 1.0, **half)]

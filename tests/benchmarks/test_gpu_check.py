@@ -1,4 +1,4 @@
-"""The GPU check loses nothing: steps that fail, that hang, that are killed with the whole of it."""
+"""Tests of the GPU check: steps that fail, hang or are killed lose no results."""
 
 from __future__ import annotations
 
@@ -426,7 +426,7 @@ def test_a_long_call_is_timed_once(
 def test_the_peak_of_memory_is_taken_without_gradients(monkeypatch: pytest.MonkeyPatch) -> None:
     inputs = make_inputs(Workload(8, d=4))
     cell = next(timings.cells(Workload(8, d=4), []))
-    assert (cell.rival, cell.operation) == (timings.OURS, timings.LOSS)
+    assert (cell.baseline, cell.operation) == (timings.OURS, timings.LOSS)
     timing = instruments.Timing(1.0, 1.0, 1.0, 1.0, 1, 1, True)
 
     def time_queued(work: Callable[[], Any], *_: Any) -> instruments.Timing:
@@ -562,13 +562,13 @@ def full_content(failing: int = 0) -> dict[str, Any]:
     for engine in ("default", "mma", "cuda-cores"):
         for dtype in ("bfloat16", "float32"):
             for n in (128, 1024, 4096, 16384, 65536):
-                for operation, rival, guidance in summary._COLUMNS.values():
-                    if engine != "default" and (n not in (4096, 16384) or rival != "fgsbir_ext"):
+                for operation, baseline, guidance in summary._COLUMNS.values():
+                    if engine != "default" and (n not in (4096, 16384) or baseline != "fgsbir_ext"):
                         continue
                     results["timings-float32"]["figures"].append(
                         {
                             "name": "time", "passed": True, "card": "H100", "engine": engine,
-                            "dtype": dtype, "n": n, "operation": operation, "rival": rival,
+                            "dtype": dtype, "n": n, "operation": operation, "baseline": baseline,
                             "guidance": guidance, "device_us": n / 3, "low_us": n / 3.1,
                             "high_us": n / 2.9, "host_us": 123.4, "queued": True, "rounds": 5,
                             "calls": 20, "peak_bytes": 5_000_000,

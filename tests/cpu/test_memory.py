@@ -1,4 +1,4 @@
-"""Memory: how much the CPU operations need, and that they touch nothing else."""
+"""Memory of the CPU operations: how much they need, and that they touch nothing else."""
 
 from __future__ import annotations
 

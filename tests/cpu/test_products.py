@@ -1,4 +1,4 @@
-"""The CPU's inner products: every size meets other groups, panels, blocks and chunks of them.
+"""Inner products on the CPU, at sizes that cut groups, panels, blocks and chunks in every way.
 
 Small whole numbers, of which every sum is exact in every order: results must be equal.
 """

@@ -1,4 +1,4 @@
-"""Threads are torch's own: how many, whose, and that results do not depend on them (CPU)."""
+"""Threads of the CPU operations: torch's own, and without influence on results."""
 
 from __future__ import annotations
 

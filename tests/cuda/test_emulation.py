@@ -1,4 +1,4 @@
-"""The CUDA kernels on the host emulation: launches, errors, order of execution, planted faults.
+"""CUDA kernels on the host emulation: launches, errors, order of execution, planted faults.
 
 The operations' own tests run on it too: ``python -m pytest -p tests.emulation.plugin tests/ops``.
 """

@@ -1,4 +1,4 @@
-"""The engines of inner products of all pairs: two on tensor cores, and CUDA cores as their oracle.
+"""Engines of inner products of all pairs: two on tensor cores, with CUDA cores as their oracle.
 
 Operations at the sizes where an engine changes its way run on every device; instructions, engines
 by themselves and one engine beside the other on the host emulation.

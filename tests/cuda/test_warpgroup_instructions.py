@@ -1,4 +1,4 @@
-"""The emulation of wgmma and of what has to stand around it, held to the tables of the PTX ISA.
+"""Emulated wgmma and its fences, held to the tables of the PTX ISA.
 
 Where an element lies, in shared memory and in registers, is written down here once more, apart from
 the emulation and from the kernels.

@@ -1,4 +1,4 @@
-"""Further edge maps of the photos of a set, and training on them."""
+"""Further edge maps of photos, and training on them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Data beyond pairs: photos that nobody sketched. (Extra sketches: test_data_sbir.py.)"""
+"""Photos that nobody sketched as training data. (Extra sketches: test_sbir.py.)"""
 
 from __future__ import annotations
 

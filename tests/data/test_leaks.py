@@ -1,4 +1,4 @@
-"""No image that is scored, nor a near duplicate of one, is in anything that is learnt from."""
+"""Leaks: no scored image, nor a near duplicate of one, is in any training data."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A user's own pairs from a CSV file or a folder, images of every kind, edge extraction."""
+"""Own pairs from a CSV file or a folder, images of every kind, edge extraction."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The QMUL benchmark's loader, each of its known faults, and the type that all loaders give."""
+"""Loader of the QMUL benchmark, each of its known faults, and the type that all loaders give."""
 
 from __future__ import annotations
 

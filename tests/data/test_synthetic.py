@@ -1,4 +1,4 @@
-"""The synthetic set: the same bytes from the same seed, true attributes, and hard enough."""
+"""Synthetic set: the same bytes from the same seed, true attributes, and hard enough."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Joins the emulated kernels to the product's own CUDA backend, which then takes CPU tensors."""
+"""Attachment of the emulated kernels to the CUDA backend, which then takes CPU tensors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Builds the emulated kernels with CMake, or a variant in which one source file is changed.
+"""Build of the emulated kernels with CMake, or of a variant with one source file changed.
 
     variant=$(python -m tests.emulation.build sanitized)
     env $variant python -m pytest -p tests.emulation.plugin tests/ops/test_topk.py

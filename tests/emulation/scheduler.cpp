@@ -1,3 +1,5 @@
+// Scheduler of the emulated threads (include/scheduler.h), on fibers of Boost.Context.
+
 #include <dlfcn.h>
 #include <sys/mman.h>
 

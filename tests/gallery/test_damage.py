@@ -1,4 +1,4 @@
-"""Galleries whose files are not what they were: damage is named, never a traceback."""
+"""Damaged galleries: the damage is named, never a traceback."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A gallery: from a folder of photos to the ones nearest to a sketch."""
+"""Galleries from a folder of photos to the ones nearest to a sketch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The ways to search a gallery: exact in memory, by the cells of faiss, in a database."""
+"""Indexes of a gallery: exact in memory, by the cells of faiss, in a database."""
 
 from __future__ import annotations
 

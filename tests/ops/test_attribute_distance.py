@@ -1,4 +1,4 @@
-"""The attribute distance h: the share of attributes known to both rows in which they differ."""
+"""Attribute distance h: the share of attributes known to both rows in which they differ."""
 
 from __future__ import annotations
 

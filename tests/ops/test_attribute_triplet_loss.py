@@ -1,4 +1,4 @@
-"""The loss of Eq. 1: values, gradients, and what torch does with the operation."""
+"""Loss of Eq. 1: values, gradients, and the operation under torch's transforms."""
 
 from __future__ import annotations
 

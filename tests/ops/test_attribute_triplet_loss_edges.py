@@ -1,4 +1,4 @@
-"""The loss where something is missing, equal, empty, infinite or not a number."""
+"""Loss of Eq. 1 where something is missing, equal, empty, infinite or not a number."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Under torch.autocast: mixed types are taken to the widest, and distances stay in float32."""
+"""Operations under torch.autocast: mixed types are widened, distances stay in float32."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Two roads to the kernels: past torch's dispatcher, and through it where something looks on."""
+"""Dispatch: past torch's dispatcher, and through it where something looks on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The miner with the call of pytorch-metric-learning."""
+"""Miner with the call of pytorch-metric-learning."""
 
 from __future__ import annotations
 

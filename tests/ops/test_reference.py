@@ -1,4 +1,4 @@
-"""The reference itself: against loops, torch's own functions and finite differences."""
+"""Reference implementation against loops, torch's own functions and finite differences."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Search for the nearest by embedding and predicted attributes together."""
+"""Top-k search by embedding and predicted attributes together."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the build says of itself."""
+"""Build information."""
 
 from __future__ import annotations
 

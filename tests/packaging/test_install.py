@@ -1,4 +1,4 @@
-"""The sdist, and the wheel built from it, work from a clean folder without the source tree."""
+"""Installation: the sdist, and the wheel built from it, work from a clean folder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Imports run down only, as the contracts of import-linter in pyproject.toml say."""
+"""Layers: imports run down only, as the import-linter contracts in pyproject.toml say."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the README tells its reader to run."""
+"""Commands and code of the README."""
 
 from __future__ import annotations
 

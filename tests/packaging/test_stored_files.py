@@ -1,4 +1,4 @@
-"""Files of an earlier version: checkpoints, a run that was killed, and galleries still open.
+"""Stored files of an earlier version: checkpoints, a killed run, and galleries still open.
 
 ``stored/`` holds what version 0.1.0 wrote in November 2026 of the drawings below; results of it are
 in ``stored/expected.json``. Nothing in it is ever written anew: what cannot be read needs a new
@@ -69,7 +69,7 @@ def test_a_checkpoint() -> None:
     assert run.data.digest == EXPECTED["digest"]
 
 
-def test_a_pretrained_trunk() -> None:
+def test_a_pretrained_backbone() -> None:
     pretrained = load_pretrained(STORED / "pretrained")
     assert (pretrained.data, pretrained.epoch) == ("drawings", 1)
     assert pretrained.digest == EXPECTED["pretrained digest"]

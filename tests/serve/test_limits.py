@@ -1,4 +1,4 @@
-"""What `fgsbir serve` refuses: hostile files, wrong values, strange hosts, too much at once."""
+"""Refusals of `fgsbir serve`: hostile files, wrong values, strange hosts, too much at once."""
 
 from __future__ import annotations
 

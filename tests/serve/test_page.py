@@ -1,4 +1,4 @@
-"""The page of `fgsbir serve` in real headless Chromium."""
+"""Search page in real headless Chromium."""
 
 from __future__ import annotations
 

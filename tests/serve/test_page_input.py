@@ -1,4 +1,4 @@
-"""What hands do to the page: two fingers, keys alone, second thoughts; and servers that go."""
+"""Input to the page: two fingers, the keyboard alone, changed minds; and servers that go away."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From a sketch drawn stroke by stroke in Chromium to the very photo, with a trained model."""
+"""Search in Chromium: from a sketch drawn stroke by stroke to the very photo."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`fgsbir serve` as a process: how it starts, bears a crowd, and ends."""
+"""Process of `fgsbir serve`: start, crowd and end."""
 
 from __future__ import annotations
 

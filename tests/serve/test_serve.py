@@ -1,4 +1,4 @@
-"""What `fgsbir serve` answers, through HTTP."""
+"""HTTP API of `fgsbir serve`."""
 
 from __future__ import annotations
 

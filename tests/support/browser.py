@@ -1,4 +1,4 @@
-"""Real headless Chromium, and hands that draw in it."""
+"""Headless Chromium, and helpers that draw in it."""
 
 from __future__ import annotations
 

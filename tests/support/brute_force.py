@@ -1,4 +1,4 @@
-"""Mining, attribute distance and top-k as Python loops, from the definition's words alone.
+"""Brute-force mining, attribute distance and top-k, as Python loops from the definitions.
 
 Inputs are nested lists; numbers are exact fractions wherever the inputs allow it, so that ties are
 ties. Distances are squared for the euclidean metrics: the order is the same.

@@ -1,4 +1,4 @@
-"""Batches to test with: shapes that break tiles, types, layouts and options, two at a time."""
+"""Test batches: shapes that break tiles, types, layouts and options."""
 
 from __future__ import annotations
 

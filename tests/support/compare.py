@@ -1,4 +1,4 @@
-"""What results are held against: the float64 reference, with the reference's own error allowed."""
+"""Comparison with the float64 reference, with the reference's own error allowed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Small trainings, and a process that runs one and kills itself at a given moment."""
+"""Small trainings in a process that kills itself at a given moment."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def run(kind: str, folder: Path, **options: Any) -> dict[str, torch.Tensor]:
     if kind == "pretrain":
         sketches = ClassifiedSketches("drawn", images(0), np.arange(COUNT) % 3, ("a", "b", "c"))
         config = PretrainConfig(model=MODEL, optim=OPTIM, holdout=2)
-        return pretrain(sketches, config, folder, progress=False, **options).trunk.state_dict()
+        return pretrain(sketches, config, folder, progress=False, **options).backbone.state_dict()
     training = TrainConfig(
         model=MODEL,
         optim=OPTIM,

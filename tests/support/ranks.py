@@ -1,4 +1,4 @@
-"""A function in several processes at once that are the ranks of one gloo process group."""
+"""Run of a function in several processes, the ranks of one gloo process group."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A gallery to serve, and `fgsbir serve` as a process of its own."""
+"""`fgsbir serve` as a process of its own, and a gallery for it."""
 
 from __future__ import annotations
 

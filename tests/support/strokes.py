@@ -1,4 +1,4 @@
-"""From a drawn sketch back to strokes that a mouse can follow."""
+"""Tracing of a drawn sketch back to strokes that a mouse can follow."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Python in a fresh process: for what one process can measure or survive only once."""
+"""Python code in a fresh process, for what one process can measure or survive only once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command line, from end to end and with wrong input."""
+"""Command line, from end to end and with wrong input."""
 
 import json
 import re

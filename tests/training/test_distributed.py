@@ -1,4 +1,4 @@
-"""The loss over several processes is that of one process on the concatenated batch."""
+"""Distributed loss: equal to one process on the concatenated batch."""
 
 from __future__ import annotations
 

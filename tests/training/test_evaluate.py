@@ -1,4 +1,4 @@
-"""Scores against examples worked by hand."""
+"""Metrics against examples worked by hand."""
 
 import dataclasses
 

@@ -1,4 +1,4 @@
-"""The networks: the paper's layer table, shapes, determinism."""
+"""Networks: the paper's layer table, shapes, determinism."""
 
 import itertools
 

@@ -1,4 +1,4 @@
-"""Line images as tensors, and augmentation."""
+"""Preprocessing and augmentation of line images."""
 
 import dataclasses
 

@@ -1,4 +1,4 @@
-"""Pretraining of a trunk, and what both trainings share: devices, logs, early errors."""
+"""Pretraining of a backbone, and what both trainings share: devices, logs, early errors."""
 
 import dataclasses
 import json
@@ -15,7 +15,7 @@ from fgsbir.cli import main
 from fgsbir.config import ModelConfig, OptimConfig, PretrainConfig, TrainConfig
 from fgsbir.data import synthetic
 from fgsbir.data.classified_images import ClassifiedSketches, open_classes
-from fgsbir.models.checkpoint import TRUNK_NAME, load_pretrained
+from fgsbir.models.checkpoint import BACKBONE_NAME, load_pretrained
 from fgsbir.training.device import choose_device
 from fgsbir.training.pretrain import pretrain
 from fgsbir.training.run_log import LOG_NAME, RunLog
@@ -36,7 +36,7 @@ def bars(count: int = 40) -> ClassifiedSketches:
     return ClassifiedSketches("bars", images, np.arange(count) % 2, ("level", "upright"))
 
 
-def test_it_learns_classes_and_leaves_a_trunk_to_start_from(tmp_path):
+def test_it_learns_classes_and_leaves_a_backbone_to_start_from(tmp_path):
     optim = OptimConfig(epochs=12, batch_size=8, warmup_epochs=1, lr=3e-3)
     config = dataclasses.replace(SMALL, optim=optim, holdout=8, label_smoothing=0.0)
     done = pretrain(bars(), config, tmp_path, progress=False)
@@ -46,14 +46,14 @@ def test_it_learns_classes_and_leaves_a_trunk_to_start_from(tmp_path):
     stored = load_pretrained(tmp_path)
     assert stored.config == config
     assert stored.digest == done.digest
-    weights = stored.trunk.state_dict()
-    assert all(torch.equal(weights[k], v) for k, v in done.trunk.state_dict().items())
+    weights = stored.backbone.state_dict()
+    assert all(torch.equal(weights[k], v) for k, v in done.backbone.state_dict().items())
 
     start = TrainConfig(model=MODEL, optim=dataclasses.replace(SMALL.optim, lr=1e-12))
     start = dataclasses.replace(start, init=str(tmp_path))
     run = train(synthetic("shoes", 8, "train", size=32), start, tmp_path / "run", progress=False)
     ours = run.model.trunk[0].weight
-    torch.testing.assert_close(ours, stored.trunk[0].weight, atol=1e-6, rtol=0)
+    torch.testing.assert_close(ours, stored.backbone[0].weight, atol=1e-6, rtol=0)
 
 
 def test_an_image_that_cannot_be_read_is_named_before_anything_is_written(tmp_path, capsys):
@@ -176,6 +176,6 @@ def test_one_call_opens_a_run_and_the_package_stays_light(tmp_path):
     assert torch.equal(loaded.model.embedding.weight, run.model.embedding.weight)
     code = "import fgsbir, sys; sys.exit('torch' in sys.modules or not fgsbir.load)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
-    pretrain(bars(), SMALL, tmp_path / "trunk", progress=False)
+    pretrain(bars(), SMALL, tmp_path / "backbone", progress=False)
     with pytest.raises(ValueError, match="expected a checkpoint of format fgsbir-1"):
-        fgsbir.load(tmp_path / "trunk" / TRUNK_NAME)
+        fgsbir.load(tmp_path / "backbone" / BACKBONE_NAME)

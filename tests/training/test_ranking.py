@@ -1,4 +1,4 @@
-"""Corrected hubs, against the same worked out with plain torch."""
+"""Hub correction, against the same worked out with plain torch."""
 
 from __future__ import annotations
 

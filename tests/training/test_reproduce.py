@@ -1,4 +1,4 @@
-"""The table: what each row trains, that it goes on and is not done twice, and the report."""
+"""Reproduction: what each row trains, that it resumes and repeats nothing, and the report."""
 
 import dataclasses
 import json

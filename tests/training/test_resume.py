@@ -1,4 +1,4 @@
-"""Runs that are killed at any moment and started again, and folders that hold a run already."""
+"""Runs that are killed at any moment and resumed, and folders that hold a run already."""
 
 import dataclasses
 import json
@@ -15,14 +15,14 @@ from torch import nn
 
 from fgsbir.atomic_files import exclusive
 from fgsbir.config import OptimConfig, TrainConfig
-from fgsbir.models.checkpoint import FILE_NAME, TRUNK_NAME, load_run
+from fgsbir.models.checkpoint import BACKBONE_NAME, FILE_NAME, load_run
 from fgsbir.training.optim import average_of
 from fgsbir.training.run_log import LOG_NAME
 from fgsbir.training.train import train
 from fgsbir.training.training_state import STATE_NAME
 from tests.support import killed
 
-CHECKPOINT = {"train": FILE_NAME, "joint": FILE_NAME, "pretrain": TRUNK_NAME}
+CHECKPOINT = {"train": FILE_NAME, "joint": FILE_NAME, "pretrain": BACKBONE_NAME}
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""The training loop: determinism, checkpoints, the log, and that it learns."""
+"""Training loop: determinism, checkpoints, the log, and that it learns."""
 
 import dataclasses
 import json

@@ -1,4 +1,4 @@
-"""The command line, ``fgsbir COMMAND``: one module a command.
+"""Command line, ``fgsbir COMMAND``: one module a command.
 
 Every command is a dataclass whose fields are its options and whose ``run`` does it; heavy imports
 wait until one runs.

@@ -12,7 +12,7 @@ from ..config import PretrainConfig
 
 @dataclass(frozen=True)
 class Pretrain:
-    """Train the trunk of a model to name what sketches show, for `fgsbir train --init`.
+    """Train the backbone of a model to name what sketches show, for `fgsbir train --init`.
 
     The defaults shown are those of the --backbone given.
 
@@ -22,8 +22,8 @@ class Pretrain:
     data: str
     """Folder with one folder of images a class, or an .npz file of packed bits (docs/data.md)."""
     out: Path
-    """Folder for the trunk (trunk.safetensors) and the log (log.jsonl). A run that was killed goes
-    on from its last whole epoch when the same command is given again."""
+    """Folder for the backbone (trunk.safetensors) and the log (log.jsonl). A run that was killed
+    resumes after its last whole epoch when the same command is given again."""
     overwrite: FlagCreatePairsOff[bool] = False
     """Start anew, and replace what an earlier run left in the folder."""
     tensorboard: FlagCreatePairsOff[bool] = False

@@ -18,7 +18,7 @@ from ..data.extra import ExtraData
 class Reproduce:
     """Train and score every row of the paper's table, and report means beside published figures.
 
-    Killed and started again it goes on where it stopped. The defaults shown are those of the
+    Killed and started again it resumes where it stopped. The defaults shown are those of the
     --backbone given, here sketchanet where none is.
 
     Example: fgsbir reproduce --data sbir_cvpr2016 --categories shoes chairs --out runs/table
@@ -40,7 +40,7 @@ class Reproduce:
     cross_validate: int = 0
     """Score on so many folds of the training split instead of on the test split."""
     pretrain_data: str | None = None
-    """Sketches in classes to pretrain the trunk on first, as for fgsbir pretrain."""
+    """Sketches in classes to pretrain the backbone on first, as for fgsbir pretrain."""
     pretrain_epochs: int | None = None
     """Of that; left out, the preset's."""
     attribute_weight: float = 0.0

@@ -25,7 +25,7 @@ class Train:
     """Benchmark folder, folder of photos/ and sketches/, CSV file, or "synthetic"."""
     out: Path
     """Folder for the checkpoint (model.safetensors) and the log (log.jsonl). A run that was killed
-    goes on from its last whole epoch when the same command is given again."""
+    resumes after its last whole epoch when the same command is given again."""
     category: str | None = None
     """shoes or chairs, where the data has categories; shoes+chairs for one model of both."""
     triplets: Path | None = None

@@ -1,4 +1,4 @@
-"""Several sets under one list of attributes, for one model of all of them."""
+"""Alignment of several sets to one list of attributes, for one model of all of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a set of sketches and photos is, whatever it was read from."""
+"""`SketchPhotoSet`, one split of sketches and photos, whatever it was read from."""
 
 from __future__ import annotations
 

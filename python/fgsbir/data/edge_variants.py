@@ -1,4 +1,4 @@
-"""More edge maps of the same photos: what one detector draws of a shape is not the shape."""
+"""Further edge maps of the same photos, with finer and with coarser lines."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Edge maps of photos, for pairs that come without."""
+"""Edge extraction, for photos that come without an edge map."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""More to train on than pairs: further sketches of the photos, and photos that nobody sketched."""
+"""Further training data: more sketches of the photos, and photos that nobody sketched."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reading image files of any kind as the plain uint8 arrays that a `SketchPhotoSet` holds."""
+"""Image reading: files of any kind as the plain uint8 arrays that a `SketchPhotoSet` holds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One call that opens whatever a path turns out to hold."""
+"""Loaders: open a split by its path, whatever layout it has."""
 
 from __future__ import annotations
 

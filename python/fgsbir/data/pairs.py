@@ -1,4 +1,4 @@
-"""Pairs of a sketch and a photo, checked against each other and made into a `SketchPhotoSet`."""
+"""Pairs of a sketch and a photo, checked and made into a `SketchPhotoSet`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The QMUL Shoe and Chair benchmark: "Sketch Me That Shoe", CVPR 2016, the cleaned release.
+"""Loader of the QMUL Shoe and Chair benchmark ("Sketch Me That Shoe", CVPR 2016, cleaned release).
 
 Known faults of the release, and what `load_sbir` does about each:
 

@@ -1,4 +1,4 @@
-"""Splits of a training split by instance, for choosing settings without the test split."""
+"""Splits of a training split by instance: held-out parts and folds of a cross-validation."""
 
 from __future__ import annotations
 

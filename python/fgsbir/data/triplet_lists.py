@@ -1,4 +1,4 @@
-"""Lists of triplets, made ahead of training: by attributes, at random, or as people judged them.
+"""Triplet lists made ahead of training: by attributes, at random, or from human judgements.
 
 A list is a CSV file with a header, one triplet a line::
 

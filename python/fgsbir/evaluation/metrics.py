@@ -1,4 +1,4 @@
-"""Scores of a model on a split: acc@K, agreement with people, and attribute prediction."""
+"""Metrics of a model on a split: acc@K, mean reciprocal rank, trip_acc, attribute accuracy."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Ranks the photos of a split for each of its sketches.
+"""Ranking of the photos of a split for each of its sketches.
 
 By r = d + mu D (:func:`fgsbir_ext.topk`), d between embeddings and D between predicted attributes.
 Hubs, photos that lie near to sketches of anything, can be corrected by what is known of them from

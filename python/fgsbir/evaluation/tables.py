@@ -1,4 +1,4 @@
-"""Scores as a table of text."""
+"""Text table of scores."""
 
 from __future__ import annotations
 

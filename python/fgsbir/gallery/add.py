@@ -1,4 +1,4 @@
-"""Taking photos into a gallery: only what is new, and going on where another run was killed."""
+"""Adding photos to a gallery: only new ones, resuming where a killed run stopped."""
 
 from __future__ import annotations
 

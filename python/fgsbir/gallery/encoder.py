@@ -1,4 +1,4 @@
-"""From image files and drawings to embeddings, exactly as training and evaluation make them."""
+"""Encoder of image files and drawings, with the preprocessing of training and evaluation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Exact search in memory, by the library's own top-k."""
+"""Exact index in memory, searched by the library's own top-k."""
 
 from __future__ import annotations
 

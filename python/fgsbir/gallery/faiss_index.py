@@ -1,4 +1,4 @@
-"""Approximate search in memory, by an inverted file of faiss: for millions of photos.
+"""Approximate index in memory, an inverted file of faiss: for millions of photos.
 
 Photos are rows whose inner product with a query's row ranks by r
 (see :mod:`fgsbir.gallery.inner_product`), put into cells by k-means. Since the score is linear, a

@@ -1,4 +1,4 @@
-"""The photos that a folder holds, and what tells one version of a file from the next."""
+"""Photos of a folder, and the size and time of change that tell versions of a file apart."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A gallery of photos that is searched by sketch."""
+"""`Gallery`, a collection of photos that is searched by sketch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a gallery is searched, by name.
+"""Gallery indexes by name, and the interface that they share.
 
 exact        every photo is compared, by fgsbir_ext.topk
 faiss        an inverted file looks into an eighth of them: `pip install 'fgsbir-ext[faiss]'`

@@ -1,4 +1,4 @@
-"""The ranking distance as one inner product, so that an index of inner products answers every mu.
+"""Ranking distance as one inner product, so that one index answers every attribute weight.
 
 With unit embeddings q, g and attribute probabilities a, b of a query and of a photo,
 

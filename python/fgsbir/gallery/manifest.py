@@ -1,4 +1,4 @@
-"""What a gallery says of itself: gallery.json."""
+"""Manifest of a gallery, gallery.json."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a search gives back, and why."""
+"""Search results: the photos found, their distances and the attributes that agree or differ."""
 
 from __future__ import annotations
 

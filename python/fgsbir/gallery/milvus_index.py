@@ -1,4 +1,4 @@
-"""Search in a Milvus database: for galleries that outgrow one machine.
+"""Index in a Milvus database: for galleries that outgrow one machine.
 
 Milvus spreads a collection over as many machines as it is given and asks all of them; what stays
 here is the model and the connection. A path for a uri opens its embedded form, milvus-lite.

@@ -1,4 +1,4 @@
-"""One file of a gallery: up to 256 photos, their embeddings, their logits."""
+"""Shard file of a gallery: up to 256 photos, their embeddings, their logits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A gallery on disk.
+"""Storage of a gallery on disk.
 
     gallery.json                what it is, the hash of its model, the folders of its photos
     model.safetensors           a copy of the model

@@ -1,4 +1,4 @@
-"""Photos found, as a table of text."""
+"""Text table of the photos found."""
 
 from __future__ import annotations
 

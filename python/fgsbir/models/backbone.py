@@ -1,4 +1,4 @@
-"""What a backbone is, and the weights that one starts from."""
+"""The interface of a backbone, and the initialisation of its weights."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import NamedTuple
 from torch import nn
 
 
-class Trunk(NamedTuple):
+class Backbone(NamedTuple):
     """Convolutions, in two parts: to the last map, and on to the features.
 
     Attributes:
@@ -24,9 +24,9 @@ class Trunk(NamedTuple):
     width: int
 
 
-def scale_for_relu(trunk: nn.Module) -> None:
+def scale_for_relu(backbone: nn.Module) -> None:
     """Weights that keep the variance through ReLU layers (He et al., 2015); biases at 0."""
-    for layer in trunk.modules():
+    for layer in backbone.modules():
         if isinstance(layer, nn.Conv2d):
             nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
             if layer.bias is not None:

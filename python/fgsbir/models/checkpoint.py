@@ -1,4 +1,4 @@
-"""A trained model on disk: one safetensors file that says everything about itself.
+"""Checkpoints: one safetensors file with the weights, the configuration and facts of the data.
 
 The weights come with the configuration of the run and what is known of its data, as JSON in the
 file's metadata. Nothing is pickled, so a file from a stranger cannot run code.
@@ -23,8 +23,8 @@ from .retrieval import RetrievalModel
 
 FILE_NAME = "model.safetensors"
 FORMAT = "fgsbir-1"
-TRUNK_NAME = "trunk.safetensors"
-TRUNK_FORMAT = "fgsbir-trunk-1"
+BACKBONE_NAME = "trunk.safetensors"
+BACKBONE_FORMAT = "fgsbir-trunk-1"
 
 
 @dataclass(frozen=True)
@@ -63,17 +63,17 @@ class DataFacts:
 
 @dataclass(frozen=True)
 class Pretrained:
-    """A trunk as it came from pretraining.
+    """A backbone as it came from pretraining.
 
     Attributes:
-        trunk: the network below the heads.
+        backbone: the network below the heads.
         config: what it was trained with.
         data: name of what it was trained on.
         epoch: how many epochs it has seen.
         digest: SHA-256 of the images and labels.
     """
 
-    trunk: nn.Module
+    backbone: nn.Module
     config: PretrainConfig
     data: str
     epoch: int
@@ -169,9 +169,9 @@ def save_pretrained(folder: Path, pretrained: Pretrained) -> Path:
         "digest": pretrained.digest,
         "epoch": pretrained.epoch,
     }
-    weights = {name: value.contiguous() for name, value in pretrained.trunk.state_dict().items()}
-    path = folder / TRUNK_NAME
-    write_atomically(path, save(weights, {"format": TRUNK_FORMAT, "run": json.dumps(facts)}))
+    weights = {name: value.contiguous() for name, value in pretrained.backbone.state_dict().items()}
+    path = folder / BACKBONE_NAME
+    write_atomically(path, save(weights, {"format": BACKBONE_FORMAT, "run": json.dumps(facts)}))
     return path
 
 
@@ -182,20 +182,22 @@ def load_pretrained(path: str | Path) -> Pretrained:
         FileNotFoundError: when there is no such file.
         ValueError: when the file is not one of ours, or is damaged.
     """
-    file = _find(path, TRUNK_NAME, "fgsbir pretrain")
-    metadata, weights = _read(file, TRUNK_FORMAT, "cpu")
+    file = _find(path, BACKBONE_NAME, "fgsbir pretrain")
+    metadata, weights = _read(file, BACKBONE_FORMAT, "cpu")
     facts: dict[str, Any] = json.loads(metadata["run"])
     config = PretrainConfig.from_dict(facts["config"])
-    trunk = create_model(config, DataFacts(facts["data"])).trunk
+    backbone = create_model(config, DataFacts(facts["data"])).trunk
     try:
-        trunk.load_state_dict(weights)
+        backbone.load_state_dict(weights)
     except RuntimeError as error:
         raise ValueError(f"{file}: its weights do not fit its configuration ({error})") from error
-    return Pretrained(trunk.eval(), config, facts["data"], facts["epoch"], facts.get("digest", ""))
+    return Pretrained(
+        backbone.eval(), config, facts["data"], facts["epoch"], facts.get("digest", "")
+    )
 
 
-def init_trunk(model: RetrievalModel, config: ModelConfig, path: str | Path) -> str:
-    """Starts the trunk of a model from what `fgsbir pretrain` or `fgsbir train` left.
+def init_backbone(model: RetrievalModel, config: ModelConfig, path: str | Path) -> str:
+    """Starts the backbone of a model from what `fgsbir pretrain` or `fgsbir train` left.
 
     Returns:
         SHA-256 of the file that it came from.
@@ -210,14 +212,14 @@ def init_trunk(model: RetrievalModel, config: ModelConfig, path: str | Path) -> 
         run = load_run(file)
         theirs, weights = run.config.model, run.model.trunk.state_dict()
     else:
-        file = _find(folder, TRUNK_NAME, "fgsbir pretrain")
-        metadata, weights = _read(file, TRUNK_FORMAT, "cpu")
+        file = _find(folder, BACKBONE_NAME, "fgsbir pretrain")
+        metadata, weights = _read(file, BACKBONE_FORMAT, "cpu")
         theirs = PretrainConfig.from_dict(json.loads(metadata["run"])["config"]).model
     try:
         model.trunk.load_state_dict(weights)
     except RuntimeError as error:
         raise ValueError(
-            f"{path}: its trunk is of {theirs}, which does not fit {config}"
+            f"{path}: its backbone is of {theirs}, which does not fit {config}"
         ) from error
     return file_digest(file)
 

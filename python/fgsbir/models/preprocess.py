@@ -1,4 +1,4 @@
-"""Line images as tensors, and their augmentation in batches.
+"""Preprocessing of line images to tensors, and their augmentation in batches.
 
 An "ink" image is a float tensor of 1 where a line is and 0 on the background, so that padding,
 shifting and cutting out all fill with background by filling with zeros.

@@ -1,15 +1,15 @@
-"""Models by the name of their backbone."""
+"""Registry of backbones: models by name."""
 
 from __future__ import annotations
 
-from ..config import Backbone, Head
-from .resnet import residual_trunk
+from ..config import BackboneName, Head
+from .resnet import residual_net
 from .retrieval import RetrievalModel
-from .sketchanet import sketch_a_net_trunk
+from .sketchanet import sketch_a_net
 
 
 def build_model(
-    name: Backbone,
+    name: BackboneName,
     *,
     size: int | None = None,
     width: int = 32,
@@ -35,16 +35,16 @@ def build_model(
     if name == "sketchanet":
         if size not in (None, 225):
             raise ValueError(f"size: sketchanet has a fixed input of 225 pixels, got {size}")
-        trunk, size = sketch_a_net_trunk(batch_norm=batch_norm), 225
+        backbone, size = sketch_a_net(batch_norm=batch_norm), 225
     elif name == "resnet":
         size = 96 if size is None else size
         if size < 32:
             raise ValueError(f"size: resnet needs at least 32 pixels, got {size}")
-        trunk = residual_trunk(size, width)
+        backbone = residual_net(size, width)
     else:
         raise ValueError(f"backbone: expected 'sketchanet' or 'resnet', got {name!r}")
     return RetrievalModel(
-        trunk,
+        backbone,
         size,
         head=head,
         embedding_dim=embedding_dim,

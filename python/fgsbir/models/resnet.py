@@ -1,11 +1,11 @@
-"""A small residual network, a backbone that trains faster than the paper's."""
+"""Small residual backbone that trains faster than the paper's."""
 
 from __future__ import annotations
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .backbone import Trunk, scale_for_relu
+from .backbone import Backbone, scale_for_relu
 
 
 class ResidualBlock(nn.Module):
@@ -30,7 +30,7 @@ class ResidualBlock(nn.Module):
         return F.relu(self.body(x) + self.shortcut(x))
 
 
-def residual_trunk(size: int, width: int = 32, grid: int = 3) -> Trunk:
+def residual_net(size: int, width: int = 32, grid: int = 3) -> Backbone:
     """A strided stem and four residual stages of one block each, for input of any size.
 
     The last map, a sixteenth of the input's side, is averaged over a grid of grid x grid, not over
@@ -44,7 +44,7 @@ def residual_trunk(size: int, width: int = 32, grid: int = 3) -> Trunk:
     ]
     for inputs, outputs in zip((width, *widths), widths, strict=False):
         layers.append(ResidualBlock(inputs, outputs, stride=1 if inputs == outputs else 2))
-    trunk = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(grid), nn.Flatten())
-    scale_for_relu(trunk)
+    backbone = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(grid), nn.Flatten())
+    scale_for_relu(backbone)
     side = -(-size // 16)
-    return Trunk(trunk, len(layers), widths[-1], side, widths[-1] * grid * grid)
+    return Backbone(backbone, len(layers), widths[-1], side, widths[-1] * grid * grid)

@@ -1,4 +1,4 @@
-"""Network that maps a line image to an embedding and to attribute logits.
+"""Retrieval network that maps a line image to an embedding and to attribute logits.
 
 Sketches and edge maps go through the same weights: the two branches of a triplet network are one
 network, called once on both.
@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..config import Head
-from .backbone import Trunk
+from .backbone import Backbone
 
 INK_MEAN, INK_STD = 0.05, 0.2
 """Rough statistics of line images in [0, 1]; centred inputs let a network without batch
@@ -48,10 +48,10 @@ class LocalEmbedding(nn.Module):
 
 
 class RetrievalModel(nn.Module):
-    """A trunk of convolutions with two heads: the embedding and the attributes.
+    """A backbone of convolutions with two heads: the embedding and the attributes.
 
     Args:
-        trunk: the convolutions.
+        backbone: the convolutions.
         size: side of the square input in pixels.
         head: what embeds: ``"global"``, a linear layer over the features, or ``"local"``, one
             over the channels of each cell of the last map (:class:`LocalEmbedding`).
@@ -62,7 +62,7 @@ class RetrievalModel(nn.Module):
 
     def __init__(
         self,
-        trunk: Trunk,
+        backbone: Backbone,
         size: int,
         *,
         head: Head = "global",
@@ -74,21 +74,21 @@ class RetrievalModel(nn.Module):
         self.size = size
         self.head = head
         self.attributes = attributes
-        self.feature_dim = trunk.width
-        self.trunk = trunk.layers
-        self._to_map = trunk.to_map
+        self.feature_dim = backbone.width
+        self.trunk = backbone.layers  # by the name that checkpoints know
+        self._to_map = backbone.to_map
         self.dropout = nn.Dropout(dropout)
         if head == "global":
             self.embedding_dim = embedding_dim
-            linear: nn.Linear | nn.Conv2d = nn.Linear(trunk.width, embedding_dim)
+            linear: nn.Linear | nn.Conv2d = nn.Linear(backbone.width, embedding_dim)
             self.embedding: nn.Module = linear
         else:
-            cells = trunk.side**2
+            cells = backbone.side**2
             channels = -(-embedding_dim // cells)
             self.embedding_dim = channels * cells
-            self.embedding = LocalEmbedding(trunk.channels, channels)
+            self.embedding = LocalEmbedding(backbone.channels, channels)
             linear = self.embedding.cell
-        self.attribute_head = nn.Linear(trunk.width, attributes) if attributes else None
+        self.attribute_head = nn.Linear(backbone.width, attributes) if attributes else None
         nn.init.xavier_uniform_(linear.weight)
         assert linear.bias is not None
         nn.init.zeros_(linear.bias)

@@ -1,13 +1,13 @@
-"""Sketch-a-Net, the backbone of the paper."""
+"""Sketch-a-Net, the paper's backbone."""
 
 from __future__ import annotations
 
 from torch import nn
 
-from .backbone import Trunk, scale_for_relu
+from .backbone import Backbone, scale_for_relu
 
 
-def sketch_a_net_trunk(*, batch_norm: bool = False) -> Trunk:
+def sketch_a_net(*, batch_norm: bool = False) -> Backbone:
     """conv1 to fc6 of Sketch-a-Net as in "Sketch Me That Shoe" (CVPR 2016), for 225x225 input.
 
     fc6 is the 7x7 convolution that turns the last (256, 7, 7) map into a feature vector. The
@@ -36,4 +36,4 @@ def sketch_a_net_trunk(*, batch_norm: bool = False) -> Trunk:
     )
     layers = nn.Sequential(*to_map, *conv(256, 512, 7), nn.Flatten())  # fc6
     scale_for_relu(layers)
-    return Trunk(layers, len(to_map), channels=256, side=7, width=512)
+    return Backbone(layers, len(to_map), channels=256, side=7, width=512)

@@ -1,4 +1,4 @@
-"""The table of the paper on a benchmark: every row trained, scored and reported."""
+"""Reproduction of the paper's table: every row trained, scored and reported."""
 
 from .runner import reproduce
 from .spec import Task

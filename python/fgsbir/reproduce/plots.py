@@ -1,4 +1,4 @@
-"""Plots of what ``fgsbir reproduce`` found: learning curves, acc@K, and a bar for every row."""
+"""Plots of a reproduction: learning curves, acc@K, and a bar for every row."""
 
 from __future__ import annotations
 

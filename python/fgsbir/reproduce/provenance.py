@@ -1,4 +1,4 @@
-"""What figures were made with, for reports."""
+"""Provenance of reported figures: versions, commit and machine."""
 
 from __future__ import annotations
 

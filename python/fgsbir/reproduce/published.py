@@ -1,4 +1,4 @@
-"""What others report on the test splits of QMUL Shoe and Chair."""
+"""Published figures on the test splits of QMUL Shoe and Chair."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What ``fgsbir reproduce`` found, as Markdown, JSON and plots."""
+"""Report of a reproduction as Markdown, JSON and plots."""
 
 from __future__ import annotations
 
@@ -90,10 +90,10 @@ def _markdown(task: Task, facts: dict[str, Any], summary: list[dict[str, Any]]) 
     )
     start = "weights drawn at random"
     if task.pretrain_data is not None:
-        start = f"a trunk pretrained for {task.pretraining.optim.epochs} epochs on classified "
+        start = f"a backbone pretrained for {task.pretraining.optim.epochs} epochs on classified "
         start += f"sketches (`{Path(task.pretrain_data).name}`)"
     elif task.config.init is not None:
-        start = f"the trunk of `{task.config.init}`"
+        start = f"the backbone of `{task.config.init}`"
     lines = [
         "# Reproduction",
         "",

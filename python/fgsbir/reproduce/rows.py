@@ -1,4 +1,4 @@
-"""The rows of the table that ``fgsbir reproduce`` makes: what is trained, and how it is scored."""
+"""Rows of the reproduced table: what is trained, and how it is scored."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The table of the paper on a benchmark: every row trained, scored and reported.
+"""Runner of a reproduction: trains and scores every row.
 
 From the command line: ``fgsbir reproduce --data sbir_cvpr2016 --out runs/table``. It may be killed
-and started again: every training goes on where it stopped, and what is finished is not done again.
+and started again: every training resumes where it stopped, and what is finished is not done again.
 """
 
 from __future__ import annotations
@@ -120,7 +120,7 @@ def _possible(task: Task, data: list[SketchPhotoSet]) -> tuple[dict[str, Row], d
 
 
 def _pretrained(task: Task, out: Path, progress: bool) -> Task:
-    """The task with the pretrained trunk to start from."""
+    """The task with the pretrained backbone to start from."""
     if task.pretrain_data is None:
         return task
     folder = out / "pretrained"

@@ -1,4 +1,4 @@
-"""What is to be reproduced, and the training runs that it takes."""
+"""Specification of a reproduction, and of the training runs that it takes."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class Task:
         scoring: how a row that ranks by embedding and attributes is ranked.
         folds: of a cross-validation in the training split; 0 to score on the test split.
         extra: further training data, for the rows that are about it.
-        pretrain_data: sketches in classes to pretrain the trunk on first; None for no pretraining,
-            or for ``config.init``.
+        pretrain_data: sketches in classes to pretrain the backbone on first; None for no
+            pretraining, or for ``config.init``.
         pretraining: how.
         command: that asked for it, for the report.
     """
@@ -54,7 +54,9 @@ class Task:
         if self.config.holdout:
             raise ValueError("holdout: expected 0, use --cross-validate to score without the test")
         if self.pretrain_data is not None and self.config.init is not None:
-            raise ValueError("pretrain_data: expected none beside init, which is a trunk already")
+            raise ValueError(
+                "pretrain_data: expected none beside init, which is a backbone already"
+            )
         if self.folds == 1 or self.folds < 0:
             raise ValueError(f"cross_validate: expected 2 or more folds, got {self.folds}")
 

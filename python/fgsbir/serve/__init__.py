@@ -1,4 +1,4 @@
-"""The page to draw on, and the server under it: ``fgsbir serve``."""
+"""Search page and its server, ``fgsbir serve``."""
 
 from .app import create_app
 from .server import serve

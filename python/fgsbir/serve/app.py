@@ -1,4 +1,4 @@
-"""The application: `create_app` puts routes, limits and answers to errors together."""
+"""ASGI application: `create_app` puts routes, limits and error responses together."""
 
 from __future__ import annotations
 

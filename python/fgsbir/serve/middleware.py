@@ -1,4 +1,4 @@
-"""What every request meets before the application does."""
+"""Middleware: host, size and rate limits of every request."""
 
 from __future__ import annotations
 

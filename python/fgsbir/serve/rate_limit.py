@@ -1,4 +1,4 @@
-"""A bucket of tokens for every client."""
+"""Rate limit: a bucket of tokens for every client."""
 
 from __future__ import annotations
 

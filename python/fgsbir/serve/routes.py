@@ -1,4 +1,4 @@
-"""What the server answers to."""
+"""Routes of the HTTP API and of the page."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the server answers, as JSON."""
+"""JSON schemas of the responses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""uvicorn around the application: the socket, the limits on connections, the end."""
+"""Server process: uvicorn, its socket, limits on connections, and shutdown."""
 
 from __future__ import annotations
 

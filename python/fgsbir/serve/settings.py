@@ -1,4 +1,4 @@
-"""What a server may be told, and the limits that it keeps."""
+"""Settings of a server, and its limits."""
 
 from __future__ import annotations
 

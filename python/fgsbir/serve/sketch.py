@@ -1,4 +1,4 @@
-"""From the body of a request to a picture that is safe to decode."""
+"""Safe decoding of a sketch from the body of a request."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The page's own files, read once: no path of a request is ever looked up on disk."""
+"""Static files of the page, read once: no path of a request is ever looked up on disk."""
 
 from __future__ import annotations
 

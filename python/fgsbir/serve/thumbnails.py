@@ -1,4 +1,4 @@
-"""Small copies of the gallery's photos, made once and kept on disk."""
+"""Thumbnails of the gallery's photos, made once and kept on disk."""
 
 from __future__ import annotations
 

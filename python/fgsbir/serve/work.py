@@ -1,4 +1,4 @@
-"""A bounded number of searches at work, and a bounded number of them waiting."""
+"""Bounded queue of searches: so many at work, so many waiting."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Training: pairs or listed triplets in, a checkpoint and a log out."""
+"""Training of retrieval models, and pretraining of their backbones."""

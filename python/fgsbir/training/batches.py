@@ -1,4 +1,4 @@
-"""A training split in memory, and the batches of pairs drawn from it."""
+"""Line images of a training split in memory, and the batches of pairs drawn from them."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Batch:
         )
 
 
-class Inks:
+class LineImages:
     """The images and attributes of a split, resized once and kept in memory as uint8.
 
     Args:
@@ -117,8 +117,8 @@ class PairBatches:
         self.generator = generator
         self._count = -(-len(both) // batch_size)
         self._described = instance_attributes(data, both) if sampler == "attributes" else None
-        self._inks = Inks(data, size)
-        self.digest = self._inks.digest
+        self._images = LineImages(data, size)
+        self.digest = self._images.digest
         self._sketches_of = [torch.tensor(np.flatnonzero(data.sketch_labels == y)) for y in both]
         self._photos_of = [torch.tensor(np.flatnonzero(data.photo_labels == y)) for y in both]
 
@@ -131,7 +131,7 @@ class PairBatches:
 
     def draw(self, own: Generator) -> Iterator[Batch]:
         """One epoch, everything but the order drawn from a generator of this process's own."""
-        inks = self._inks
+        inks = self._images
         for chosen in map(own_share, self._order()):
             sketches = _one_of_each(self._sketches_of, chosen, own)
             photos = _one_of_each(self._photos_of, chosen, own)

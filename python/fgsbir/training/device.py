@@ -1,4 +1,4 @@
-"""Where a run computes, and in which type."""
+"""Choice of device, memory format and precision."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Training on several processes, of which torchrun starts one a GPU (or some on a CPU).
+"""Training on several processes, started by torchrun, one a GPU (or some on a CPU).
 
 Every rank holds the same weights and the same data, draws the same order of instances, and works on
 its own share of every batch. Rank 0 alone writes files. docs/distributed.md says how to run it.

@@ -1,4 +1,4 @@
-"""What a run was asked to do, so that one is never taken for another."""
+"""Fingerprint that stops a run from resuming a different one."""
 
 from __future__ import annotations
 

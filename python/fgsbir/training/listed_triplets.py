@@ -18,7 +18,7 @@ from ..config import AugmentConfig, LossConfig
 from ..data.dataset import SketchPhotoSet
 from ..models.preprocess import as_float, augment
 from ..models.retrieval import Output
-from .batches import Inks
+from .batches import LineImages
 from .distributed import own_share
 from .fingerprint import content_digest
 
@@ -82,8 +82,8 @@ class TripletBatches:
         self._rows_of = [torch.tensor(data.triplets[data.triplets[:, 0] == i]) for i in sketches]
         self._count = -(-len(sketches) // batch_size)
         self._copies, self._photos = copies, len(data.photos) // copies
-        self._inks = Inks(data, size)
-        self.digest = content_digest(self._inks.digest, data.triplets)
+        self._images = LineImages(data, size)
+        self.digest = content_digest(self._images.digest, data.triplets)
 
     def __len__(self) -> int:
         """Batches in an epoch."""
@@ -91,7 +91,7 @@ class TripletBatches:
 
     def draw(self, own: Generator) -> Iterator[TripletBatch]:
         """One epoch, everything but the order drawn from a generator of this process's own."""
-        inks = self._inks
+        inks = self._images
         order = torch.randperm(len(self._rows_of), generator=self.generator)
         for chosen in map(own_share, order.tensor_split(self._count)):
             share = torch.rand(len(chosen), generator=own).tolist()

@@ -1,4 +1,4 @@
-"""What training minimises: the loss of the paper on scaled embeddings, and its optional extras.
+"""Training objective: the loss of the paper on scaled embeddings, and its optional extras.
 
 Under torch.distributed every term is over the batches of all ranks together; the figures are the
 same on every rank, and the average of gradients over ranks is the gradient of the whole batch.

@@ -1,4 +1,4 @@
-"""One step of training: the optimizer, its schedule, and the average of the weights."""
+"""Optimizer step: the optimizer, its schedule, and the average of the weights."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pretraining of a trunk: naming what sketches show, before learning which photo they show.
+"""Pretraining of a backbone as a classifier of sketches.
 
 From the command line: ``fgsbir pretrain --data tu_berlin.npz --backbone sketchanet --out DIR``.
 """
@@ -18,7 +18,7 @@ from tqdm import tqdm
 from ..config import AugmentConfig, PretrainConfig
 from ..data.classified_images import ClassifiedSketches
 from ..models.checkpoint import (
-    TRUNK_NAME,
+    BACKBONE_NAME,
     DataFacts,
     Pretrained,
     create_model,
@@ -35,7 +35,7 @@ from .training_state import TrainingState
 
 
 class Classifier(nn.Module):
-    """The trunk of a retrieval model under a linear layer of C classes."""
+    """The backbone of a retrieval model under a linear layer of C classes."""
 
     def __init__(self, model: RetrievalModel, classes: int) -> None:
         super().__init__()
@@ -57,9 +57,9 @@ def pretrain(
     tensorboard: bool = False,
     progress: bool = True,
 ) -> Pretrained:
-    """Trains a trunk as a classifier and leaves it and the log in a folder.
+    """Trains a backbone as a classifier and leaves it and the log in a folder.
 
-    A run that was killed goes on from its last whole epoch when it is started again with the same
+    A run that was killed resumes after its last whole epoch when it is started again with the same
     data and settings; one that is finished is given back as it is.
 
     Args:
@@ -117,7 +117,7 @@ def pretrain(
             )
         return {**record, "seconds": time.perf_counter() - start}
 
-    def trunk(epoch: int) -> Pretrained:
+    def pretrained(epoch: int) -> Pretrained:
         return Pretrained(result.model.trunk, config, sketches.name, epoch, digest)
 
     out = Path(out)
@@ -125,8 +125,8 @@ def pretrain(
         state,
         config.optim.epochs,
         one_epoch,
-        lambda epoch: save_pretrained(out, trunk(epoch)),
-        out / TRUNK_NAME,
+        lambda epoch: save_pretrained(out, pretrained(epoch)),
+        out / BACKBONE_NAME,
         save_every=1,
         overwrite=overwrite,
         tensorboard=tensorboard,
@@ -135,7 +135,7 @@ def pretrain(
     if not trained:
         return load_pretrained(out)
     result.eval()
-    return trunk(config.optim.epochs)
+    return pretrained(config.optim.epochs)
 
 
 def _augmented(inks: Tensor, size: int, config: AugmentConfig, generator: Generator) -> Tensor:

@@ -1,4 +1,4 @@
-"""The life of a run: started, killed, gone on with, finished, each time by the same call."""
+"""Resumable run: started, killed, resumed and finished, each time by the same call."""
 
 from __future__ import annotations
 

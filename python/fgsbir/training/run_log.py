@@ -1,4 +1,4 @@
-"""The figures of every epoch: lines of JSON in a file, a line for people, and TensorBoard."""
+"""Run log: the figures of every epoch as JSON lines, as text, and for TensorBoard."""
 
 from __future__ import annotations
 

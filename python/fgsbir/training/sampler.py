@@ -1,4 +1,4 @@
-"""Batches of instances that share attributes, so that mining in the batch finds hard negatives."""
+"""Sampler of batches whose instances share attributes, so that mining finds hard negatives."""
 
 from __future__ import annotations
 

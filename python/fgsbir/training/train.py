@@ -1,4 +1,4 @@
-"""The training of a retrieval model: data, augmentation, model, loss, checkpoint.
+"""Training of a retrieval model: data, augmentation, model, loss, checkpoint.
 
 From the command line: ``fgsbir train --data DIR --category shoes --out runs/shoes``.
 """
@@ -29,7 +29,7 @@ from ..models.checkpoint import (
     DataFacts,
     Run,
     create_model,
-    init_trunk,
+    init_backbone,
     load_run,
     save_run,
 )
@@ -68,7 +68,7 @@ def train(
 ) -> Run:
     """Trains a model on a split and leaves its checkpoint and its log in a folder.
 
-    A run that was killed goes on from its last whole epoch when it is started again with the same
+    A run that was killed resumes after its last whole epoch when it is started again with the same
     data and settings; one that is finished is given back as it is.
 
     Args:
@@ -96,7 +96,7 @@ def train(
     name = " + ".join(one.name for one in sets)
     facts = DataFacts(name, category, annotated_names(sets[0]))
     model = create_model(config, facts)
-    init = None if config.init is None else init_trunk(model, config.model, config.init)
+    init = None if config.init is None else init_backbone(model, config.model, config.init)
     model.to(device).to(memory_format=image_format(device))  # type: ignore[call-overload]
     held = []
     if config.holdout:

@@ -1,6 +1,6 @@
-"""Everything that the rest of a training run depends on, on disk after every epoch.
+"""Training state on disk after every epoch, from which a run resumes bit for bit.
 
-A run that is killed at any moment and started again goes on from the end of its last whole epoch,
+A run that is killed at any moment and started again resumes after its last whole epoch,
 to the same final weights, bit for bit on a CPU with the same number of threads.
 """
 

@@ -1,4 +1,4 @@
-// CUDA's language and runtime, as far as csrc/cuda uses them, for a plain C++ compiler.
+// CUDA's language and runtime for a plain C++ compiler, as far as csrc/cuda uses them.
 //
 // Stands in for the toolkit's header of the same name: found first on the include path, it lets the
 // kernels' own source compile and run on the host. One grid runs at a time, one block after the

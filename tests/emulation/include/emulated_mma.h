@@ -1,4 +1,4 @@
-// What csrc/cuda/mma.cuh asks of a compiler other than nvcc: tensor cores and asynchronous copies.
+// Emulated tensor cores and asynchronous copies, as csrc/cuda/mma.cuh uses them.
 //
 // Which element of a matrix lies in which register of which lane is written down here from the
 // tables of the PTX ISA ("Matrix Fragments for mma.m16n8k16", "... mma.m16n8k8", "ldmatrix"), and

@@ -1,4 +1,4 @@
-// What csrc/cuda/wgmma.cuh asks of a compiler other than nvcc: the products of warpgroups.
+// Emulated products of warpgroups, as csrc/cuda/wgmma.cuh uses them.
 //
 // Written from the PTX ISA ("Asynchronous Warpgroup Level Matrix Instructions", "Async Proxy"), and
 // not from the kernels: see warpgroup.cpp.

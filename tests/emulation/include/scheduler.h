@@ -1,4 +1,4 @@
-// Runs the threads of a block as fibers, in an order that a seed decides.
+// Scheduler that runs the threads of a block as fibers, in an order that a seed decides.
 //
 // A fiber runs until it has to wait for others: at a barrier of the block or at an operation of the
 // warp. Which of those that can run does so next is random, so that code that depends on an order

@@ -1,4 +1,4 @@
-"""Shoes and chairs drawn from parameters, as photos and as hand sketches."""
+"""Procedural shoes and chairs, drawn from parameters as photos and as hand sketches."""
 
 from .dataset import load_synthetic, synthetic
 

@@ -1,4 +1,4 @@
-"""A chair's backrest: slats, bars or a panel."""
+"""Backrest of a chair: slats, bars or a panel."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A chair's measures, seat and armrests."""
+"""Measures, seat and armrests of a chair."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What carries a chair: four legs, a sled or a pedestal."""
+"""Base of a chair: four legs, a sled or a pedestal."""
 
 from __future__ import annotations
 

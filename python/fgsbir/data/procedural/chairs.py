@@ -1,4 +1,4 @@
-"""Parametric chairs in three-quarter view: what there is to choose, and how it fits together."""
+"""Parametric chairs in three-quarter view: the choices, and how the parts fit together."""
 
 from __future__ import annotations
 

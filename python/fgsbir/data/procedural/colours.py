@@ -1,4 +1,4 @@
-"""What products are coloured like. Colour says nothing about which sketch shows the product."""
+"""Product colours, which say nothing about which sketch shows the product."""
 
 from __future__ import annotations
 

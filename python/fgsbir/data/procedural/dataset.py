@@ -1,4 +1,4 @@
-"""The synthetic set: drawn shoes and chairs, for newcomers and for fast tests."""
+"""Synthetic set of drawn shoes and chairs, for newcomers and for fast tests."""
 
 from __future__ import annotations
 

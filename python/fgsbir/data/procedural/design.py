@@ -1,4 +1,4 @@
-"""A product before it is drawn: named choices and numbers, and how they are drawn at random."""
+"""Design of a product: named choices and numbers, and how they are drawn at random."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A product photo: coloured parts under soft light on a white ground."""
+"""Rendering of a product photo: coloured parts under soft light on a white ground."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The body of a shoe: colours, the foot inside, sole, heel and upper."""
+"""Body of a shoe: colours, the foot inside, sole, heel and upper."""
 
 from __future__ import annotations
 

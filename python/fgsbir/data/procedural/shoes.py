@@ -1,4 +1,4 @@
-"""Parametric shoes in side view, toe to the left: what there is to choose."""
+"""Parametric shoes in side view, toe to the left: the choices, and how the parts fit together."""
 
 from __future__ import annotations
 

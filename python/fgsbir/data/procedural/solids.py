@@ -1,4 +1,4 @@
-"""Solids in three dimensions, seen from one side as parts of a picture.
+"""Projection of solids in three dimensions to parts of a picture.
 
 World coordinates: x to the right, y away from the viewer, z up.
 """
