@@ -155,7 +155,7 @@ def attribute_triplet_loss(
     s, p_pos, p_neg = sketch[anchor], photo[pos], photo[neg]
 
     # L_theta = [margin + d(s, p+) - d(s, p-)]_+
-    l_theta = _hinge(
+    l_theta = hinge(
         margin,
         rowwise_distance(s, p_pos, metric=metric) - rowwise_distance(s, p_neg, metric=metric),
     )
@@ -169,16 +169,16 @@ def attribute_triplet_loss(
         a_s, a_pos, a_neg = sketch_logits[anchor], photo_logits[pos], photo_logits[neg]
 
         # L_a = [margin + D(s, p+) - D(s, p-)]_+
-        l_a = _hinge(
+        l_a = hinge(
             attribute_margin,
             predicted_attribute_distance(a_s, a_pos, metric=attribute_metric)
             - predicted_attribute_distance(a_s, a_neg, metric=attribute_metric),
         )
 
         # L_p of sketch, positive and negative
-        l_s = _prediction_loss(a_s, sketch_attributes[anchor])
-        l_pos = _prediction_loss(a_pos, photo_attributes[pos])
-        l_neg = _prediction_loss(a_neg, photo_attributes[neg])
+        l_s = prediction_loss(a_s, sketch_attributes[anchor])
+        l_pos = prediction_loss(a_pos, photo_attributes[pos])
+        l_neg = prediction_loss(a_neg, photo_attributes[neg])
     else:
         l_a = l_s = l_pos = l_neg = torch.zeros_like(l_theta)
 
@@ -234,6 +234,19 @@ def topk(
 # --- Building blocks --------------------------------------------------------------------------
 
 
+def hinge(margin: Margin, difference: Tensor) -> Tensor:
+    """[margin + difference]_+, or log(1 + exp(difference)) for the soft margin."""
+    return -logsigmoid(-difference) if margin == "soft" else relu(margin + difference)
+
+
+def prediction_loss(logits: Tensor, attributes: Tensor) -> Tensor:
+    """L_p: binary cross-entropy, mean over the known attributes of each row (n, K): (n,)."""
+    logits = _computable(logits)
+    known = attributes >= 0
+    entropy = -torch.where(attributes == 1, logsigmoid(logits), logsigmoid(-logits))
+    return torch.where(known, entropy, 0).sum(1) / known.sum(1).clamp(min=1)
+
+
 def _computable(x: Tensor) -> Tensor:
     return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
 
@@ -285,16 +298,3 @@ def _first_smallest(score: Tensor, allowed: Tensor, *, mark: bool = False) -> Te
     smallest = score.masked_fill(~allowed, math.inf).amin(1, keepdim=True)
     hit = allowed & ((score == smallest) | score.isnan())
     return hit if mark else hit.int().argmax(1).where(hit.any(1), -1)
-
-
-def _hinge(margin: Margin, difference: Tensor) -> Tensor:
-    """[margin + difference]_+, or log(1 + exp(difference)) for the soft margin."""
-    return -logsigmoid(-difference) if margin == "soft" else relu(margin + difference)
-
-
-def _prediction_loss(logits: Tensor, attributes: Tensor) -> Tensor:
-    """L_p: binary cross-entropy, mean over the known attributes of each row (n, K): (n,)."""
-    logits = _computable(logits)
-    known = attributes >= 0
-    entropy = -torch.where(attributes == 1, logsigmoid(logits), logsigmoid(-logits))
-    return torch.where(known, entropy, 0).sum(1) / known.sum(1).clamp(min=1)

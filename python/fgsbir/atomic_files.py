@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import json
 import os
 import secrets
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -25,6 +27,11 @@ def write_atomically(path: Path, content: bytes) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def write_json(path: Path, content: Any, *, indent: int | None = None) -> None:
+    """Replaces a file as :func:`write_atomically` does, by JSON; paths become text."""
+    write_atomically(path, (json.dumps(content, indent=indent, default=os.fspath) + "\n").encode())
 
 
 @contextmanager

@@ -5,9 +5,12 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from fgsbir_ext.types import AttributeMetric, Margin, Metric
+
+if TYPE_CHECKING:
+    from typing_extensions import Self  # of typing from Python 3.11 on
 
 BackboneName = Literal["resnet", "sketchanet"]
 Head = Literal["global", "local"]
@@ -145,67 +148,19 @@ class AugmentConfig:
 
 
 @dataclass(frozen=True)
-class TrainConfig:
-    """A training run."""
+class RunConfig:
+    """What every run that trains is set by."""
 
     model: ModelConfig = field(default_factory=ModelConfig)
-    loss: LossConfig = field(default_factory=LossConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
-    sampler: Sampler = "random"
-    """How pairs come into one batch: at random, or with others that share their attributes, so
-    that the batch holds hard negatives."""
-    edge_variants: bool = False
-    """Also train on edge maps drawn anew from every photo with finer and with coarser lines, beside
-    the one that came with it."""
     seed: int = 0
     """Same seed, same machine, same number of threads: same weights, bit for bit (on CPU)."""
     holdout: int = 0
-    """Instances (of each category) to leave out of training and to score as a gallery of their own,
-    for choosing settings without looking at the test split."""
-    eval_every: int = 10
-    """Epochs between two scorings of what is held out."""
+    """What to leave out of training and to score."""
     precision: Precision = "auto"
     """Type of the convolutions; bfloat16 halves the time where the processor has instructions for
     it and multiplies it where it has not, so auto asks the processor. The loss is in float32."""
-    init: str | None = None
-    """Folder of `fgsbir pretrain`, or of an earlier `fgsbir train`: start from its backbone."""
-    device: str = "cpu"
-    """Where to train: cpu, cuda, cuda:1 ..."""
-
-    def check(self) -> None:
-        """Raises a ValueError for a value out of range."""
-        for part in (self.model, self.loss, self.optim, self.augment):
-            part.check()
-        _require(0 <= self.seed < 2**63, "seed", "0 or more, below 2**63", self.seed)
-        _require(self.holdout >= 0, "holdout", "0 or more", self.holdout)
-        _require(self.eval_every >= 1, "eval_every", "1 or more", self.eval_every)
-
-    def to_dict(self) -> dict[str, Any]:
-        """As nested dictionaries of plain values, for JSON."""
-        return dataclasses.asdict(self)
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> TrainConfig:
-        """The inverse of :meth:`to_dict`; a field that does not exist raises a TypeError."""
-        return cls(**_with_parts(values))
-
-
-@dataclass(frozen=True)
-class PretrainConfig:
-    """Pretraining of a backbone as a classifier of sketches."""
-
-    model: ModelConfig = field(default_factory=ModelConfig)
-    optim: OptimConfig = field(default_factory=OptimConfig)
-    augment: AugmentConfig = field(default_factory=AugmentConfig)
-    label_smoothing: float = 0.1
-    """Share of the target that is spread over all classes."""
-    holdout: int = 0
-    """Images to leave out of training and to score after every epoch."""
-    seed: int = 0
-    """Same seed, same machine, same number of threads: same weights, bit for bit (on CPU)."""
-    precision: Precision = "auto"
-    """Type of the convolutions; auto takes bfloat16 where the processor multiplies it natively."""
     device: str = "cpu"
     """Where to train: cpu, cuda, cuda:1 ..."""
 
@@ -213,9 +168,6 @@ class PretrainConfig:
         """Raises a ValueError for a value out of range."""
         for part in (self.model, self.optim, self.augment):
             part.check()
-        _require(
-            0 <= self.label_smoothing < 1, "label_smoothing", "in [0, 1)", self.label_smoothing
-        )
         _require(0 <= self.seed < 2**63, "seed", "0 or more, below 2**63", self.seed)
         _require(self.holdout >= 0, "holdout", "0 or more", self.holdout)
 
@@ -224,9 +176,57 @@ class PretrainConfig:
         return dataclasses.asdict(self)
 
     @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> PretrainConfig:
+    def from_dict(cls, values: dict[str, Any]) -> Self:
         """The inverse of :meth:`to_dict`; a field that does not exist raises a TypeError."""
-        return cls(**_with_parts(values))
+        parts = {
+            "model": ModelConfig,
+            "loss": LossConfig,
+            "optim": OptimConfig,
+            "augment": AugmentConfig,
+        }
+        return cls(**{k: parts[k](**v) if k in parts else v for k, v in values.items()})
+
+
+@dataclass(frozen=True)
+class TrainConfig(RunConfig):
+    """A training run."""
+
+    loss: LossConfig = field(default_factory=LossConfig)
+    holdout: int = 0
+    """Instances (of each category) to leave out of training and to score as a gallery of their own,
+    for choosing settings without looking at the test split."""
+    sampler: Sampler = "random"
+    """How pairs come into one batch: at random, or with others that share their attributes, so
+    that the batch holds hard negatives."""
+    edge_variants: bool = False
+    """Also train on edge maps drawn anew from every photo with finer and with coarser lines, beside
+    the one that came with it."""
+    eval_every: int = 10
+    """Epochs between two scorings of what is held out."""
+    init: str | None = None
+    """Folder of `fgsbir pretrain`, or of an earlier `fgsbir train`: start from its backbone."""
+
+    def check(self) -> None:
+        """Raises a ValueError for a value out of range."""
+        super().check()
+        self.loss.check()
+        _require(self.eval_every >= 1, "eval_every", "1 or more", self.eval_every)
+
+
+@dataclass(frozen=True)
+class PretrainConfig(RunConfig):
+    """Pretraining of a backbone as a classifier of sketches."""
+
+    holdout: int = 0
+    """Images to leave out of training and to score after every epoch."""
+    label_smoothing: float = 0.1
+    """Share of the target that is spread over all classes."""
+
+    def check(self) -> None:
+        """Raises a ValueError for a value out of range."""
+        super().check()
+        smoothing = self.label_smoothing
+        _require(0 <= smoothing < 1, "label_smoothing", "in [0, 1)", smoothing)
 
 
 @dataclass(frozen=True)
@@ -234,7 +234,8 @@ class EvalConfig:
     """How a split is ranked."""
 
     attribute_weight: float = 0.0
-    """mu, the weight of predicted attributes beside the embedding."""
+    """mu, the weight of predicted attributes beside the embedding; without meaning for a model that
+    predicts none."""
     metric: Metric = "sqeuclidean"
     """d, the distance between embeddings."""
     attribute_metric: AttributeMetric = "sqeuclidean"
@@ -254,17 +255,6 @@ class EvalConfig:
             value = getattr(self, name)
             _require(0 <= value < math.inf, name, "a finite number from 0", value)
         _require(self.hub_neighbours >= 1, "hub_neighbours", "1 or more", self.hub_neighbours)
-
-
-def _with_parts(values: dict[str, Any]) -> dict[str, Any]:
-    """The same fields, those that are configurations of their own as such."""
-    parts = {
-        "model": ModelConfig,
-        "loss": LossConfig,
-        "optim": OptimConfig,
-        "augment": AugmentConfig,
-    }
-    return {k: parts[k](**v) if k in parts else v for k, v in values.items()}
 
 
 def _require(holds: bool, name: str, expected: str, got: object) -> None:

@@ -60,11 +60,8 @@ PRETRAINING: dict[str, PretrainConfig] = {
 }
 """By backbone: the defaults of ``fgsbir pretrain``."""
 
-EVALUATION: dict[str, EvalConfig] = {
-    "resnet": EvalConfig(attribute_weight=0.2),
-    "sketchanet": EvalConfig(attribute_weight=0.2),
-}
-"""By backbone: how ``fgsbir reproduce`` ranks where embedding and attributes count together."""
+EVALUATION = EvalConfig(attribute_weight=0.2)
+"""How ``fgsbir evaluate`` and ``fgsbir reproduce`` rank by embedding and attributes together."""
 
 QUICKSTART = TrainConfig(
     model=ModelConfig("resnet", size=64, width=24, dropout=0.1),

@@ -177,5 +177,5 @@ def test_one_call_opens_a_run_and_the_package_stays_light(tmp_path):
     code = "import fgsbir, sys; sys.exit('torch' in sys.modules or not fgsbir.load)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
     pretrain(bars(), SMALL, tmp_path / "backbone", progress=False)
-    with pytest.raises(ValueError, match="expected a checkpoint of format fgsbir-1"):
+    with pytest.raises(ValueError, match="expected the format fgsbir-1"):
         fgsbir.load(tmp_path / "backbone" / BACKBONE_NAME)

@@ -86,7 +86,7 @@ def test_checkpoints_that_are_none_are_refused(tmp_path):
     with pytest.raises(ValueError, match="not a safetensors file"):
         load_run(damaged)
     save_file({"w": torch.zeros(2)}, tmp_path / "foreign.safetensors")
-    with pytest.raises(ValueError, match="expected a checkpoint of format fgsbir-1, got none"):
+    with pytest.raises(ValueError, match="expected the format fgsbir-1, got none"):
         load_run(tmp_path / "foreign.safetensors")
 
 

@@ -11,8 +11,7 @@ import numpy as np
 
 from .dataset import SketchPhotoSet
 from .edges import PhotoEdges
-from .images import SUFFIXES, Chained, ImageFiles, Mirrored
-from .sbir import SIZE
+from .images import SIZE, SUFFIXES, Chained, ImageFiles, Mirrored
 
 # Of the benchmark's train shoes: their extra sketches show other shoes.
 MISDRAWN = (111, 273, 290)

@@ -32,14 +32,14 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from .dataset import SketchPhotoSet
-from .images import SUFFIXES
+from .images import SIZE, SUFFIXES
 from .pairs import SPLITS, Pair, build_set
 
 PREFIX = "attr:"
 VALUES = {"1": 1, "0": 0, "-1": -1, "": -1}
 
 
-def load_csv(path: str | Path, split: str = "train", *, size: int = 256) -> SketchPhotoSet:
+def load_csv(path: str | Path, split: str = "train", *, size: int = SIZE) -> SketchPhotoSet:
     """Read one split of the pairs that a CSV file lists (form: `fgsbir.data.pair_files`).
 
     Args:
@@ -80,7 +80,7 @@ def load_csv(path: str | Path, split: str = "train", *, size: int = 256) -> Sket
     return build_set(pairs, split, name=path.stem, size=size, attributes=names)
 
 
-def load_folder(path: str | Path, split: str = "train", *, size: int = 256) -> SketchPhotoSet:
+def load_folder(path: str | Path, split: str = "train", *, size: int = SIZE) -> SketchPhotoSet:
     """Read one split of the pairs in a folder (layout: `fgsbir.data.pair_files`).
 
     Arguments and errors are those of `load_csv`.

@@ -11,7 +11,7 @@ import numpy as np
 
 from .dataset import SketchPhotoSet
 from .edges import PhotoEdges
-from .images import ImageFiles, verify_image
+from .images import SIZE, ImageFiles, verify_image
 
 SPLITS = ("train", "test")
 HELD_OUT = 0.2  # share of the instances that make the test split where the user names none
@@ -42,7 +42,12 @@ class Pair:
 
 
 def build_set(
-    pairs: Iterable[Pair], split: str, *, name: str, size: int = 256, attributes: Iterable[str] = ()
+    pairs: Iterable[Pair],
+    split: str,
+    *,
+    name: str,
+    size: int = SIZE,
+    attributes: Iterable[str] = (),
 ) -> SketchPhotoSet:
     """Check pairs against each other and against the files, and take one split of them.
 

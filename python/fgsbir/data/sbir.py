@@ -22,9 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .dataset import SketchPhotoSet
-from .images import ImageFiles
+from .images import SIZE, ImageFiles
 
-SIZE = 256
 BORDER = 2
 
 # First and last file number of each split.

@@ -147,14 +147,14 @@ def _embed_together(members: Members, images: Images, config: EvalConfig) -> Out
 
 
 def _topk(sketch: Output, photo: Output, config: EvalConfig) -> tuple[Tensor, Tensor]:
-    """(S, P) r, ascending, and the photos they belong to."""
+    """(S, P) r, ascending, and the photos they belong to; by d alone without attributes."""
     return fx.topk(
         sketch.embedding,
         photo.embedding,
         len(photo.embedding),
         query_logits=sketch.logits,
         gallery_logits=photo.logits,
-        attribute_weight=config.attribute_weight,
+        attribute_weight=0.0 if sketch.logits is None else config.attribute_weight,
         metric=config.metric,
         attribute_metric=config.attribute_metric,
     )

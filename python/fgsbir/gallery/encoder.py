@@ -13,14 +13,13 @@ from PIL import Image
 from torch import Tensor
 
 from ..data.edges import extract_edges
-from ..data.images import read_image, to_array
+from ..data.images import SIZE, read_image, to_array
 from ..evaluation.ranking import embed
 from ..models.preprocess import to_ink
 from ..models.retrieval import Output, RetrievalModel
 
 Sketch = str | Path | Image.Image | NDArray[np.uint8]
 
-SIDE = 256  # pixels of the square that `fgsbir.data` fits every image into
 REMEMBERED = 64  # sketches; moving a slider asks for the same one again
 
 
@@ -40,7 +39,7 @@ class Encoder:
         file = Path(path)
         if not file.is_file():  # to open a pipe would wait for whoever writes into it
             raise ValueError(f"no such file: {path}")
-        return to_ink([extract_edges(read_image(file, size=SIDE))], self.model.size)
+        return to_ink([extract_edges(read_image(file, size=SIZE))], self.model.size)
 
     def photos(self, inks: Sequence[Tensor]) -> Output:
         """Embeddings (B, D) and logits (B, K) of B photos."""
@@ -64,12 +63,12 @@ class Encoder:
 
 
 def read_sketch(sketch: Sketch) -> NDArray[np.uint8]:
-    """A sketch of any kind as a square (SIDE, SIDE) uint8 array, dark on white."""
+    """A sketch of any kind as a square (SIZE, SIZE) uint8 array, dark on white."""
     if isinstance(sketch, str | Path):
         path = Path(sketch)
         if not path.is_file():
             raise FileNotFoundError(f"no such file: {path}")
-        return read_image(path, mode="L", size=SIDE)
+        return read_image(path, mode="L", size=SIZE)
     if isinstance(sketch, np.ndarray):
         if sketch.dtype != np.uint8:
             raise TypeError(f"sketch: expected an array of uint8, got {sketch.dtype}")
@@ -81,4 +80,4 @@ def read_sketch(sketch: Sketch) -> NDArray[np.uint8]:
         raise TypeError(
             f"sketch: expected a path, a Pillow image or an array, got {type(sketch).__name__}"
         )
-    return to_array(sketch, mode="L", size=SIDE)
+    return to_array(sketch, mode="L", size=SIZE)

@@ -7,7 +7,7 @@ import secrets
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from ..atomic_files import write_atomically
+from ..atomic_files import write_json
 
 FILE_NAME = "gallery.json"
 FORMAT = "fgsbir-gallery-1"
@@ -37,7 +37,7 @@ class Manifest:
 
     def write(self, folder: Path) -> None:
         """Writes gallery.json into a folder, whole or not at all."""
-        write_atomically(folder / FILE_NAME, (json.dumps(asdict(self), indent=2) + "\n").encode())
+        write_json(folder / FILE_NAME, asdict(self), indent=2)
 
 
 def read_manifest(folder: Path) -> Manifest:

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from pymilvus import DataType, MilvusClient, MilvusException
 
-from ..atomic_files import write_atomically
+from ..atomic_files import write_json
 from ..models.retrieval import Output
 from .inner_product import photo_rows, query_rows
 from .match import Candidates
@@ -125,7 +125,7 @@ class MilvusIndex:
             if sent.get(str(shard)) != changed:
                 self._send(shard, read_shard(path))
                 sent[str(shard)] = changed
-                write_atomically(noted, json.dumps(sent).encode())
+                write_json(noted, sent)
 
     def _send(self, number: int, shard: Shard) -> None:
         output = Output(shard.tensors["embedding"], shard.tensors.get("logits"))

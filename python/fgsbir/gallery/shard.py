@@ -6,14 +6,15 @@ import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
 from ..atomic_files import write_atomically
+from ..tensor_files import read_metadata, read_tensors
 
 FORMAT = "fgsbir-shard-1"
 CAPACITY = 256
+DAMAGED = "damaged; delete it and index the photos again"
 
 Entry = tuple[int, str, int, int]
 
@@ -37,12 +38,16 @@ def read_entries(path: Path) -> list[Entry | None]:
     Raises:
         ValueError: the file is damaged, or is no shard; names it.
     """
-    return _read(path, tensors=False).entries
+    return _entries(path, read_metadata(path, FORMAT, damaged=DAMAGED))
 
 
 def read_shard(path: Path) -> Shard:
     """Everything; errors as of :func:`read_entries`."""
-    return _read(path, tensors=True)
+    metadata, tensors = read_tensors(path, FORMAT, damaged=DAMAGED)
+    entries = _entries(path, metadata)
+    if any(len(tensor) != len(entries) for tensor in tensors.values()):
+        raise ValueError(f"{path}: {DAMAGED} (as many rows as photos expected)")
+    return Shard(entries, tensors)
 
 
 def write_shard(path: Path, shard: Shard) -> None:
@@ -52,22 +57,11 @@ def write_shard(path: Path, shard: Shard) -> None:
     write_atomically(path, save(contiguous, metadata))
 
 
-def _read(path: Path, *, tensors: bool) -> Shard:
+def _entries(path: Path, metadata: dict[str, str]) -> list[Entry | None]:
     try:
-        with safe_open(path, framework="pt") as stored:
-            metadata = stored.metadata() or {}
-            rows = {name: stored.get_tensor(name) for name in stored.keys() if tensors}  # noqa: SIM118
-    except SafetensorError as error:
-        raise _damaged(path, error) from error
-    if metadata.get("format") != FORMAT:
-        raise ValueError(f"{path}: expected the format {FORMAT!r}, got {metadata.get('format')!r}")
-    try:
-        entries = [_entry(entry) for entry in json.loads(metadata["photos"])]
-        if any(len(tensor) != len(entries) for tensor in rows.values()):
-            raise ValueError("as many rows as photos expected")
+        return [_entry(entry) for entry in json.loads(metadata["photos"])]
     except (KeyError, TypeError, ValueError, RecursionError) as error:
-        raise _damaged(path, error) from error
-    return Shard(entries, rows)
+        raise ValueError(f"{path}: {DAMAGED} ({error})") from error
 
 
 def _entry(read: Any) -> Entry | None:
@@ -77,7 +71,3 @@ def _entry(read: Any) -> Entry | None:
     if [type(value) for value in read] != [int, str, int, int]:
         raise TypeError(f"no entry of a photo: {read}")
     return folder, file, size, mtime
-
-
-def _damaged(path: Path, error: Exception) -> ValueError:
-    return ValueError(f"{path}: damaged; delete it and index the photos again ({error})")

@@ -12,12 +12,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
-from torch import Tensor, nn
+from torch import nn
 
 from ..atomic_files import file_digest, write_atomically
 from ..config import ModelConfig, PretrainConfig, TrainConfig
+from ..tensor_files import read_metadata, read_tensors
 from .registry import build_model
 from .retrieval import RetrievalModel
 
@@ -127,12 +127,7 @@ def read_facts(path: Path) -> dict[str, Any]:
     Raises:
         ValueError: when the file is damaged.
     """
-    try:
-        with safe_open(path, framework="pt") as stored:
-            metadata: dict[str, str] = stored.metadata() or {}
-    except SafetensorError as error:
-        raise ValueError(f"{path}: not a safetensors file, or damaged ({error})") from error
-    facts: dict[str, Any] = json.loads(metadata.get("run", "{}"))
+    facts: dict[str, Any] = json.loads(read_metadata(path).get("run", "{}"))
     return facts
 
 
@@ -144,7 +139,7 @@ def load_run(path: str | Path, device: str = "cpu") -> Run:
         ValueError: when the file is not one of ours, or is damaged.
     """
     file = _find(path, FILE_NAME, "fgsbir train")
-    metadata, weights = _read(file, FORMAT, device)
+    metadata, weights = read_tensors(file, FORMAT, device=device)
     facts: dict[str, Any] = json.loads(metadata["run"])
     try:
         config = TrainConfig.from_dict(facts["config"])
@@ -183,7 +178,7 @@ def load_pretrained(path: str | Path) -> Pretrained:
         ValueError: when the file is not one of ours, or is damaged.
     """
     file = _find(path, BACKBONE_NAME, "fgsbir pretrain")
-    metadata, weights = _read(file, BACKBONE_FORMAT, "cpu")
+    metadata, weights = read_tensors(file, BACKBONE_FORMAT)
     facts: dict[str, Any] = json.loads(metadata["run"])
     config = PretrainConfig.from_dict(facts["config"])
     backbone = create_model(config, DataFacts(facts["data"])).trunk
@@ -213,7 +208,7 @@ def init_backbone(model: RetrievalModel, config: ModelConfig, path: str | Path) 
         theirs, weights = run.config.model, run.model.trunk.state_dict()
     else:
         file = _find(folder, BACKBONE_NAME, "fgsbir pretrain")
-        metadata, weights = _read(file, BACKBONE_FORMAT, "cpu")
+        metadata, weights = read_tensors(file, BACKBONE_FORMAT)
         theirs = PretrainConfig.from_dict(json.loads(metadata["run"])["config"]).model
     try:
         model.trunk.load_state_dict(weights)
@@ -232,17 +227,3 @@ def _find(path: str | Path, name: str, writer: str) -> Path:
     if not file.is_file():
         raise FileNotFoundError(f"{file}: no such checkpoint; `{writer}` writes one")
     return file
-
-
-def _read(file: Path, expected: str, device: str) -> tuple[dict[str, str], dict[str, Tensor]]:
-    """Metadata and tensors of a file of the expected format."""
-    try:
-        with safe_open(file, framework="pt", device=device) as stored:
-            metadata: dict[str, str] = stored.metadata() or {}
-            weights = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
-    except SafetensorError as error:
-        raise ValueError(f"{file}: not a safetensors file, or damaged ({error})") from error
-    if metadata.get("format") != expected:
-        found = metadata.get("format", "none")
-        raise ValueError(f"{file}: expected a checkpoint of format {expected}, got {found}")
-    return metadata, weights

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Generator, Tensor
 
 from ..config import AugmentConfig
-from ..data.images import Images
+from ..data.images import SIZE, Images
 
 
 def to_ink(images: Images, size: int) -> Tensor:
@@ -46,10 +46,10 @@ def as_float(inks: Tensor) -> Tensor:
 def source_size(size: int) -> int:
     """The side at which to keep images that :func:`augment` samples at `size`.
 
-    A finer source keeps thin lines from being blurred twice, once by each resampling; beyond 256
-    pixels, the size of the benchmark's files, it would only cost memory.
+    A finer source keeps thin lines from being blurred twice, once by each resampling; beyond the
+    size of the files it would only cost memory.
     """
-    return max(size, min(2 * size, 256))
+    return max(size, min(2 * size, SIZE))
 
 
 def augment(

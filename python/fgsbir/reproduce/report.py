@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import statistics
 from dataclasses import asdict
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..atomic_files import write_atomically
+from ..atomic_files import write_atomically, write_json
 from .plots import draw_plots
 from .provenance import versions
 from .published import PUBLISHED
@@ -46,8 +45,7 @@ def write_report(
         "left_out": left_out,
     }
     content = {**facts, "summary": summary, "results": results}
-    text = json.dumps(content, indent=1, default=str)  # of paths
-    write_atomically(out / "results.json", text.encode())
+    write_json(out / "results.json", content, indent=1)
     draw_plots(out, results, summary)
     write_atomically(out / "REPORT.md", _markdown(task, facts, summary).encode())
     return out / "REPORT.md"

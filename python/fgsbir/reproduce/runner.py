@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from ..atomic_files import file_digest, write_atomically
+from ..atomic_files import file_digest, write_json
 from ..config import EvalConfig
 from ..data import SketchPhotoSet, align_attributes, open_dataset
 from ..data.classified_images import open_classes
@@ -210,6 +210,5 @@ def _score_once(
         "seconds": [sum(epoch["seconds"] for epoch in log) for log in epochs],
     }
     kept = [entry for entry in known if entry["of"]["models"][-1] == models[-1]]
-    text = json.dumps([*kept, {"of": asked, "found": found}], indent=1)
-    write_atomically(path, text.encode())
+    write_json(path, [*kept, {"of": asked, "found": found}], indent=1)
     return found

@@ -12,13 +12,12 @@ from numpy.typing import NDArray
 from PIL import Image
 from starlette.requests import ClientDisconnect
 
-from ..data.images import to_array
+from ..data.images import SIZE, to_array
 from .settings import Settings
 
 FORMATS = ("PNG", "JPEG", "WEBP")
 MAX_SCANS = 64  # of a progressive JPEG, each of which unpacks the whole picture; cameras make ten
 CLOSE = {"Connection": "close"}  # where the rest of a body is not worth waiting for
-SIDE = 256  # of the square that `fgsbir.data` fits every image into
 
 
 async def read_body(request: Request, settings: Settings) -> bytes:
@@ -51,7 +50,7 @@ def decode_sketch(body: bytes, settings: Settings) -> NDArray[np.uint8]:
     The header alone says how large the picture is, so a decompression bomb is never unpacked.
 
     Returns:
-        (SIDE, SIDE) uint8, dark on white.
+        (SIZE, SIZE) uint8, dark on white.
 
     Raises:
         HTTPException: 400 empty, 415 no PNG, JPEG or WebP, 413 too many pixels, 422 damaged.
@@ -71,7 +70,7 @@ def decode_sketch(body: bytes, settings: Settings) -> NDArray[np.uint8]:
     if body.startswith(b"\xff\xd8") and body.count(b"\xff\xda") > MAX_SCANS:
         raise HTTPException(422, f"the picture has more than {MAX_SCANS} scans")
     try:
-        return to_array(image, mode="L", size=SIDE)
+        return to_array(image, mode="L", size=SIZE)
     except Exception as error:
         raise HTTPException(422, "the picture cannot be decoded") from error
 

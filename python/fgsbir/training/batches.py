@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 import numpy as np
 import torch
@@ -17,6 +19,8 @@ from ..models.preprocess import as_float, augment, source_size, to_ink
 from .distributed import own_share
 from .fingerprint import content_digest
 from .sampler import attribute_batches
+
+DrawnBatch = TypeVar("DrawnBatch")
 
 
 @dataclass(frozen=True)
@@ -76,7 +80,48 @@ class LineImages:
         )
 
 
-class PairBatches:
+class AugmentedBatches(ABC, Generic[DrawnBatch]):
+    """Batches of the line images of a split, augmented anew in every epoch.
+
+    Args:
+        data: the split.
+        size: side of the images in pixels.
+        count: batches in an epoch.
+        config: augmentation.
+        generator: a CPU generator, the source of the order.
+
+    Attributes:
+        digest: SHA-256 of what the batches are drawn from.
+    """
+
+    def __init__(
+        self,
+        data: SketchPhotoSet,
+        size: int,
+        count: int,
+        config: AugmentConfig,
+        generator: Generator,
+    ) -> None:
+        self.size = size
+        self.config = config
+        self.generator = generator
+        self._count = count
+        self._images = LineImages(data, size)
+        self.digest = self._images.digest
+
+    def __len__(self) -> int:
+        """Batches in an epoch."""
+        return self._count
+
+    @abstractmethod
+    def draw(self, own: Generator) -> Iterator[DrawnBatch]:
+        """One epoch, everything but the order drawn from a generator of this process's own."""
+
+    def _augment(self, inks: Tensor, mirrored: Tensor, own: Generator) -> Tensor:
+        return augment(as_float(inks), self.size, self.config, own, mirrored)
+
+
+class PairBatches(AugmentedBatches[Batch]):
     """Augmented batches, in which no instance occurs twice.
 
     An epoch shows every instance that has both a sketch and a photo once; of several sketches or
@@ -112,25 +157,15 @@ class PairBatches:
                 f"{data.name}: training needs at least two instances with a sketch and a photo, "
                 f"got {len(both)}"
             )
-        self.size = size
-        self.config = config
-        self.generator = generator
-        self._count = -(-len(both) // batch_size)
         self._described = instance_attributes(data, both) if sampler == "attributes" else None
-        self._images = LineImages(data, size)
-        self.digest = self._images.digest
+        super().__init__(data, size, -(-len(both) // batch_size), config, generator)
         self._sketches_of = [torch.tensor(np.flatnonzero(data.sketch_labels == y)) for y in both]
         self._photos_of = [torch.tensor(np.flatnonzero(data.photo_labels == y)) for y in both]
-
-    def __len__(self) -> int:
-        """Batches in an epoch."""
-        return self._count
 
     def __iter__(self) -> Iterator[Batch]:
         return self.draw(self.generator)
 
     def draw(self, own: Generator) -> Iterator[Batch]:
-        """One epoch, everything but the order drawn from a generator of this process's own."""
         inks = self._images
         for chosen in map(own_share, self._order()):
             sketches = _one_of_each(self._sketches_of, chosen, own)
@@ -149,9 +184,6 @@ class PairBatches:
             return attribute_batches(self._described, self._count, self.generator)
         order = torch.randperm(len(self._sketches_of), generator=self.generator)
         return order.tensor_split(self._count)
-
-    def _augment(self, inks: Tensor, mirrored: Tensor, own: Generator) -> Tensor:
-        return augment(as_float(inks), self.size, self.config, own, mirrored)
 
 
 class JointBatches:

@@ -7,18 +7,20 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
 from fgsbir_ext.collectives import reduce_over_ranks
-from fgsbir_ext.reference import predicted_attribute_distance, rowwise_distance
-from fgsbir_ext.types import Margin
+from fgsbir_ext.reference import (
+    hinge,
+    predicted_attribute_distance,
+    prediction_loss,
+    rowwise_distance,
+)
 
 from ..config import AugmentConfig, LossConfig
 from ..data.dataset import SketchPhotoSet
-from ..models.preprocess import as_float, augment
 from ..models.retrieval import Output
-from .batches import LineImages
+from .batches import AugmentedBatches
 from .distributed import own_share
 from .fingerprint import content_digest
 
@@ -45,7 +47,7 @@ class TripletBatch:
         return TripletBatch((sketch, positive, negative), attributes)
 
 
-class TripletBatches:
+class TripletBatches(AugmentedBatches[TripletBatch]):
     """Augmented batches of listed triplets.
 
     An epoch shows every sketch that has triplets once, with a random one of them: as many steps as
@@ -75,22 +77,13 @@ class TripletBatches:
     ) -> None:
         if data.triplets is None or not len(data.triplets):
             raise ValueError(f"{data.name}: there are no triplets to train on")
-        self.size = size
-        self.config = config
-        self.generator = generator
         sketches = np.unique(data.triplets[:, 0])
+        super().__init__(data, size, -(-len(sketches) // batch_size), config, generator)
         self._rows_of = [torch.tensor(data.triplets[data.triplets[:, 0] == i]) for i in sketches]
-        self._count = -(-len(sketches) // batch_size)
         self._copies, self._photos = copies, len(data.photos) // copies
-        self._images = LineImages(data, size)
-        self.digest = content_digest(self._images.digest, data.triplets)
-
-    def __len__(self) -> int:
-        """Batches in an epoch."""
-        return self._count
+        self.digest = content_digest(self.digest, data.triplets)
 
     def draw(self, own: Generator) -> Iterator[TripletBatch]:
-        """One epoch, everything but the order drawn from a generator of this process's own."""
         inks = self._images
         order = torch.randperm(len(self._rows_of), generator=self.generator)
         for chosen in map(own_share, order.tensor_split(self._count)):
@@ -117,9 +110,6 @@ class TripletBatches:
         if self._copies == 1:
             return photos
         return photos + self._photos * torch.randint(self._copies, photos.shape, generator=own)
-
-    def _augment(self, inks: Tensor, mirrored: Tensor, own: Generator) -> Tensor:
-        return augment(as_float(inks), self.size, self.config, own, mirrored)
 
 
 class ListedObjective(nn.Module):
@@ -151,16 +141,16 @@ class ListedObjective(nn.Module):
         s, p, n = (config.embedding_scale * x.embedding for x in (sketch, positive, negative))
         near = rowwise_distance(s, p, metric=config.metric)
         far = rowwise_distance(s, n, metric=config.metric)
-        terms = {"triplet": _hinge(config.margin, near - far)}
+        terms = {"triplet": hinge(config.margin, near - far)}
         total = terms["triplet"]
         if sketch.logits is not None and batch.attributes is not None:
             a_s, a_p, a_n = (x.logits for x in (sketch, positive, negative) if x.logits is not None)
             metric = config.attribute_metric
             near = predicted_attribute_distance(a_s, a_p, metric=metric)
             far = predicted_attribute_distance(a_s, a_n, metric=metric)
-            terms["attribute_rank"] = _hinge(config.attribute_margin, near - far)
+            terms["attribute_rank"] = hinge(config.attribute_margin, near - far)
             known = zip((a_s, a_p, a_n), batch.attributes, strict=True)
-            of_sketch, of_positive, of_negative = (_prediction(a, t) for a, t in known)
+            of_sketch, of_positive, of_negative = (prediction_loss(a, t) for a, t in known)
             terms["attributes"] = of_sketch
             total = (
                 total
@@ -173,16 +163,3 @@ class ListedObjective(nn.Module):
         loss, *figures = reduce_over_ranks([x.sum() for x in (total, *terms.values())], count)
         named = dict(zip(terms, (x.item() for x in figures), strict=True))
         return loss, {"loss": loss.item(), **named}
-
-
-def _hinge(margin: Margin, difference: Tensor) -> Tensor:
-    return F.softplus(difference) if margin == "soft" else F.relu(margin + difference)
-
-
-def _prediction(logits: Tensor, attributes: Tensor) -> Tensor:
-    """(B,) binary cross-entropy, mean over the known attributes of each row."""
-    known = (attributes >= 0).to(logits.dtype)
-    entropy = F.binary_cross_entropy_with_logits(
-        logits, (attributes == 1).to(logits.dtype), weight=known, reduction="none"
-    )
-    return entropy.sum(1) / known.sum(1).clamp(min=1)

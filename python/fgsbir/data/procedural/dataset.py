@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ..dataset import SketchPhotoSet
 from ..edges import extract_edges
+from ..images import SIZE
 from .chairs import ATTRIBUTES as CHAIR_ATTRIBUTES
 from .chairs import design_chair, draw_chair
 from .colours import COLOUR_NUMBERS
@@ -48,7 +49,7 @@ def synthetic(
     count: int | None = None,
     split: str = "train",
     seed: int = 0,
-    size: int = 256,
+    size: int = SIZE,
 ) -> SketchPhotoSet:
     """Draw a set of pairs: a shaded photo, its edge map, and a hand sketch of the same product.
 
