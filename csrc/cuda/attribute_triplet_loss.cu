@@ -191,15 +191,11 @@ __global__ void write_unit_scale(T* scale /* [1] */) {
 }  // namespace
 
 int64_t attribute_triplet_loss_workspace(const Mining& mining) {
-    int64_t size = 0;
-    with_type(mining.type, [&](auto type) {
-        using T = Compute<decltype(type)>;
-        Workspace workspace(nullptr);
+    return workspace_size(mining.type, [&](auto s, Workspace& workspace) {
+        using T = Compute<decltype(s)>;
         MiningScratch<T>(workspace, mining);
         workspace.take<T>(kTerms * mining.n);
-        size = workspace.size();
     });
-    return size;
 }
 
 void attribute_triplet_loss(const Mining& mining, const Predictions& predictions,

@@ -351,13 +351,9 @@ struct BackwardScratch {
 }  // namespace
 
 int64_t attribute_triplet_loss_backward_workspace(const ChosenTriplets& triplets) {
-    int64_t size = 0;
-    with_type(triplets.type, [&](auto type) {
-        Workspace workspace(nullptr);
-        BackwardScratch<Compute<decltype(type)>>(workspace, triplets);
-        size = workspace.size();
+    return workspace_size(triplets.type, [&](auto s, Workspace& workspace) {
+        BackwardScratch<Compute<decltype(s)>>(workspace, triplets);
     });
-    return size;
 }
 
 void attribute_triplet_loss_backward(const ChosenTriplets& triplets, const Predictions& predictions,

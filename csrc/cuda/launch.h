@@ -130,4 +130,12 @@ void with_type(ScalarType type, F&& f) {
     }
 }
 
+// Bytes of scratch memory for embeddings of a type: take(S(), workspace) takes all that is needed.
+template <typename F>
+int64_t workspace_size(ScalarType type, F&& take) {
+    Workspace workspace(nullptr);
+    with_type(type, [&](auto s) { take(s, workspace); });
+    return workspace.size();
+}
+
 }  // namespace fgsbir::cuda

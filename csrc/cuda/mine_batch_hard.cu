@@ -467,13 +467,9 @@ template void mine<__nv_bfloat16>(const Mining&, const MiningPlan&, const Mining
                                   cudaStream_t);
 
 int64_t mine_batch_hard_workspace(const Mining& mining) {
-    int64_t size = 0;
-    with_type(mining.type, [&](auto type) {
-        Workspace workspace(nullptr);
-        MiningScratch<Compute<decltype(type)>>(workspace, mining);
-        size = workspace.size();
+    return workspace_size(mining.type, [&](auto s, Workspace& workspace) {
+        MiningScratch<Compute<decltype(s)>>(workspace, mining);
     });
-    return size;
 }
 
 void mine_batch_hard(const Mining& mining, int64_t* positive, int64_t* negative, void* memory,

@@ -308,13 +308,9 @@ void launch_gradients(const void* grad, const void* distance, const ScaledRows<S
 }  // namespace
 
 int64_t pairwise_distance_workspace(ScalarType type, int64_t n, int64_t m, Metric metric) {
-    int64_t size = 0;
-    with_type(type, [&](auto s) {
-        Workspace workspace(nullptr);
+    return workspace_size(type, [&](auto s, Workspace& workspace) {
         Operands<decltype(s)>(nullptr, nullptr, n, m, 0, metric, workspace);
-        size = workspace.size();
     });
-    return size;
 }
 
 void pairwise_distance(ScalarType type, const void* x, const void* y, void* distance, int64_t n,
@@ -345,13 +341,11 @@ void pairwise_distance(ScalarType type, const void* x, const void* y, void* dist
 
 int64_t pairwise_distance_backward_workspace(ScalarType type, int64_t n, int64_t m, int64_t d,
                                              Metric metric) {
-    int64_t size = pairwise_distance_workspace(type, n, m, metric);
-    with_type(type, [&](auto s) {
-        Workspace workspace(nullptr);
-        if (metric == Metric::cosine) workspace.take<Compute<decltype(s)>>(std::max(n, m) * d);
-        size += workspace.size();
-    });
-    return size;
+    const int64_t forward = pairwise_distance_workspace(type, n, m, metric);
+    return forward + workspace_size(type, [&](auto s, Workspace& workspace) {
+               if (metric == Metric::cosine)
+                   workspace.take<Compute<decltype(s)>>(std::max(n, m) * d);
+           });
 }
 
 void pairwise_distance_backward(ScalarType type, const void* grad, const void* distance,

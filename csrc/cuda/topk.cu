@@ -363,13 +363,9 @@ void launch_predictions(const void* logits, Compute<S>* out, int64_t rows, const
 }  // namespace
 
 int64_t topk_workspace(const Search& search) {
-    int64_t size = 0;
-    with_type(search.type, [&](auto type) {
-        Workspace workspace(nullptr);
-        SearchScratch<decltype(type)>(workspace, search, SearchPlan(search));
-        size = workspace.size();
+    return workspace_size(search.type, [&](auto s, Workspace& workspace) {
+        SearchScratch<decltype(s)>(workspace, search, SearchPlan(search));
     });
-    return size;
 }
 
 void topk(const Search& search, void* values, int64_t* indices, void* memory, Stream stream) {

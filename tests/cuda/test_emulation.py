@@ -15,12 +15,10 @@ from typing import Any
 import pytest
 import torch
 
-from tests.emulation.attach import attach
 from tests.emulation.build import (
     MODULE_VARIABLE,
     build,
     build_changed,
-    built_or_skip,
     sanitizer_environment,
 )
 from tests.emulation.faults import FAULTS
@@ -30,17 +28,6 @@ from tests.support.paths import ROOT
 
 pytestmark = pytest.mark.slow
 LAMBDAS = [0.5, 2.0, 3.0, 0.7]
-
-
-@pytest.fixture(scope="module")
-def module_path() -> Path:
-    return built_or_skip()
-
-
-@pytest.fixture(scope="module")
-def emulation(module_path: Path) -> tuple[Any, Any]:
-    """The CUDA backend over emulated kernels, and the kernels' module."""
-    return attach(module_path)
 
 
 def loss_arguments(guidance: float, reduction: str, **options: Any) -> tuple[Any, ...]:

@@ -18,7 +18,6 @@ from torch import Tensor
 
 import fgsbir_ext as fx
 from tests.emulation.attach import attach
-from tests.emulation.build import built_or_skip
 from tests.support.cases import METRICS, make_batch
 from tests.support.compare import assert_accurate, assert_good_picks, assert_same_bits, exact
 
@@ -118,17 +117,6 @@ def test_float32_products_are_those_of_float32(device: str) -> None:
 
 
 # --- The emulation: instructions ----------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def module_path() -> Path:
-    return built_or_skip()
-
-
-@pytest.fixture(scope="module")
-def emulation(module_path: Path) -> tuple[Any, Any]:
-    """The CUDA backend over emulated kernels, and the kernels' module."""
-    return attach(module_path)
 
 
 def registers(matrix: Tensor) -> Tensor:

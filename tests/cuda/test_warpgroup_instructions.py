@@ -6,15 +6,11 @@ the emulation and from the kernels.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 import torch
 from torch import Tensor
-
-from tests.emulation.attach import attach
-from tests.emulation.build import built_or_skip
 
 pytestmark = pytest.mark.slow
 
@@ -67,13 +63,8 @@ def registers(matrix: Tensor) -> Tensor:
 
 
 @pytest.fixture(scope="module")
-def module_path() -> Path:
-    return built_or_skip()
-
-
-@pytest.fixture(scope="module")
-def kernels(module_path: Path) -> Any:
-    return attach(module_path)[1]
+def kernels(emulation: tuple[Any, Any]) -> Any:
+    return emulation[1]
 
 
 def operands(dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:

@@ -24,6 +24,13 @@ from tests.support.cases import (
 
 Row = list[float]
 
+LOSS_OPTIONS = {
+    "metric": METRICS,
+    "attribute_metric": ATTRIBUTE_METRICS,
+    "margin": (0.3, "soft"),
+    "attribute_margin": (0.2, "soft"),
+}
+
 # --- Eq. 1, in Python numbers -------------------------------------------------------------------
 
 
@@ -78,10 +85,7 @@ def terms_of(i: int, pos: int, neg: int, batch: dict[str, list], options: dict[s
 @pytest.mark.parametrize(
     "case",
     all_pairs(
-        metric=METRICS,
-        attribute_metric=ATTRIBUTE_METRICS,
-        margin=(0.3, "soft"),
-        attribute_margin=(0.2, "soft"),
+        **LOSS_OPTIONS,
         attribute_guidance=(0.0, 1.0),
     ),
 )
@@ -153,10 +157,7 @@ def test_gradcheck_of_distances(distance: Any, metric: str) -> None:
 @pytest.mark.parametrize(
     "case",
     all_pairs(
-        metric=METRICS,
-        attribute_metric=ATTRIBUTE_METRICS,
-        margin=(0.3, "soft"),
-        attribute_margin=(0.2, "soft"),
+        **LOSS_OPTIONS,
         reduction=REDUCTIONS,
     ),
 )
