@@ -1,4 +1,4 @@
-"""Run of the whole grid, and of the tables and plots made from it.
+"""Run the whole grid and rebuild its tables and plots.
 
     python -m benchmarks.run                # under 20 minutes on two idle cores
     python -m benchmarks.run --quick        # some minutes, to build/; changes no document
@@ -98,7 +98,7 @@ def main() -> int:
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--minutes", type=float, default=18.0, help="no cell starts after them")
     parser.add_argument("--memory", type=float, help="GB for each cell (default: what is free)")
-    parser.add_argument("--out", type=Path, help="default: benchmarks/results/speed/")
+    parser.add_argument("--out", type=Path, help="results file; default: in results/speed/")
     arguments = parser.parse_args()
     device, partial = arguments.device, bool(arguments.quick or arguments.only)
 

@@ -1,4 +1,4 @@
-"""The loss as a ``torch.nn.Module``."""
+"""Attribute-driven triplet loss (Eq. 1) as a ``torch.nn.Module``."""
 
 from __future__ import annotations
 

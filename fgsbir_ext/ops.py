@@ -151,7 +151,7 @@ def _(query: Tensor, gallery: Tensor, k: int, *_: Any) -> tuple[Tensor, Tensor]:
 
 
 def _kernel(ctx: Any, name: str) -> Callable[..., Any]:
-    """An operation of the backward pass, on the road that the forward pass took.
+    """An operation of the backward pass, on the path that the forward pass took.
 
     With ``create_graph`` it is torch's, where a second derivative is refused.
     """
@@ -218,7 +218,7 @@ def _mark_constant(name: str) -> None:
 
 
 def _differentiate(name: str, setup: Callable[..., None], backward: Callable[..., Any]) -> None:
-    """Makes an operation differentiable once, on both roads to the kernels."""
+    """Makes an operation differentiable once, past torch's dispatcher and through it."""
     library.register_autograd(f"fgsbir::{name}", backward, setup_context=setup, lib=_library)
 
     def forward(ctx: Any, *inputs: Any) -> Any:

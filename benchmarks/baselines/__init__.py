@@ -1,4 +1,4 @@
-"""Baselines: other libraries that compute the operations, each written as its own users would.
+"""Baselines of the benchmarks: PyTorch and other libraries, with this library beside them.
 
 Every baseline gets the same :class:`~benchmarks.workload.Inputs`. The library of a baseline is
 imported when it is used, so that one that is not installed does not matter to the others.

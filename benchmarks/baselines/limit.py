@@ -1,4 +1,4 @@
-"""Bare matrix product of the batch, the lower limit of every operation's time."""
+"""Matrix products of the batch, the yardstick of every ratio."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Figures of a step as lines of JSON in its log, which a killed step keeps."""
+"""Figures of a step as lines of JSON in its log, so that those of a killed step survive."""
 
 from __future__ import annotations
 

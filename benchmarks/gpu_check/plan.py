@@ -19,13 +19,14 @@ BUILD = "build"
 PATIENCE = 5  # how many times longer a step may take in a rehearsal, on whatever processor
 
 SUITE = ("tests/ops", "tests/cuda/test_engines.py")
+CUDA_CASES = "[cuda"  # cases whose device, first in their names, is a GPU; not all of tests/cuda
 TILED = tuple(  # operations that engines compute
     f"tests/ops/test_{name}.py" for name in ("mine_batch_hard", "pairwise_distance", "topk")
 )
 # What a rehearsal runs of the suite: something of each file. The emulation passes them all in CI.
 REHEARSED = (
     "memory_layout or same or unknown or as_the_function or widest or no_copy or good_call "
-    "or short_road or those_of_float32"
+    "or short_path or those_of_float32"
 )
 # Checks of properties.py, but for the one that compiles.
 PROPERTIES = (
@@ -103,5 +104,5 @@ def _suite(
         command += ["-p", "tests.emulation.plugin"]
         command += ["-k", "memory_layout" if switch else REHEARSED]
     else:
-        command += ["-k", "cuda"]
+        command += ["-k", CUDA_CASES]
     return Step(name, command, estimate, limit, {SWITCH: switch} if switch else {})

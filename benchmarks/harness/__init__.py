@@ -1,1 +1,1 @@
-"""Benchmark harness: the grid, its measurements, and their tables and plots."""
+"""Benchmark harness: the grid, its measurements, targets and plots."""

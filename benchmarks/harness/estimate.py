@@ -1,4 +1,4 @@
-"""Cost of a larger workload, estimated from a smaller one of the same baseline."""
+"""Estimate of a cell from a smaller one, to leave out what would not fit or finish."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Description of the machine and the software of a measurement, and where results are published."""
+"""Description of machine and software, free memory, and writing of reports."""
 
 from __future__ import annotations
 

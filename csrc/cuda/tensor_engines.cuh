@@ -1,4 +1,4 @@
-// Tile sizes of the engines on tensor cores, for operations that take either.
+// Tiles of the engines on tensor cores, large and small, and the choice among them.
 #pragma once
 
 #include "engine.h"

@@ -8,7 +8,7 @@
 // does kOwnRows * kOwnColumns steps.
 //
 // This is the form for CUDA cores, for every type and every step. TensorTile (tensor_tile.cuh) and
-// WarpgroupTile (warpgroup_tile.cuh) have the same face, for inner products alone: Memory,
+// WarpgroupTile (warpgroup_tile.cuh) have the same interface, for inner products alone: Memory,
 // accumulate(), what a block of their chips can have of shared memory, and what Accumulators has.
 #pragma once
 

@@ -147,7 +147,7 @@ class AugmentConfig:
                 _require(value >= 0, name, "0 or more", value)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RunConfig:
     """What every run that trains is set by."""
 
@@ -187,7 +187,7 @@ class RunConfig:
         return cls(**{k: parts[k](**v) if k in parts else v for k, v in values.items()})
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TrainConfig(RunConfig):
     """A training run."""
 
@@ -213,7 +213,7 @@ class TrainConfig(RunConfig):
         _require(self.eval_every >= 1, "eval_every", "1 or more", self.eval_every)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class PretrainConfig(RunConfig):
     """Pretraining of a backbone as a classifier of sketches."""
 
@@ -233,7 +233,7 @@ class PretrainConfig(RunConfig):
 class EvalConfig:
     """How a split is ranked."""
 
-    attribute_weight: float = 0.0
+    attribute_weight: float = 0.2
     """mu, the weight of predicted attributes beside the embedding; without meaning for a model that
     predicts none."""
     metric: Metric = "sqeuclidean"

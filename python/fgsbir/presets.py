@@ -17,7 +17,6 @@ from __future__ import annotations
 
 from .config import (
     AugmentConfig,
-    EvalConfig,
     LossConfig,
     ModelConfig,
     OptimConfig,
@@ -59,9 +58,6 @@ PRETRAINING: dict[str, PretrainConfig] = {
     ),
 }
 """By backbone: the defaults of ``fgsbir pretrain``."""
-
-EVALUATION = EvalConfig(attribute_weight=0.2)
-"""How ``fgsbir evaluate`` and ``fgsbir reproduce`` rank by embedding and attributes together."""
 
 QUICKSTART = TrainConfig(
     model=ModelConfig("resnet", size=64, width=24, dropout=0.1),

@@ -1,4 +1,4 @@
-"""Safetensors files: reading their metadata and tensors, with damage named."""
+"""Reading of safetensors files, with errors that name the damaged file."""
 
 from __future__ import annotations
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from benchmarks.gpu_check import instruments, nsight, plan, properties, steps, summary, timings
 from benchmarks.gpu_check.__main__ import announce, choose, step_environment
@@ -482,6 +483,19 @@ def test_every_property_and_every_test_file_is_in_the_plan() -> None:
     assert all((ROOT / name).exists() for name in (*plan.SUITE, *plan.TILED))
 
 
+def test_the_suite_selects_cases_by_their_device_alone() -> None:
+    def collected(cases: str) -> set[str]:
+        command = [sys.executable, "-m", "pytest", "--collect-only", "-q", *plan.SUITE, "-k", cases]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+        return {line for line in done.stdout.splitlines() if "::" in line}
+
+    on_cpu = plan.CUDA_CASES.replace("cuda", "cpu")
+    assert len(collected(on_cpu)) > 1000
+    assert {test for test in collected("cpu") if on_cpu not in test} == set()
+    if not torch.cuda.is_available():
+        assert collected(plan.CUDA_CASES) == set()
+
+
 def test_steps_are_chosen_by_name() -> None:
     stages = plan.make_plan(True, "")
     chosen = choose(stages, ["racecheck", "truth-mma", "memcheck"])
@@ -655,7 +669,7 @@ def test_a_time_below_the_floor_is_no_success() -> None:
     assert len(lines) == sum(it.n == 16384 for it in PREDICTIONS)
 
 
-def test_the_page_of_what_is_pending_follows_the_check() -> None:
+def test_the_page_of_what_is_unproven_follows_the_check() -> None:
     page = (ROOT / "docs" / "unproven-on-gpu.md").read_text()
     stages = plan.make_plan(False, "")
     assert all(f"`{step.name}`" in page for stage in stages for step in stage)

@@ -1,4 +1,4 @@
-"""Memory of the CPU operations: how much they need, and that they touch nothing else."""
+"""Memory of the CPU operations: how much they need, and no access outside their arrays."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Photos that nobody sketched as training data. (Extra sketches: test_sbir.py.)"""
+"""Training on photos that nobody sketched. (Extra sketches: test_sbir.py.)"""
 
 from __future__ import annotations
 

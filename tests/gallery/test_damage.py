@@ -59,14 +59,14 @@ def test_a_file_that_was_cut_is_named(gallery: Path, name: str) -> None:
         ({"colour": "red"}, "damaged"),
     ],
 )
-def test_facts_that_cannot_be(gallery: Path, changes: dict[str, object], message: str) -> None:
-    facts = gallery / "gallery.json"
-    facts.write_text(json.dumps({**json.loads(facts.read_text()), **changes}))
+def test_a_manifest_that_cannot_be(gallery: Path, changes: dict[str, object], message: str) -> None:
+    manifest = gallery / "gallery.json"
+    manifest.write_text(json.dumps({**json.loads(manifest.read_text()), **changes}))
     with pytest.raises(ValueError, match=message):
         Gallery.load(gallery)
 
 
-def test_facts_nested_without_end(gallery: Path) -> None:
+def test_a_manifest_nested_without_end(gallery: Path) -> None:
     (gallery / "gallery.json").write_text("[" * 100_000)
     with pytest.raises(ValueError, match="damaged"):
         Gallery.load(gallery)
@@ -80,7 +80,10 @@ def test_a_shard_whose_photos_cannot_be(gallery: Path, photos: str | None) -> No
         Gallery.load(gallery)
 
 
-@pytest.mark.parametrize("change", [torch.Tensor.t, lambda rows: rows[:2], lambda rows: rows[0]])
+@pytest.mark.parametrize(
+    "change",
+    [torch.Tensor.t, lambda rows: rows[:2], lambda rows: rows[0], lambda rows: rows[0, 0]],
+)
 def test_a_shard_whose_rows_cannot_be(gallery: Path, change: object) -> None:
     with safe_open(gallery / SHARD, framework="pt") as stored:
         metadata = stored.metadata()

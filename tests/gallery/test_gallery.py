@@ -1,4 +1,4 @@
-"""Galleries from a folder of photos to the ones nearest to a sketch."""
+"""Galleries: building, adding, removing, searching."""
 
 from __future__ import annotations
 

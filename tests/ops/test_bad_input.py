@@ -493,7 +493,7 @@ def test_reference_attributes_need_reference_embeddings() -> None:
         fx.BatchHardMiner()(**inputs)
 
 
-@pytest.mark.parametrize("device", ["cuda", "mps", "xpu"])
+@pytest.mark.parametrize("device", ["cuda", "mps", "xpu"], ids="without-{}".format)
 def test_device_without_kernels(device: str) -> None:
     if device == "cuda" and fx.build_info().cuda:
         pytest.skip("CUDA kernels are built in")

@@ -1,4 +1,4 @@
-"""Dispatch: past torch's dispatcher, and through it where something looks on."""
+"""Dispatch past torch's dispatcher, and through it where a tracer, mode or subclass observes."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def loss_and_gradients(device: str) -> list[Tensor]:
     return [loss, *torch.autograd.grad(loss, leaves)]
 
 
-def test_both_roads_give_the_same_bits(device: str) -> None:
+def test_both_paths_give_the_same_bits(device: str) -> None:
     with Witness() as witness:
         observed = loss_and_gradients(device)
     operations = {name for name in witness.seen if name.startswith("fgsbir")}
@@ -47,7 +47,7 @@ def test_both_roads_give_the_same_bits(device: str) -> None:
     assert_same_bits(loss_and_gradients(device), observed)
 
 
-def test_the_short_road_is_taken(device: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_short_path_is_taken(device: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(torch.ops.fgsbir, "attribute_triplet_loss", raising=False)
     monkeypatch.setattr(torch.ops, "fgsbir", None)
     loss_and_gradients(device)

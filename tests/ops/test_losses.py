@@ -1,4 +1,4 @@
-"""The loss as a ``torch.nn.Module``."""
+"""Tests of the loss as a ``torch.nn.Module``."""
 
 from __future__ import annotations
 

@@ -50,6 +50,7 @@ def test_imports_run_down(copy: Path) -> None:
         ("python/fgsbir/data/pairs.py", "from .loaders import open_dataset", "cycles"),
         ("python/fgsbir/gallery/add.py", "def f():\n    from ..cli import main", "fgsbir.cli"),
         ("python/fgsbir/gallery/add.py", "from ..training import optim", "fgsbir.training"),
+        ("python/fgsbir/serve/work.py", "from ..training import optim", "fgsbir.training"),
         ("fgsbir_ext/types.py", "from . import ops", "fgsbir_ext.ops"),
         ("fgsbir_ext/types.py", "from fgsbir import load", "-> fgsbir"),
         ("fgsbir_ext/types.py", "import benchmarks", "-> benchmarks"),

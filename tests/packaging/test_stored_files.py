@@ -1,4 +1,4 @@
-"""Stored files of an earlier version: checkpoints, a killed run, and galleries still open.
+"""Files of an earlier version can still be read: checkpoints, a killed run, galleries.
 
 ``stored/`` holds what version 0.1.0 wrote in November 2026 of the drawings below; results of it are
 in ``stored/expected.json``. Nothing in it is ever written anew: what cannot be read needs a new

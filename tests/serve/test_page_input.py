@@ -1,4 +1,4 @@
-"""Input to the page: two fingers, the keyboard alone, changed minds; and servers that go away."""
+"""Input to the page: two fingers, keyboard, undo, interruptions; and servers that are lost."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Process of `fgsbir serve`: start, crowd and end."""
+"""Process of `fgsbir serve`: start, many clients, shutdown."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Test batches: shapes that break tiles, types, layouts and options."""
+"""Test batches: shapes that do not fill tiles, types, layouts, options."""
 
 from __future__ import annotations
 

@@ -1,11 +1,14 @@
 """Metrics against examples worked by hand."""
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from fgsbir.cli.evaluate import Evaluate
+from fgsbir.cli.reproduce import Reproduce
 from fgsbir.config import EvalConfig
 from fgsbir.data.dataset import SketchPhotoSet
 from fgsbir.evaluation.metrics import (
@@ -114,6 +117,19 @@ def test_ranking_is_by_embedding_and_attributes_together():
         expected, order = (d + mu * torch.cdist(a, b).square()).sort(dim=1)
         torch.testing.assert_close(ranking.distances, expected, atol=1e-5, rtol=1e-4)
         assert torch.equal(ranking.order, order)
+
+
+def test_the_commands_rank_with_the_same_weight_of_attributes():
+    assert Evaluate((), "x").config.attribute_weight == 0.2
+    assert Reproduce("x", Path("y")).attribute_weight == 0.2
+
+
+def test_a_model_without_attributes_ranks_by_the_embedding():
+    torch.manual_seed(0)
+    model = build_model("resnet", size=32, width=8)
+    weighted, plain = (rank(model, tiny_set(), EvalConfig(attribute_weight=mu)) for mu in (0.2, 0))
+    assert torch.equal(weighted.distances, plain.distances)
+    assert torch.equal(weighted.order, plain.order)
 
 
 def test_an_ensemble_ranks_by_mean_distances_and_mean_logits():

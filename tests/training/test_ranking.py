@@ -1,4 +1,4 @@
-"""Hub correction, against the same worked out with plain torch."""
+"""Hub correction, compared with plain torch."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_hubs_are_corrected_by_their_nearest_training_sketches(
 
 def test_an_ensemble_corrects_by_its_mean_distances(data: SketchPhotoSet, bank: np.ndarray) -> None:
     one, two = model_of(data), model_of(data, seed=1)
-    config = EvalConfig(hub_weight=1.0, hub_neighbours=2)
+    config = EvalConfig(0.0, hub_weight=1.0, hub_neighbours=2)
     ranking = rank_together([(one, None), (two, None)], data, config, bank=bank)
     r, to_bank = (
         sum(

@@ -15,7 +15,7 @@ from typing import Protocol, cast
 
 import tyro
 
-from ..presets import EVALUATION, PRESETS, PRETRAINING
+from ..presets import PRESETS, PRETRAINING
 from .evaluate import Evaluate
 from .index import Index
 from .pretrain import Pretrain
@@ -57,12 +57,10 @@ def _parse(arguments: list[str]) -> Command:
         "quickstart": Quickstart(),
         "pretrain": Pretrain(tyro.MISSING, tyro.MISSING, config=PRETRAINING[backbone]),
         "train": Train(tyro.MISSING, tyro.MISSING, config=PRESETS[backbone]),
-        "evaluate": Evaluate(tyro.MISSING, tyro.MISSING, config=EVALUATION),
+        "evaluate": Evaluate(tyro.MISSING, tyro.MISSING),
         "reproduce": Reproduce(
             tyro.MISSING,
             tyro.MISSING,
-            attribute_weight=EVALUATION.attribute_weight,
-            views=EVALUATION.views,
             config=PRESETS[backbone],
         ),
         "triplets": MakeTriplets(tyro.MISSING, tyro.MISSING),

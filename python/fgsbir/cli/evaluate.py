@@ -1,4 +1,4 @@
-"""``fgsbir evaluate``."""
+"""``fgsbir evaluate``: score a trained model."""
 
 from __future__ import annotations
 

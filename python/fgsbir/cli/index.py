@@ -1,4 +1,4 @@
-"""``fgsbir index``."""
+"""``fgsbir index``: make a gallery of a folder of photos."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``fgsbir pretrain``."""
+"""``fgsbir pretrain``: train a backbone as a classifier of sketches."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``fgsbir quickstart``."""
+"""``fgsbir quickstart``: train and score on the synthetic set."""
 
 from __future__ import annotations
 

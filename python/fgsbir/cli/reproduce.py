@@ -1,4 +1,4 @@
-"""``fgsbir reproduce``."""
+"""``fgsbir reproduce``: train and score the rows of the paper's table."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Reproduce:
     """Sketches in classes to pretrain the backbone on first, as for fgsbir pretrain."""
     pretrain_epochs: int | None = None
     """Of that; left out, the preset's."""
-    attribute_weight: float = 0.0
+    attribute_weight: float = EvalConfig.attribute_weight
     """mu of the rows that rank by embedding and attributes."""
     views: Views = "single"
     """What is embedded of an image, as for fgsbir evaluate."""

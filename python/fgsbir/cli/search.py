@@ -1,4 +1,4 @@
-"""``fgsbir search``."""
+"""``fgsbir search``: find the photos of a gallery nearest to a sketch."""
 
 from __future__ import annotations
 

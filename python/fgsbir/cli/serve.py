@@ -1,4 +1,4 @@
-"""``fgsbir serve``."""
+"""``fgsbir serve``: serve the search page of a gallery."""
 
 from __future__ import annotations
 

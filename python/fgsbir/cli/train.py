@@ -1,4 +1,4 @@
-"""``fgsbir train``."""
+"""``fgsbir train``: train a retrieval model."""
 
 from __future__ import annotations
 

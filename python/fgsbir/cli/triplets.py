@@ -1,4 +1,4 @@
-"""``fgsbir triplets``."""
+"""``fgsbir triplets``: write a list of triplets."""
 
 from __future__ import annotations
 

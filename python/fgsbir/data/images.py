@@ -1,4 +1,4 @@
-"""Image reading: files of any kind as the plain uint8 arrays that a `SketchPhotoSet` holds."""
+"""Images: their interface, views of them, and reading of files as uint8 arrays."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Loaders: open a split by its path, whatever layout it has."""
+"""Opening of a split by its path, whatever its layout."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Splits of a training split by instance: held-out parts and folds of a cross-validation."""
+"""Division of a training split by instance: held-out parts and folds."""
 
 from __future__ import annotations
 

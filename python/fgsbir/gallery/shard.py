@@ -45,7 +45,7 @@ def read_shard(path: Path) -> Shard:
     """Everything; errors as of :func:`read_entries`."""
     metadata, tensors = read_tensors(path, FORMAT, damaged=DAMAGED)
     entries = _entries(path, metadata)
-    if any(len(tensor) != len(entries) for tensor in tensors.values()):
+    if any(tensor.shape[:1] != (len(entries),) for tensor in tensors.values()):
         raise ValueError(f"{path}: {DAMAGED} (as many rows as photos expected)")
     return Shard(entries, tensors)
 

@@ -71,7 +71,7 @@ class Store:
     def create(
         cls, folder: str | Path, checkpoint: Path, run: Run, index: str | None = None
     ) -> Store:
-        """The gallery in a folder, made if there is none; goes on where another was killed.
+        """The gallery in a folder, made if there is none; resumes where another was killed.
 
         Args:
             folder: of the gallery.

@@ -1,4 +1,4 @@
-"""Retrieval models: backbones, their heads, what they read and their checkpoints."""
+"""Retrieval models: backbones, heads, preprocessing and checkpoints."""
 
 from .registry import build_model
 from .retrieval import Output, RetrievalModel

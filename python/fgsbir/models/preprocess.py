@@ -47,7 +47,7 @@ def source_size(size: int) -> int:
     """The side at which to keep images that :func:`augment` samples at `size`.
 
     A finer source keeps thin lines from being blurred twice, once by each resampling; beyond the
-    size of the files it would only cost memory.
+    size of the benchmark's files it would only cost memory.
     """
     return max(size, min(2 * size, SIZE))
 

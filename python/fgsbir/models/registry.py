@@ -1,4 +1,4 @@
-"""Registry of backbones: models by name."""
+"""Building of a retrieval model by the name of its backbone."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def build_model(
     attributes: int = 0,
     dropout: float = 0.0,
 ) -> RetrievalModel:
-    """A backbone by name, with freshly drawn weights.
+    """A retrieval model on the named backbone, with freshly drawn weights.
 
     Args:
         name: ``"sketchanet"``, the paper's, or ``"resnet"``, a small residual network.

@@ -1,4 +1,4 @@
-"""Middleware: host, size and rate limits of every request."""
+"""Middleware: host, origin, size and rate limits, and security headers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Bounded queue of searches: so many at work, so many waiting."""
+"""Bounded queue of searches: limits on those running and on those waiting."""
 
 from __future__ import annotations
 

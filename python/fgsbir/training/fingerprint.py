@@ -1,4 +1,4 @@
-"""Fingerprint that stops a run from resuming a different one."""
+"""Fingerprint of a run, and refusal to resume a run with another one."""
 
 from __future__ import annotations
 

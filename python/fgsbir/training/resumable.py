@@ -1,4 +1,4 @@
-"""Resumable run: started, killed, resumed and finished, each time by the same call."""
+"""Resumable run of epochs: the same call starts it, or resumes it after a kill."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def run_to_the_end(
         if (folder / STATE_NAME).is_file():
             state.load(folder)
             if progress and is_main():
-                tqdm.write(f"{folder}: going on after epoch {state.epoch}", file=sys.stderr)
+                tqdm.write(f"{folder}: resuming after epoch {state.epoch}", file=sys.stderr)
         elif _finished(checkpoint, state.task):
             if progress and is_main():
                 tqdm.write(f"{folder}: finished already", file=sys.stderr)

@@ -206,6 +206,7 @@ def _score(
     model: RetrievalModel, held: Sequence[SketchPhotoSet], config: TrainConfig
 ) -> dict[str, Any]:
     """Scores on what is held out; by its name where there are several categories."""
-    ranked = EvalConfig(metric=config.loss.metric)
+    # By the embedding alone: what attributes add at test time is chosen apart from these settings.
+    ranked = EvalConfig(metric=config.loss.metric, attribute_weight=0.0)
     scores = {one.name: evaluate(model, one, ranked).to_dict() for one in held}
     return scores if len(held) > 1 else scores[held[0].name]

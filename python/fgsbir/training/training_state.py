@@ -1,7 +1,7 @@
 """Training state on disk after every epoch, from which a run resumes bit for bit.
 
-A run that is killed at any moment and started again resumes after its last whole epoch,
-to the same final weights, bit for bit on a CPU with the same number of threads.
+A run that is killed at any moment and started again resumes after its last whole epoch
+and reaches the same final weights, bit for bit on a CPU with the same number of threads.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Product colours, which say nothing about which sketch shows the product."""
+"""Colours of drawn products, independent of their shapes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rendering of a hand sketch: what a person remembers of the parts, drawn with a shaky line."""
+"""Rendering of a hand sketch: some of the parts, drawn with a shaky line."""
 
 from __future__ import annotations
 

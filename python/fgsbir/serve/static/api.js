@@ -1,4 +1,4 @@
-// What the page asks of the server.
+// Client of the HTTP API.
 
 const PATIENCE = 20000; // milliseconds for an answer to arrive
 

@@ -1,4 +1,4 @@
-// The page: a sketch, its paper, the filters, the results, and a search whenever one of them changes.
+// The page: sketch, drawing area, filters, results, and a search whenever one of them changes.
 
 import { galleryInfo, search } from "./api.js";
 import { openDetails } from "./details.js";

@@ -1,4 +1,4 @@
-// One photo, large, and why it was found.
+// Dialog of one photo in full size, with the attributes that agree or differ.
 
 import { element, icon } from "./dom.js";
 

@@ -1,4 +1,4 @@
-// The two helpers that every module builds elements with.
+// Helpers that build elements, for all modules.
 
 /** An element with properties, `data-` and `aria-` attributes among them, and children. */
 export function element(tag, properties = {}, ...children) {

@@ -1,4 +1,4 @@
-// Which attributes photos must have, and how much attributes count.
+// Filters: attributes that photos must or must not have, and the weight of attributes.
 
 import { element, icon } from "./dom.js";
 

@@ -1,4 +1,4 @@
-// The drawing area: turns pointers and keys into steps of a sketch, and shows it.
+// Drawing area: turns pointer and keyboard input into steps of a sketch, and shows it.
 
 import { drawSteps } from "./sketch.js";
 

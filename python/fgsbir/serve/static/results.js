@@ -1,4 +1,4 @@
-// The list of photos: shown at once when all of them have arrived, kept in view until then.
+// List of photos: shown when all of them have arrived; until then the last one stays.
 
 import { element, icon } from "./dom.js";
 

@@ -1,4 +1,4 @@
-// What has been drawn: a list of steps, of which the last may be undone.
+// Sketch model: a list of steps, of which the last may be undone.
 //
 // A step is a stroke { points: [x, y, pressure, ...], width, erases }, a picture { image } or
 // { clears: true }. Coordinates are shares of the side; widths are pixels of a side of 256, the

@@ -1,4 +1,4 @@
-// Light or dark: as the system says, until the button says otherwise. Runs before the first paint.
+// Colour theme: the system's until the button changes it. Runs before the first paint.
 (() => {
   const root = document.documentElement;
   const system = matchMedia("(prefers-color-scheme: dark)");
