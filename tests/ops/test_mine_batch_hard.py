@@ -116,8 +116,8 @@ def problems(draw: st.DrawFn) -> dict[str, Any]:
     }
     if draw(st.booleans()):
         attributes = st.lists(st.sampled_from([1, 0, -1]), min_size=4, max_size=4)
-        # Square roots are rounded: no sums with them.
-        guidances = [0.0, INF] if metric == "euclidean" else [0.0, 0.25, 4.0, INF]
+        # Square roots are rounded, those of the reference's cosine too: no sums with them.
+        guidances = [0.0, 0.25, 4.0, INF] if metric == "sqeuclidean" else [0.0, INF]
         problem |= {
             "sketch_attributes": several(n, attributes),
             "photo_attributes": several(m, attributes),

@@ -166,7 +166,7 @@ def loss_and_gradients(
     *parts, triplets = result
     shares = (1, 0, 0, 0, 0, 0) if of == "total" else (0.5, 1.5, -1, 2, 0.7, 3)
     mixture = sum(
-        share * (part * torch.arange(part.numel(), device=part.device).cos().view(part.shape)).sum()
+        share * (part * _shares(part)).sum()
         for share, part in zip(shares, parts, strict=True)
         if share
     )
@@ -175,6 +175,11 @@ def loss_and_gradients(
     return dict(
         zip(result._fields[:-1], (x.detach() for x in parts), strict=True)
     ) | named, triplets
+
+
+def _shares(part: Tensor) -> Tensor:
+    """A different factor for each value: computed on the CPU, so the same bits on every device."""
+    return torch.arange(part.numel()).cos().view(part.shape).to(part.device)
 
 
 def reference_over(triplets: Triplets) -> Callable[..., Any]:
