@@ -205,7 +205,7 @@ void attribute_triplet_loss(const Mining& mining, const Predictions& predictions
     with_type(mining.type, [&](auto type) {
         using S = decltype(type);
         using T = Compute<S>;
-        const MiningPlan plan(mining, engine_for(mining.type));
+        const MiningPlan plan = plan_for_this_device(mining);
         Workspace workspace(memory);
         const MiningScratch<T> scratch(workspace, mining);
         mine<S>(mining, plan, scratch, stream);

@@ -199,6 +199,7 @@ constexpr int kPhotoWarps = 4;
 constexpr int kPhotoThreads = kPhotoWarps * kWarp;
 constexpr int kEmbeddingSpan = 8;  // dimensions of a lane at a time,
 constexpr int kLogitSpan = 2;      // and attributes, of which there are fewer
+constexpr int kAtOnce = 4;         // references of a warp
 
 template <typename T>
 struct PhotoMemory {
@@ -243,14 +244,30 @@ __device__ void sum_differences(const Chosen& chosen, const T* weights, int64_t 
             const int64_t k = first + v * kWarp + lane;
             values[v] = k < width ? own(k) : T(0);
         }
-        for (int64_t at = warp; at < chosen.count; at += kPhotoWarps) {
-            const int64_t r = chosen.reference(at), i = chosen.anchor(r);
-            const T weight = weights[r];
-            if (weight == 0) continue;
+        // The rows of several references are loaded at once.
+        for (int64_t at = warp; at < chosen.count; at += kAtOnce * kPhotoWarps) {
+            int64_t anchors[kAtOnce];
+            T factors[kAtOnce], others[kAtOnce][kSpan] = {};
 #pragma unroll
-            for (int v = 0; v < kSpan; ++v) {
-                const int64_t k = first + v * kWarp + lane;
-                if (k < width) sums[v] += weight * (values[v] - other(i, k));
+            for (int b = 0; b < kAtOnce; ++b) {
+                const bool exists = at + b * kPhotoWarps < chosen.count;
+                const int64_t r = chosen.reference(exists ? at + b * kPhotoWarps : at);
+                anchors[b] = chosen.anchor(r);
+                factors[b] = exists ? weights[r] : T(0);
+            }
+#pragma unroll
+            for (int b = 0; b < kAtOnce; ++b) {
+#pragma unroll
+                for (int v = 0; v < kSpan; ++v) {
+                    const int64_t k = first + v * kWarp + lane;
+                    if (k < width && factors[b] != 0) others[b][v] = other(anchors[b], k);
+                }
+            }
+#pragma unroll
+            for (int b = 0; b < kAtOnce; ++b) {
+                if (factors[b] == 0) continue;
+#pragma unroll
+                for (int v = 0; v < kSpan; ++v) sums[v] += factors[b] * (values[v] - others[b][v]);
             }
         }
 #pragma unroll

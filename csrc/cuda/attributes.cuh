@@ -32,22 +32,33 @@ struct AttributeScratch {
     }
 };
 
+// The attributes in which two rows differ, as bits.
+__device__ inline unsigned differing(uint2 a, uint2 b) {
+    return (a.x & b.y) | (a.y & b.x);
+}
+
+// out[c] = the number of attributes in which row i and row first + offset(c) differ.
+template <int kColumns, typename Offset>
+__device__ inline void differing_counts(const AttributeCodes& codes, int64_t i, int64_t first,
+                                        Offset offset, int (&out)[kColumns]) {
+#pragma unroll
+    for (int c = 0; c < kColumns; ++c) out[c] = 0;
+    const int64_t words = attribute_code_words(codes.k);
+    for (int64_t word = 0; word < words; ++word) {
+        const uint2 own = codes.a[word * codes.n + i];
+        const uint2* others = codes.b + (word * codes.m + first);
+#pragma unroll
+        for (int c = 0; c < kColumns; ++c) out[c] += __popc(differing(own, others[offset(c)]));
+    }
+}
+
 // out[c] = h(i, first + offset(c)) for kColumns columns.
 template <int kColumns, typename T, typename Offset>
 __device__ inline void attribute_distances(const AttributeCodes& codes, int64_t i, int64_t first,
                                            Offset offset, T (&out)[kColumns]) {
-    const auto differing = [&](uint2 own, int64_t word, int c) {
-        const uint2 other = (codes.b + (word * codes.m + first))[offset(c)];
-        return (own.x & other.y) | (own.y & other.x);
-    };
-    const int64_t words = attribute_code_words(codes.k);
     if (codes.shares == nullptr) {
-        int count[kColumns] = {};
-        for (int64_t word = 0; word < words; ++word) {
-            const uint2 own = codes.a[word * codes.n + i];
-#pragma unroll
-            for (int c = 0; c < kColumns; ++c) count[c] += __popc(differing(own, word, c));
-        }
+        int count[kColumns];
+        differing_counts(codes, i, first, offset, count);
         const T total = codes.k > 0 ? static_cast<T>(codes.k) : T(1);
 #pragma unroll
         for (int c = 0; c < kColumns; ++c) out[c] = static_cast<T>(count[c]) / total;
@@ -56,10 +67,11 @@ __device__ inline void attribute_distances(const AttributeCodes& codes, int64_t 
     double sum[kColumns] = {};
     for (int64_t byte = 0; byte * 8 < codes.k; ++byte) {
         const uint2 own = codes.a[byte / 4 * codes.n + i];
+        const uint2* others = codes.b + (byte / 4 * codes.m + first);
         const double* shares = codes.shares + byte * 256;
 #pragma unroll
         for (int c = 0; c < kColumns; ++c) {
-            sum[c] += shares[differing(own, byte / 4, c) >> byte % 4 * 8 & 255];
+            sum[c] += shares[differing(own, others[offset(c)]) >> byte % 4 * 8 & 255];
         }
     }
     const double total = codes.shares[attribute_shares(codes.k) - 1];

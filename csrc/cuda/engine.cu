@@ -49,4 +49,11 @@ Engine engine_for(ScalarType type) {
     return std::min({of_type, allowed_engine(), compiled_engine()});
 }
 
+int multiprocessors() {
+    int count = 0;
+    FGSBIR_CHECK_CUDA(
+        cudaDeviceGetAttribute(&count, cudaDevAttrMultiProcessorCount, current_device()));
+    return count;
+}
+
 }  // namespace fgsbir::cuda

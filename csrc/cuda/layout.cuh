@@ -6,6 +6,7 @@
 namespace fgsbir::cuda {
 
 constexpr int kTileThreads = 256;
+constexpr int64_t kNoTile = -1;  // in place of the first column of one
 
 // Threads in a 16 x 16 grid, each with vectors of up to four neighbours down and across.
 template <int kRows, int kColumns>

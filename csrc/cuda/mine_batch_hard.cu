@@ -6,9 +6,13 @@
 // takes the smallest over the splits. There are as many splits as it takes to fill a chip when the
 // sketches alone do not.
 //
-// beta h only adds to d. So a pair whose d is no smaller than the best score of the row's earlier
-// tiles is done with in three or four instructions, and soon almost all are; the few others, and
-// those with equal labels, have their h, score and key computed.
+// There are two ways through the pairs of a tile, with the same scores:
+// - scan(): every score, in about ten instructions and without a branch. It takes the register of
+//   its product, and only where the smallest of a row is better than the row's winner is it looked
+//   for which column has it. For float32 arithmetic, no weights, at most 32 attributes, and numbers
+//   that are neither NaN nor near overflow.
+// - weigh(): for all else. beta h only adds to d, so a pair whose d is no smaller than the row's
+//   winner is passed over; the others have h, score and key computed.
 //
 // Memory traffic: every tile row reads all photos once, [M, D], and mostly from the second cache:
 // N / kRows * M * D elements in all, against N * M * D steps of arithmetic. Positives cost a label
@@ -39,6 +43,12 @@ struct Labels {
 
 enum class Guidance { none, finite, lexicographic };
 
+// d + beta h of counted attributes: `share` is beta / K.
+template <typename T>
+__device__ inline T guided_score(T d, int differing, T share) {
+    return std::fma(static_cast<T>(differing), share, d);
+}
+
 template <typename S>
 struct MineArguments {
     Rows<S> sketch;                  // [N, D]
@@ -51,10 +61,12 @@ struct MineArguments {
     Key<Compute<S>>* positive;          // [splits, N]
     Key<Compute<S>>* negative;          // [splits, N]
     Compute<S> beta;
+    Compute<S> share;  // of one of K counted attributes in the score: beta / K
     Guidance guidance;
     Metric metric;
     bool exclude_self;
-    unsigned column_tiles, tiles_per_split;  // of photos
+    bool scans;  // whether scores are counted and finite, so that scan() can compute them
+    unsigned tiles_per_split;  // of photos
 
     // Where a square or a product overflowed, inf - inf is no NaN of the distance, nor is it
     // infinite.
@@ -74,28 +86,49 @@ template <typename T>
 struct SketchState {
     int64_t label;
     Key<T> positive, negative;
+    uint2 code;  // its first 32 attributes
     T norm;
+    int closest;  // lexicographic: the fewest attributes in which a negative differs
 };
 
-// And of a photo of the tile under way.
-template <typename T>
-struct PhotoState {
-    int64_t label;
-    T norm;
+// And of the photos of a tile.
+template <typename T, int kColumns>
+struct PhotoStates {
+    alignas(16) T norms[kColumns];
+    alignas(16) uint2 codes[kColumns];  // their first 32 attributes
+    alignas(16) int64_t labels[kColumns];
 };
 
 template <typename T, typename Square>
 struct MineMemory {
     typename Square::Memory tile;
     SketchState<T> sketches[Square::kRowTeams][Square::kRows];
-    PhotoState<T> photos[Square::kColumns];
-    int64_t lowest, highest;  // of the sketches' labels
+    PhotoStates<T, Square::kColumns> photos[2];  // of the tile under way and of the next
+    int64_t lowest, highest;                     // of the sketches' labels
 
     __device__ SketchState<T>& sketch(int r) {
         return sketches[Square::row_team()][Square::row(r)];
     }
-    __device__ const PhotoState<T>& photo(int c) const { return photos[Square::column(c)]; }
 };
+
+// Whether no distance to this row can overflow or be NaN, as long as the other row is such too. The
+// norm is that of prepare(): a square, for cosine an inverse.
+template <typename T>
+__device__ inline bool is_tame(T norm, Metric metric) {
+    constexpr T kLargest = T(1ull << 50);
+    if (metric == Metric::cosine) return norm == 0 || (norm > 1 / kLargest && norm - norm == 0);
+    return norm < kLargest * kLargest;
+}
+
+// winner = the smallest of it and of the keys of a row's lanes, of which the first writes it. The
+// whole warp must call it.
+template <typename T>
+__device__ inline void update(Key<T>& winner, Key<T> key, int row_lanes) {
+    key = smallest_of(key, row_lanes);
+    if (threadIdx.x % row_lanes == 0) winner = smaller(winner, key);
+}
+
+// --- weigh() ------------------------------------------------------------------------------------
 
 // Pairs that a thread takes into account together: kGroup of its columns of one of its rows.
 template <typename Square>
@@ -117,26 +150,32 @@ __device__ inline T no_better_from(T score, Metric metric) {
     return square + kLeastNormal<T>;
 }
 
-// The groups of this thread with a pair that may win its row: bit r * kGroups + g for group g of
-// row r.
-template <typename S, typename Square>
-__device__ inline unsigned candidates(const MineArguments<S>& in, const Square& tile,
-                                      bool has_positives, MineMemory<Compute<S>, Square>& memory) {
-    using T = Compute<S>;
+// The groups of this thread with a pair of which may_win(r, c) is true: bit r * kGroups + g for
+// group g of row r.
+template <typename Square, typename MayWin>
+__device__ __forceinline__ unsigned groups_with(MayWin may_win) {
     static_assert(Square::kOwnRows * kGroups<Square> <= 32, "a bit for each");
     unsigned found = 0;
-    const auto mark = [&](auto may_win) {
 #pragma unroll
-        for (int g = 0; g < kGroups<Square>; ++g) {
+    for (int g = 0; g < kGroups<Square>; ++g) {
 #pragma unroll
-            for (int r = 0; r < Square::kOwnRows; ++r) {
-                bool any = false;
+        for (int r = 0; r < Square::kOwnRows; ++r) {
+            bool any = false;
 #pragma unroll
-                for (int c = 0; c < kGroup<Square>; ++c) any |= may_win(r, g * kGroup<Square> + c);
-                if (any) found |= 1u << (r * kGroups<Square> + g);
-            }
+            for (int c = 0; c < kGroup<Square>; ++c) any |= may_win(r, g * kGroup<Square> + c);
+            if (any) found |= 1u << (r * kGroups<Square> + g);
         }
-    };
+    }
+    return found;
+}
+
+// Those that may hold a nearer negative.
+template <typename S, typename Square>
+__device__ inline unsigned groups_with_nearer(
+    const MineArguments<S>& in, const Square& tile,
+    const PhotoStates<Compute<S>, Square::kColumns>& photos,
+    MineMemory<Compute<S>, Square>& memory) {
+    using T = Compute<S>;
     T norms[Square::kOwnRows], limits[Square::kOwnRows];
 #pragma unroll
     for (int r = 0; r < Square::kOwnRows; ++r) {
@@ -144,20 +183,14 @@ __device__ inline unsigned candidates(const MineArguments<S>& in, const Square& 
         norms[r] = sketch.norm;
         limits[r] = no_better_from(sketch.negative.score(), in.metric);
     }
-    const auto mark_near = [&](Metric metric) {
-        mark([&](int r, int c) {
-            const T other = memory.photo(c).norm;
+    const auto with_metric = [&](Metric metric) {
+        return groups_with<Square>([&](int r, int c) {
+            const T other = photos.norms[Square::column(c)];
             return !(unrooted_distance(tile.values[r][c], norms[r], other, metric) >= limits[r]);
         });
     };
-    if (in.metric == Metric::cosine) {
-        mark_near(Metric::cosine);
-    } else {
-        mark_near(Metric::sqeuclidean);
-    }
-    if (!has_positives) return found;
-    mark([&](int r, int c) { return memory.sketch(r).label == memory.photo(c).label; });
-    return found;
+    return in.metric == Metric::cosine ? with_metric(Metric::cosine)
+                                       : with_metric(Metric::sqeuclidean);
 }
 
 // Takes group g of row r of this thread into account. `columns` of the tile exist. The whole warp
@@ -165,7 +198,9 @@ __device__ inline unsigned candidates(const MineArguments<S>& in, const Square& 
 template <typename S, typename Square>
 __device__ __forceinline__ void select(const MineArguments<S>& in, const Square& tile, int r, int g,
                                        int64_t first_row, int64_t first_column, int columns,
-                                       bool has_positives, MineMemory<Compute<S>, Square>& memory) {
+                                       bool has_positives,
+                                       const PhotoStates<Compute<S>, Square::kColumns>& photos,
+                                       MineMemory<Compute<S>, Square>& memory) {
     using T = Compute<S>;
     SketchState<T>& sketch = memory.sketch(r);
     const int64_t i = min(first_row + Square::row(r), in.sketch.rows - 1);
@@ -174,39 +209,237 @@ __device__ __forceinline__ void select(const MineArguments<S>& in, const Square&
 
     Key<T> positive = Key<T>::none(), negative = Key<T>::none();
     T values[kGroup<Square>], h[kGroup<Square>] = {};
+    int counts[kGroup<Square>];
     tile.copy_group(r, g, values);
+    const bool counted = in.guidance == Guidance::finite && in.codes.shares == nullptr;
     if (in.guidance != Guidance::none) {
         const auto existing = [&](int c) { return min(Square::column(own(c)), columns - 1); };
-        attribute_distances(in.codes, i, first_column, existing, h);
+        if (counted) {
+            differing_counts(in.codes, i, first_column, existing, counts);
+        } else {
+            attribute_distances(in.codes, i, first_column, existing, h);
+        }
     }
 #pragma unroll
     for (int c = 0; c < kGroup<Square>; ++c) {
         const int column = Square::column(own(c));
         if (column >= columns) continue;
         const int64_t j = first_column + column;
-        const PhotoState<T>& photo = memory.photo(own(c));
-        T d = distance_from_product(values[c], sketch.norm, photo.norm, in.metric);
+        T d = distance_from_product(values[c], sketch.norm, photos.norms[column], in.metric);
         if (d - d != 0) d = in.direct_distance(i, j);
-        if (has_positives && sketch.label == photo.label) {
+        if (has_positives && sketch.label == photos.labels[column]) {
             if (in.exclude_self && i == j) continue;
             positive = smaller(positive, Key<T>::of(-d, j));
         } else if (in.guidance == Guidance::lexicographic) {
             if (h[c] <= closest || d != d) negative = smaller(negative, Key<T>::of(d, j));
         } else {
-            const bool guided = in.guidance == Guidance::finite;
-            const T score = guided ? add_scaled(d, in.beta, h[c]) : d;
+            const T score = counted                           ? guided_score(d, counts[c], in.share)
+                            : in.guidance == Guidance::finite ? add_scaled(d, in.beta, h[c])
+                                                              : d;
             negative = smaller(negative, Key<T>::of(score, j));
         }
     }
 
-    const bool first_lane = threadIdx.x % Square::kRowLanes == 0;
-    const auto reduce = [&](Key<T> key, Key<T>& winner) {
-        key = smallest_of(key, Square::kRowLanes);
-        if (first_lane) winner = smaller(winner, key);
-    };
-    reduce(negative, sketch.negative);
-    if (has_positives) reduce(positive, sketch.positive);
+    update(sketch.negative, negative, Square::kRowLanes);
+    if (has_positives) update(sketch.positive, positive, Square::kRowLanes);
 }
+
+// Takes all pairs of a tile into account. The whole warp must call it.
+template <typename S, typename Square>
+__device__ __forceinline__ void weigh(const MineArguments<S>& in, const Square& tile,
+                                      int64_t first_row, int64_t first_column, int columns,
+                                      bool has_positives,
+                                      const PhotoStates<Compute<S>, Square::kColumns>& photos,
+                                      MineMemory<Compute<S>, Square>& memory) {
+    unsigned found = groups_with_nearer(in, tile, photos, memory);
+    if (has_positives) {
+        found |= groups_with<Square>([&](int r, int c) {
+            return memory.sketch(r).label == photos.labels[Square::column(c)];
+        });
+    }
+#pragma unroll 1
+    for (int at = 0; at < Square::kOwnRows * kGroups<Square>; ++at) {
+        if (__ballot_sync(kFullMask, found >> at & 1) == 0) continue;
+        select<S, Square>(in, tile, at / kGroups<Square>, at % kGroups<Square>, first_row,
+                          first_column, columns, has_positives, photos, memory);
+    }
+}
+
+// --- scan() -------------------------------------------------------------------------------------
+
+// Scores are not negative, so that as unsigned integers their bits are in their order. Infinity, in
+// place of what is no negative, never wins.
+constexpr unsigned kInfinityBits = 0x7f800000u;
+
+// Only smaller bits can win against this winner; against a NaN none.
+__device__ inline unsigned limit_of(const Key<float>& winner) {
+    constexpr unsigned kSign = 0x80000000u;
+    const auto ordered = static_cast<unsigned>(winner.bits >> 32);
+    return ordered < kSign ? 0 : min(ordered ^ kSign, kInfinityBits);
+}
+
+// Photo data of neighbouring columns, in one load.
+template <int kCount, typename V>
+struct alignas(kCount * sizeof(V) < 16 ? kCount * sizeof(V) : 16) Neighbours {
+    V at[kCount];
+    __device__ static const Neighbours& of(const V* first) {
+        return *reinterpret_cast<const Neighbours*>(first);
+    }
+};
+
+// Calls f(value, r, data of the column) for each of the thread's pairs, with data of the photos
+// from an array in shared memory.
+template <typename V, typename Square, typename F>
+__device__ __forceinline__ void for_each_pair(Square& tile, const V* of_photos, F f) {
+    constexpr int kVector = Square::kColumnVector;
+#pragma unroll
+    for (int v = 0; v < Square::kOwnColumns; v += kVector) {
+        const auto photos = Neighbours<kVector, V>::of(of_photos + Square::column(v));
+#pragma unroll
+        for (int c = 0; c < kVector; ++c) {
+#pragma unroll
+            for (int r = 0; r < Square::kOwnRows; ++r) f(tile.values[r][v + c], r, photos.at[c]);
+        }
+    }
+}
+
+// Puts its score in place of every product of this thread.
+template <typename S, typename Square>
+__device__ __forceinline__ void score(const MineArguments<S>& in, Square& tile,
+                                      const PhotoStates<float, Square::kColumns>& photos,
+                                      MineMemory<float, Square>& memory) {
+    constexpr int kRows = Square::kOwnRows;
+    float norms[kRows];
+#pragma unroll
+    for (int r = 0; r < kRows; ++r) norms[r] = memory.sketch(r).norm;
+    const auto put_distances = [&](Metric metric) {
+        for_each_pair(tile, photos.norms, [&](float& value, int r, float norm) {
+            const float unrooted = unrooted_distance(value, norms[r], norm, metric);
+            value = __int_as_float(max(__float_as_int(unrooted), 0));  // -0 is no score
+        });
+    };
+    if (in.metric == Metric::cosine) {
+        put_distances(Metric::cosine);
+    } else {
+        put_distances(Metric::sqeuclidean);
+    }
+    if (in.guidance == Guidance::none) return;
+
+    if (in.metric == Metric::euclidean) {
+#pragma unroll
+        for (int r = 0; r < kRows; ++r) {
+#pragma unroll
+            for (float& value : tile.values[r]) value = std::sqrt(value);
+        }
+    }
+    uint2 codes[kRows];
+#pragma unroll
+    for (int r = 0; r < kRows; ++r) codes[r] = memory.sketch(r).code;
+    if (in.guidance == Guidance::finite) {
+        // A count is taken for the bits of a number, which is 2^149 times too small: what converts
+        // it is a multiplication, and conversions are four times slower than those.
+        const float share = in.share * 0x1p23f;
+        for_each_pair(tile, photos.codes, [&](float& value, int r, uint2 code) {
+            const auto count = static_cast<unsigned>(__popc(differing(codes[r], code)));
+            value = std::fma(__uint_as_float(count) * 0x1p126f, share, value);
+        });
+    } else {
+        int closest[kRows];
+#pragma unroll
+        for (int r = 0; r < kRows; ++r) closest[r] = memory.sketch(r).closest;
+        for_each_pair(tile, photos.codes, [&](float& value, int r, uint2 code) {
+            const bool is_closest = __popc(differing(codes[r], code)) <= closest[r];
+            if (!is_closest) value = __uint_as_float(kInfinityBits);
+        });
+    }
+}
+
+// The columns of each row that hold no negative, as bits, in a tile with equal labels or without
+// some of its columns. Takes positives into account on the way. The whole warp must call it.
+template <typename S, typename Square>
+__device__ __forceinline__ void scan_positives(const MineArguments<S>& in, const Square& tile,
+                                               int64_t first_row, int64_t first_column, int columns,
+                                               const PhotoStates<float, Square::kColumns>& photos,
+                                               MineMemory<float, Square>& memory,
+                                               unsigned (&excluded)[Square::kOwnRows]) {
+    unsigned missing = 0, positive[Square::kOwnRows] = {};
+#pragma unroll
+    for (int c = 0; c < Square::kOwnColumns; ++c) {
+        const int column = Square::column(c);
+        const bool exists = column < columns;
+        const int64_t label = photos.labels[column];
+        if (!exists) missing |= 1u << c;
+#pragma unroll
+        for (int r = 0; r < Square::kOwnRows; ++r) {
+            if (exists && memory.sketch(r).label == label) positive[r] |= 1u << c;
+        }
+    }
+#pragma unroll
+    for (int r = 0; r < Square::kOwnRows; ++r) {
+        excluded[r] = missing | positive[r];
+        SketchState<float>& sketch = memory.sketch(r);
+        for (unsigned found = warp_or(positive[r]); found != 0; found &= found - 1) {
+            const int at = __ffs(static_cast<int>(found)) - 1;
+            float product = 0;
+#pragma unroll
+            for (int c = 0; c < Square::kOwnColumns; ++c) {
+                if (c == at) product = tile.values[r][c];
+            }
+            const int column = Square::column(at);
+            const int64_t i = first_row + Square::row(r), j = first_column + column;
+            const float d =
+                distance_from_product(product, sketch.norm, photos.norms[column], in.metric);
+            const bool counts = (positive[r] >> at & 1) != 0 && !(in.exclude_self && i == j);
+            const Key<float> key = counts ? Key<float>::of(-d, j) : Key<float>::none();
+            update(sketch.positive, key, Square::kRowLanes);
+        }
+    }
+}
+
+// Takes all pairs of a tile into account. The whole warp must call it.
+template <typename S, typename Square>
+__device__ __forceinline__ void scan(const MineArguments<S>& in, Square& tile, int64_t first_row,
+                                     int64_t first_column, int columns, bool has_positives,
+                                     const PhotoStates<float, Square::kColumns>& photos,
+                                     MineMemory<float, Square>& memory) {
+    static_assert(Square::kOwnColumns <= 32, "a bit for each");
+    unsigned excluded[Square::kOwnRows] = {};
+    const bool complete = !has_positives && columns == Square::kColumns;
+    if (!complete) {
+        scan_positives(in, tile, first_row, first_column, columns, photos, memory, excluded);
+    }
+    score(in, tile, photos, memory);
+    if (!complete) {
+#pragma unroll
+        for (int r = 0; r < Square::kOwnRows; ++r) {
+#pragma unroll
+            for (int c = 0; c < Square::kOwnColumns; ++c) {
+                if (excluded[r] >> c & 1) tile.values[r][c] = __uint_as_float(kInfinityBits);
+            }
+        }
+    }
+#pragma unroll
+    for (int r = 0; r < Square::kOwnRows; ++r) {
+        unsigned least = kInfinityBits;
+#pragma unroll
+        for (int c = 0; c < Square::kOwnColumns; ++c) {
+            least = min(least, __float_as_uint(tile.values[r][c]));
+        }
+        Key<float>& winner = memory.sketch(r).negative;
+        const bool better = least < limit_of(winner);
+        if (__ballot_sync(kFullMask, better) == 0) continue;
+        int first = 0;
+#pragma unroll
+        for (int c = Square::kOwnColumns - 1; c >= 0; --c) {
+            if (__float_as_uint(tile.values[r][c]) == least) first = c;
+        }
+        const int64_t j = first_column + Square::column(first);
+        const Key<float> key = Key<float>::of(__uint_as_float(least), j);
+        update(winner, better ? key : Key<float>::none(), Square::kRowLanes);
+    }
+}
+
+// --- Tiles --------------------------------------------------------------------------------------
 
 // The block's sketches, with no winners yet.
 template <typename S, typename Square>
@@ -215,8 +448,13 @@ __device__ void start(const MineArguments<S>& in, int64_t first_row,
     using T = Compute<S>;
     for (int row = threadIdx.x; row < Square::kRows; row += kTileThreads) {
         const int64_t i = min(first_row + row, in.sketch.rows - 1);
-        const SketchState<T> sketch = {in.labels.of_sketch(i), Key<T>::none(), Key<T>::none(),
-                                       in.sketch_norms[i]};
+        SketchState<T> sketch = {
+            in.labels.of_sketch(i), Key<T>::none(), Key<T>::none(), {}, in.sketch_norms[i], 0};
+        if (in.guidance != Guidance::none && in.codes.k > 0) sketch.code = in.codes.a[i];
+        if (in.guidance == Guidance::lexicographic) {
+            sketch.closest = __double2int_rn(static_cast<double>(in.closest_of(i)) *
+                                             static_cast<double>(in.codes.k));
+        }
 #pragma unroll
         for (int team = 0; team < Square::kRowTeams; ++team) memory.sketches[team][row] = sketch;
     }
@@ -240,41 +478,57 @@ __device__ void start(const MineArguments<S>& in, int64_t first_row,
     __syncthreads();
 }
 
-template <typename S, typename Square>
-__device__ void mine_split(const MineArguments<S>& in, MineMemory<Compute<S>, Square>& memory) {
+// Rows of a tile and columns of one split, which are whole tiles but for the end of the photos.
+template <bool kScans, typename S, typename Square>
+__device__ __forceinline__ void mine_split(const MineArguments<S>& in,
+                                           MineMemory<Compute<S>, Square>& memory,
+                                           int64_t first_row, int64_t begin, int64_t end) {
     using T = Compute<S>;
     constexpr int kRows = Square::kRows, kColumns = Square::kColumns;
     static_assert(kColumns <= kTileThreads && kRows <= kTileThreads);
-    const int64_t first_row = static_cast<int64_t>(blockIdx.x) * kRows;
     start<S, Square>(in, first_row, memory);
 
     Square tile;
-    const unsigned begin = blockIdx.y * in.tiles_per_split;
-    const unsigned end = min(begin + in.tiles_per_split, in.column_tiles);
-    for (unsigned column_tile = begin; column_tile < end; ++column_tile) {
-        const int64_t first_column = static_cast<int64_t>(column_tile) * kColumns;
+    // Loads what is kept of the thread's photo of a tile. It is put where it belongs, by calling
+    // what is returned, after the product, which hides how long that takes.
+    const auto load_photo = [&](int64_t first_column) {
         const int64_t j = first_column + threadIdx.x;
-        const bool own_column = threadIdx.x < kColumns && j < in.photo.rows;
-        PhotoState<T> photo = {};
-        if (own_column) photo = {in.labels.of_photo(j), in.photo_norms[j]};
-        const bool in_range =
-            own_column && photo.label >= memory.lowest && photo.label <= memory.highest;
+        const bool exists = threadIdx.x < kColumns && j < in.photo.rows;
+        const int64_t label = exists ? in.labels.of_photo(j) : 0;
+        const T norm = exists ? in.photo_norms[j] : T(0);
+        const bool has_code = exists && in.guidance != Guidance::none && in.codes.k > 0;
+        const uint2 code = has_code ? in.codes.b[j] : uint2{};
+        // Returns whether its label is in the range of those of the sketches.
+        return [=, &memory](int at) {
+            if (threadIdx.x < kColumns) {
+                memory.photos[at].labels[threadIdx.x] = label;
+                memory.photos[at].norms[threadIdx.x] = norm;
+                memory.photos[at].codes[threadIdx.x] = code;
+            }
+            return exists && label >= memory.lowest && label <= memory.highest;
+        };
+    };
+    int at = 0;
+    bool in_range = load_photo(begin)(at);
+    for (int64_t first_column = begin; first_column < end; first_column += kColumns) {
+        const int64_t next_column =
+            first_column + kColumns < end ? first_column + kColumns : kNoTile;
         // After this barrier no warp is at the last tile any more.
         const bool has_positives = __syncthreads_or(in_range);
-        if (threadIdx.x < kColumns) memory.photos[threadIdx.x] = photo;
-
+        const auto put_next = load_photo(next_column == kNoTile ? begin : next_column);
         tile.zero();
         tile.accumulate(memory.tile, in.sketch, first_row, in.photo, first_column, in.sketch.width,
-                        Product());
+                        Product(), kScans ? next_column : kNoTile);
+        in_range = put_next(1 - at);
         const int columns =
             static_cast<int>(min(in.photo.rows - first_column, static_cast<int64_t>(kColumns)));
-        const unsigned found = candidates<S, Square>(in, tile, has_positives, memory);
-#pragma unroll 1
-        for (int at = 0; at < Square::kOwnRows * kGroups<Square>; ++at) {
-            if (__ballot_sync(kFullMask, found >> at & 1) == 0) continue;
-            select<S, Square>(in, tile, at / kGroups<Square>, at % kGroups<Square>, first_row,
-                              first_column, columns, has_positives, memory);
+        const auto& photos = memory.photos[at];
+        if constexpr (kScans) {
+            scan(in, tile, first_row, first_column, columns, has_positives, photos, memory);
+        } else {
+            weigh(in, tile, first_row, first_column, columns, has_positives, photos, memory);
         }
+        at = 1 - at;
     }
 
     __syncthreads();
@@ -290,10 +544,64 @@ __device__ void mine_split(const MineArguments<S>& in, MineMemory<Compute<S>, Sq
     in.negative[blockIdx.y * in.sketch.rows + i] = negative;
 }
 
+// Whether all of the rows are tame. The whole block must call it.
+template <typename S>
+__device__ bool are_tame(const MineArguments<S>& in, int64_t first_row, int64_t end_row,
+                         int64_t begin, int64_t end) {
+    bool untamed = false;
+    const auto look = [&](const Compute<S>* norms, int64_t first, int64_t last) {
+        for (int64_t row = first + threadIdx.x; row < last; row += kTileThreads) {
+            untamed |= !is_tame(norms[row], in.metric);
+        }
+    };
+    look(in.sketch_norms, first_row, end_row);
+    look(in.photo_norms, begin, end);
+    return !__syncthreads_or(untamed);
+}
+
+// The tile that weigh() is done in where scan() is done in Square: what a kernel has of registers
+// is not enough for both in large tiles.
+template <typename Square>
+struct WeighIn {
+    using Type = Square;
+};
+template <typename T>
+struct WeighIn<Tile<T, 128, 64>> {
+    using Type = Tile<T, 64, 64>;
+};
+template <typename S, int kColumns>
+struct WeighIn<TensorTile<S, 128, kColumns>> {
+    using Type = TensorTile<S, 64, 64>;
+};
+template <typename S>
+struct WeighIn<WarpgroupTile<S>> {
+    using Type = TensorTile<S, 64, 64>;
+};
+
+constexpr int kBlocksAtOnce = 2;  // on a multiprocessor
+
 template <typename S, typename Square>
-__global__ void __launch_bounds__(kTileThreads, 2) mine_tiles(const MineArguments<S> in) {
+__global__ void __launch_bounds__(kTileThreads, kBlocksAtOnce)
+    mine_tiles(const MineArguments<S> in) {
     if constexpr (Square::kAvailable) {
-        mine_split<S, Square>(in, shared_memory<MineMemory<Compute<S>, Square>>());
+        using T = Compute<S>;
+        using Small = typename WeighIn<Square>::Type;
+        using Memory = MineMemory<T, Square>;
+        using SmallMemory = MineMemory<T, Small>;
+        static_assert(sizeof(SmallMemory) <= sizeof(Memory));
+        const int64_t first_row = static_cast<int64_t>(blockIdx.x) * Square::kRows;
+        const int64_t end_row = min(first_row + Square::kRows, in.sketch.rows);
+        const int64_t columns = static_cast<int64_t>(in.tiles_per_split) * Square::kColumns;
+        const int64_t begin = blockIdx.y * columns, end = min(begin + columns, in.photo.rows);
+        if (!in.scans || !are_tame(in, first_row, end_row, begin, end)) {
+            for (int64_t row = first_row; row < end_row; row += Small::kRows) {
+                mine_split<false, S, Small>(in, shared_memory<SmallMemory>(), row, begin, end);
+            }
+            return;
+        }
+        if constexpr (std::is_same_v<T, float>) {
+            mine_split<true, S, Square>(in, shared_memory<Memory>(), first_row, begin, end);
+        }
     }
 }
 
@@ -315,21 +623,49 @@ __global__ void __launch_bounds__(kClosestThreads)
     const auto column = [&](int c) {
         return min(static_cast<int>(threadIdx.x) + c * kClosestThreads, columns - 1);
     };
+    int64_t column_labels[kClosestColumns];
+    uint2 column_codes[kClosestColumns] = {};
+    // Of one word and without weights a count is all there is.
+    const bool counted = codes.shares == nullptr && attribute_code_words(codes.k) == 1;
+#pragma unroll
+    for (int c = 0; c < kClosestColumns; ++c) {
+        // A clamped column is one that another thread has too.
+        column_labels[c] = labels.of_photo(first_column + column(c));
+        if (counted) column_codes[c] = codes.b[first_column + column(c)];
+    }
     for (int64_t i = first_row; i < first_row + kClosestRows && i < codes.n; ++i) {
-        T h[kClosestColumns];
-        attribute_distances(codes, i, first_column, column, h);
         const int64_t label = labels.of_sketch(i);
         Key<double> smallest = Key<double>::none();
+        const auto put = [&](T h) {
+            smallest.ordered =
+                static_cast<unsigned long long>(__double_as_longlong(static_cast<double>(h)));
+        };
+        if (counted) {
+            constexpr int kNone = 33;
+            const uint2 code = codes.a[i];
+            int fewest = kNone;
 #pragma unroll
-        for (int c = 0; c < kClosestColumns; ++c) {
-            // A clamped column is one that another thread has too.
-            if (labels.of_photo(first_column + column(c)) == label) continue;
-            smallest.ordered = min(
-                smallest.ordered,
-                static_cast<unsigned long long>(__double_as_longlong(static_cast<double>(h[c]))));
+            for (int c = 0; c < kClosestColumns; ++c) {
+                const int count = __popc(differing(code, column_codes[c]));
+                if (column_labels[c] != label) fewest = min(fewest, count);
+            }
+            for (int offset = kWarp / 2; offset > 0; offset /= 2) {
+                fewest = min(fewest, __shfl_xor_sync(kFullMask, fewest, offset));
+            }
+            if (fewest != kNone) put(static_cast<T>(fewest) / static_cast<T>(codes.k));
+        } else {
+            T h[kClosestColumns], least = T(INFINITY);
+            attribute_distances(codes, i, first_column, column, h);
+#pragma unroll
+            for (int c = 0; c < kClosestColumns; ++c) {
+                if (column_labels[c] != label) least = min(least, h[c]);
+            }
+            if (least != T(INFINITY)) put(least);
+            smallest = smallest_of(smallest, kWarp);
         }
-        smallest = smallest_of(smallest, kWarp);
-        if (threadIdx.x % kWarp == 0) atomicMin(closest + i, smallest.ordered);
+        if (threadIdx.x % kWarp == 0 && smallest.ordered != Key<double>::none().ordered) {
+            atomicMin(closest + i, smallest.ordered);
+        }
     }
 }
 
@@ -382,8 +718,7 @@ void launch_plan(const MineArguments<S>& arguments, const MiningPlan& plan, cuda
 }  // namespace
 
 MiningPlan::MiningPlan(const Mining& mining, Engine engine_) : engine(engine_) {
-    // Enough blocks to keep the largest chips busy for a few waves, without asking which it is.
-    constexpr int64_t kEnoughTiles = 256, kBlocks = 1024, kMaxSplits = 65535;
+    constexpr int64_t kEnoughTiles = 256;
     const auto enough = [&](int64_t rows, int64_t columns) {
         return ceil_div(mining.n, rows) * ceil_div(mining.m, columns) >= kEnoughTiles;
     };
@@ -399,14 +734,38 @@ MiningPlan::MiningPlan(const Mining& mining, Engine engine_) : engine(engine_) {
     }
     row_tiles = ceil_div(mining.n, rows);
     column_tiles = ceil_div(mining.m, columns);
-    const int64_t wanted = std::min(ceil_div(kBlocks, std::max<int64_t>(row_tiles, 1)), kMaxSplits);
-    tiles_per_split = std::max<int64_t>(1, ceil_div(column_tiles, wanted));
+    // Enough blocks to fill the largest chips a few times over.
+    constexpr int64_t kMostBlocks = 1024, kMaxGridY = 65535;
+    const int64_t wanted = ceil_div(kMostBlocks, std::max<int64_t>(row_tiles, 1));
+    most_splits = std::max<int64_t>(1, std::min({wanted, column_tiles, kMaxGridY}));
+    tiles_per_split = std::max<int64_t>(1, ceil_div(column_tiles, most_splits));
     splits = std::max<int64_t>(1, ceil_div(column_tiles, tiles_per_split));
 }
 
+void MiningPlan::fit(int64_t blocks_at_once) {
+    // What a block does once, beginning without winners too, takes about as long as a tile.
+    constexpr int64_t kStart = 1;
+    int64_t least = std::numeric_limits<int64_t>::max();
+    for (int64_t wanted = 1; wanted <= most_splits; ++wanted) {
+        const int64_t tiles = std::max<int64_t>(1, ceil_div(column_tiles, wanted));
+        const int64_t parts = std::max<int64_t>(1, ceil_div(column_tiles, tiles));
+        const int64_t rounds = ceil_div(row_tiles * parts, blocks_at_once);
+        if (rounds * (tiles + kStart) >= least) continue;
+        least = rounds * (tiles + kStart);
+        tiles_per_split = tiles;
+        splits = parts;
+    }
+}
+
 int64_t most_splits(const Mining& mining) {
-    return std::max(MiningPlan(mining, Engine::cuda_cores).splits,
-                    MiningPlan(mining, Engine::tensor_cores).splits);
+    return std::max(MiningPlan(mining, Engine::cuda_cores).most_splits,
+                    MiningPlan(mining, Engine::tensor_cores).most_splits);
+}
+
+MiningPlan plan_for_this_device(const Mining& mining) {
+    MiningPlan plan(mining, engine_for(mining.type));
+    plan.fit(kBlocksAtOnce * multiprocessors());
+    return plan;
 }
 
 template <typename S>
@@ -439,6 +798,17 @@ void mine(const Mining& mining, const MiningPlan& plan, const MiningScratch<Comp
                    kClosestThreads, 0, stream, scratch.codes, labels, scratch.closest, blocks));
     }
 
+    // The order of squares is that of their roots, which are wanted only where something is added.
+    Metric metric = mining.metric;
+    if (metric == Metric::euclidean && guidance != Guidance::finite) metric = Metric::sqeuclidean;
+    const auto share = static_cast<T>(
+        mining.guidance / static_cast<double>(std::max<int64_t>(1, mining.attributes.k)));
+    // Below this nothing that is added to a distance is near overflow.
+    constexpr double kTameGuidance = 0x1p100;
+    const bool scans = std::is_same_v<T, float> && scratch.shares == nullptr &&
+                       attribute_code_words(scratch.codes.k) <= 1 &&
+                       (guidance != Guidance::finite || mining.guidance < kTameGuidance);
+
     const MineArguments<S> arguments = {{static_cast<const S*>(mining.sketch), mining.n, mining.d},
                                         {static_cast<const S*>(mining.photo), mining.m, mining.d},
                                         scratch.sketch_norms,
@@ -449,10 +819,11 @@ void mine(const Mining& mining, const MiningPlan& plan, const MiningScratch<Comp
                                         scratch.positive,
                                         scratch.negative,
                                         static_cast<T>(mining.guidance),
+                                        share,
                                         guidance,
-                                        mining.metric,
+                                        metric,
                                         mining.exclude_self,
-                                        grid_of(plan.column_tiles),
+                                        scans,
                                         grid_of(plan.tiles_per_split)};
     launch_plan(arguments, plan, stream);
 }
@@ -477,7 +848,7 @@ void mine_batch_hard(const Mining& mining, int64_t* positive, int64_t* negative,
     with_type(mining.type, [&](auto type) {
         using S = decltype(type);
         using T = Compute<S>;
-        const MiningPlan plan(mining, engine_for(mining.type));
+        const MiningPlan plan = plan_for_this_device(mining);
         Workspace workspace(memory);
         const MiningScratch<T> scratch(workspace, mining);
         mine<S>(mining, plan, scratch, stream);

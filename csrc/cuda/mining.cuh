@@ -13,12 +13,17 @@ struct MiningPlan {
     Engine engine;
     int rows, columns;  // of a tile
     int64_t row_tiles, column_tiles, tiles_per_split, splits;
+    int64_t most_splits;  // on whatever device
 
     MiningPlan(const Mining& mining, Engine engine);
+    // Chooses the splits that take the least time on a device with so many blocks at once.
+    void fit(int64_t blocks_at_once);
 };
 
-// The splits of whichever engine has more (warpgroups cut as tensor cores do): what a workspace is
-// laid out for, wherever it is used.
+MiningPlan plan_for_this_device(const Mining& mining);
+
+// The most splits of any engine on any device: what a workspace is laid out for, wherever it is
+// used.
 int64_t most_splits(const Mining& mining);
 
 // The parts of a workspace that mining uses.

@@ -19,6 +19,10 @@ __device__ inline Memory& shared_memory() {
     return *reinterpret_cast<Memory*>(shared_bytes);
 }
 
+// A value as a type, for functions that take it when they are compiled.
+template <auto kValue>
+using Constant = std::integral_constant<decltype(kValue), kValue>;
+
 // --- Types ------------------------------------------------------------------------------------
 
 template <typename S>
@@ -121,6 +125,14 @@ template <typename T>
 __device__ inline T warp_sum(T x) {
     for (int offset = kWarp / 2; offset > 0; offset /= 2) {
         x += __shfl_xor_sync(kFullMask, x, offset);
+    }
+    return x;
+}
+
+// The bits that any lane of a warp has, in every lane.
+__device__ inline unsigned warp_or(unsigned x) {
+    for (int offset = kWarp / 2; offset > 0; offset /= 2) {
+        x |= __shfl_xor_sync(kFullMask, x, offset);
     }
     return x;
 }

@@ -57,9 +57,9 @@ struct Slab {
         int rows;        // how many of them exist
         int to;          // where the chunk goes in a slab
 
-        __device__ Stream(const Rows<S>& operand, int64_t first_row) {
+        __device__ Stream(const Rows<S>& operand, int64_t first_row, int slab = 0) {
             const int64_t row = first_row + own_row();
-            from = operand.data + (row * operand.width + own_chunk() * kChunk);
+            from = operand.data + (row * operand.width + own_chunk() * kChunk + slab * kDepth);
             stride = kRowStep * operand.width;
             const int64_t there = (operand.rows - row + (kRowStep - 1)) / kRowStep;
             rows = static_cast<int>(max(int64_t(0), min(there, int64_t(kSide / kRowStep))));

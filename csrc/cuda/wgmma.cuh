@@ -44,10 +44,10 @@ __device__ inline void wgmma_fence() {
         FGSBIR_BLOCK(10), FGSBIR_BLOCK(12), FGSBIR_BLOCK(14), FGSBIR_BLOCK(16), FGSBIR_BLOCK(18), \
         FGSBIR_BLOCK(20), FGSBIR_BLOCK(22), FGSBIR_BLOCK(24), FGSBIR_BLOCK(26), FGSBIR_BLOCK(28), \
         FGSBIR_BLOCK(30)
-// sums = sums + A B, neither operand negated or transposed.
+// sums = A B, with `add` sums + A B, neither operand negated or transposed.
 #define FGSBIR_WGMMA(types)                                                           \
     asm volatile(                                                                     \
-        "{\n.reg .pred add;\nsetp.ne.b32 add, 1, 0;\n"                                \
+        "{\n.reg .pred add;\nsetp.ne.b32 add, %66, 0;\n"                              \
         "wgmma.mma_async.sync.aligned.m64n128k16.f32." types                          \
         " {%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "    \
         "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, " \
@@ -55,13 +55,14 @@ __device__ inline void wgmma_fence() {
         "%46, %47, %48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, " \
         "%61, %62, %63}, %64, %65, add, 1, 1, 0, 0;\n}"                               \
         : FGSBIR_SUMS                                                                 \
-        : "l"(a), "l"(b)                                                              \
+        : "l"(a), "l"(b), "r"(static_cast<int>(add))                                  \
         : "memory")
 
-// Starts sums += a b^T, for 64 rows and 128 columns of 16 numbers of 16 bits, each operand named by
-// its descriptor. The sums lie as layout.cuh has them, and are nobody's until they are waited for.
+// Starts sums += a b^T, or without `add` sums = a b^T, for 64 rows and 128 columns of 16 numbers of
+// 16 bits, each operand named by its descriptor. The sums lie as layout.cuh has them, and are
+// nobody's until they are waited for.
 template <typename S>
-__device__ inline void wgmma_m64n128k16(float (&sums)[2][32], uint64_t a, uint64_t b) {
+__device__ inline void wgmma_m64n128k16(float (&sums)[2][32], uint64_t a, uint64_t b, bool add) {
     if constexpr (std::is_same_v<S, __half>) {
         FGSBIR_WGMMA("f16.f16");
     } else {

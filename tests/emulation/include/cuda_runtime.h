@@ -132,6 +132,15 @@ inline unsigned __float_as_uint(float x) {
 inline float __uint_as_float(unsigned x) {
     return emulation::bit_cast<float>(x);
 }
+inline int __float_as_int(float x) {
+    return emulation::bit_cast<int>(x);
+}
+inline float __int_as_float(int x) {
+    return emulation::bit_cast<float>(x);
+}
+inline int __double2int_rn(double x) {
+    return static_cast<int>(std::nearbyint(x));
+}
 inline long long __double_as_longlong(double x) {
     return emulation::bit_cast<long long>(x);
 }
@@ -210,6 +219,13 @@ template <typename Kernel>
 cudaError_t cudaFuncGetAttributes(cudaFuncAttributes* attributes, Kernel*) {
     attributes->ptxVersion = 90;
     attributes->maxThreadsPerBlock = 1024;
+    return cudaSuccess;
+}
+
+// Few, so that one block has several tiles of even a small problem.
+enum cudaDeviceAttr { cudaDevAttrMultiProcessorCount };
+inline cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr, int) {
+    *value = 4;
     return cudaSuccess;
 }
 
