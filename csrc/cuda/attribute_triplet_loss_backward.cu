@@ -2,11 +2,11 @@
 //
 // Launch 1, one warp an anchor: what each of its two references weighs, and the gradients of its
 // sketch row. Beside it, in further blocks, references are sorted by photo (references.cuh).
-// Launch 2, one block a photo: its references in their fixed order, each warp every fourth of them,
-// partial sums added warp by warp. No two blocks write the same row, so nothing is added atomically
-// and the bits are the same every time. Memory traffic: an anchor reads three rows and writes one;
-// a photo reads its own row and one sketch row a reference, and writes one. References whose hinge
-// is not active weigh 0 and are skipped.
+// Launch 2, one warp a photo: its references in their fixed order. Of a photo with many references
+// each of the block's warps takes every fourth, and partial sums are added warp by warp. No two
+// write the same row, so nothing is added atomically and the bits are the same every time. Memory
+// traffic: an anchor reads three rows and writes one; a photo reads its own row and one sketch row
+// a reference, and writes one. References whose hinge is not active weigh 0 and are skipped.
 //
 // Limits: N < 2^30.
 
@@ -199,7 +199,7 @@ constexpr int kPhotoWarps = 4;
 constexpr int kPhotoThreads = kPhotoWarps * kWarp;
 constexpr int kEmbeddingSpan = 8;  // dimensions of a lane at a time,
 constexpr int kLogitSpan = 2;      // and attributes, of which there are fewer
-constexpr int kAtOnce = 4;         // references of a warp
+constexpr int kFew = 16;           // references that one warp adds up
 
 template <typename T>
 struct PhotoMemory {
@@ -207,7 +207,7 @@ struct PhotoMemory {
     T scalar[kPhotoWarps];
 };
 
-// The references to one photo.
+// The references to one photo, and who adds them up: one warp, or all of the block.
 struct Chosen {
     const int64_t* first;
     int64_t count, n;
@@ -216,14 +216,16 @@ struct Chosen {
     __device__ int64_t anchor(int64_t r) const { return r < n ? r : r - n; }
 };
 
-// The sum of value(reference), in every thread of the block.
-template <typename T, typename Value>
+// The sum of value(reference), in every thread of the block or the warp.
+template <bool kByWarp, typename T, typename Value>
 __device__ T sum_of_references(const Chosen& chosen, PhotoMemory<T>& memory, Value value) {
     T sum = 0;
-    for (int64_t at = threadIdx.x; at < chosen.count; at += kPhotoThreads) {
+    const int first = kByWarp ? threadIdx.x % kWarp : threadIdx.x;
+    for (int64_t at = first; at < chosen.count; at += kByWarp ? kWarp : kPhotoThreads) {
         sum += value(chosen.reference(at));
     }
     sum = warp_sum(sum);
+    if (kByWarp) return sum;
     if (threadIdx.x % kWarp == 0) memory.scalar[threadIdx.x / kWarp] = sum;
     __syncthreads();
     T total = 0;
@@ -233,10 +235,13 @@ __device__ T sum_of_references(const Chosen& chosen, PhotoMemory<T>& memory, Val
 }
 
 // write(k, sum over references r of weights[r] * (own(k) - other(anchor of r, k))) for k < width.
-template <int kSpan, typename T, typename Own, typename Other, typename Write>
+template <bool kByWarp, int kSpan, typename T, typename Own, typename Other, typename Write>
 __device__ void sum_differences(const Chosen& chosen, const T* weights, int64_t width,
                                 PhotoMemory<T>& memory, Own own, Other other, Write write) {
-    const int warp = threadIdx.x / kWarp, lane = threadIdx.x % kWarp;
+    constexpr int kWarps = kByWarp ? 1 : kPhotoWarps;
+    // The rows of several references are loaded at once where there are many.
+    constexpr int kAtOnce = kByWarp ? 1 : 2;
+    const int warp = kByWarp ? 0 : threadIdx.x / kWarp, lane = threadIdx.x % kWarp;
     for (int64_t first = 0; first < width; first += kSpan * kWarp) {
         T values[kSpan], sums[kSpan] = {};
 #pragma unroll
@@ -244,14 +249,13 @@ __device__ void sum_differences(const Chosen& chosen, const T* weights, int64_t 
             const int64_t k = first + v * kWarp + lane;
             values[v] = k < width ? own(k) : T(0);
         }
-        // The rows of several references are loaded at once.
-        for (int64_t at = warp; at < chosen.count; at += kAtOnce * kPhotoWarps) {
+        for (int64_t at = warp; at < chosen.count; at += kAtOnce * kWarps) {
             int64_t anchors[kAtOnce];
             T factors[kAtOnce], others[kAtOnce][kSpan] = {};
 #pragma unroll
             for (int b = 0; b < kAtOnce; ++b) {
-                const bool exists = at + b * kPhotoWarps < chosen.count;
-                const int64_t r = chosen.reference(exists ? at + b * kPhotoWarps : at);
+                const bool exists = at + b * kWarps < chosen.count;
+                const int64_t r = chosen.reference(exists ? at + b * kWarps : at);
                 anchors[b] = chosen.anchor(r);
                 factors[b] = exists ? weights[r] : T(0);
             }
@@ -270,19 +274,27 @@ __device__ void sum_differences(const Chosen& chosen, const T* weights, int64_t 
                 for (int v = 0; v < kSpan; ++v) sums[v] += factors[b] * (values[v] - others[b][v]);
             }
         }
+        if constexpr (kByWarp) {
 #pragma unroll
-        for (int v = 0; v < kSpan; ++v) memory.partial[warp][v * kWarp + lane] = sums[v];
-        __syncthreads();
-        for (int k = threadIdx.x; k < kSpan * kWarp && first + k < width; k += kPhotoThreads) {
-            T total = 0;
-            for (int w = 0; w < kPhotoWarps; ++w) total += memory.partial[w][k];
-            write(first + k, total);
+            for (int v = 0; v < kSpan; ++v) {
+                const int64_t k = first + v * kWarp + lane;
+                if (k < width) write(k, sums[v]);
+            }
+        } else {
+#pragma unroll
+            for (int v = 0; v < kSpan; ++v) memory.partial[warp][v * kWarp + lane] = sums[v];
+            __syncthreads();
+            for (int k = threadIdx.x; k < kSpan * kWarp && first + k < width; k += kPhotoThreads) {
+                T total = 0;
+                for (int w = 0; w < kPhotoWarps; ++w) total += memory.partial[w][k];
+                write(first + k, total);
+            }
+            __syncthreads();
         }
-        __syncthreads();
     }
 }
 
-template <typename S>
+template <bool kByWarp, typename S>
 __device__ void photo_gradient(const BackwardArguments<S>& in, int64_t j, const Chosen& chosen,
                                PhotoMemory<Compute<S>>& memory) {
     using T = Compute<S>;
@@ -291,13 +303,13 @@ __device__ void photo_gradient(const BackwardArguments<S>& in, int64_t j, const 
     const T scale = cosine ? inverse_norm(p, in.d) : T(1);
     T along = 0;
     if (cosine) {
-        along = sum_of_references(chosen, memory, [&](int64_t r) {
+        along = sum_of_references<kByWarp>(chosen, memory, [&](int64_t r) {
             const T weight = in.embedding_weights[r];
             return weight == 0 ? T(0) : weight * in.distances[kPositive * in.n + r];
         });
     }
     const auto own = [&](int64_t k) { return product(to_compute(p[k]), scale); };
-    sum_differences<kEmbeddingSpan>(
+    sum_differences<kByWarp, kEmbeddingSpan>(
         chosen, in.embedding_weights, in.d, memory, own,
         [&](int64_t i, int64_t k) {
             const T value = to_compute(in.sketch[i * in.d + k]);
@@ -308,7 +320,7 @@ __device__ void photo_gradient(const BackwardArguments<S>& in, int64_t j, const 
         });
 }
 
-template <typename S>
+template <bool kByWarp, typename S>
 __device__ void photo_logits_gradient(const BackwardArguments<S>& in, int64_t j,
                                       const Chosen& chosen, PhotoMemory<Compute<S>>& memory) {
     using T = Compute<S>;
@@ -318,11 +330,11 @@ __device__ void photo_logits_gradient(const BackwardArguments<S>& in, int64_t j,
         known += rows.photo_answer(j, k) != Answer::unknown;
     }
     known = warp_sum(known);
-    const T of_known =
-        sum_of_references(chosen, memory, [&](int64_t r) { return in.prediction_weights[r]; }) /
-        static_cast<T>(max(known, 1));
+    const T of_known = sum_of_references<kByWarp>(
+                           chosen, memory, [&](int64_t r) { return in.prediction_weights[r]; }) /
+                       static_cast<T>(max(known, 1));
     const bool linear = in.options.attribute_metric == AttributeMetric::cross_entropy;
-    sum_differences<kLogitSpan>(
+    sum_differences<kByWarp, kLogitSpan>(
         chosen, in.attribute_weights, rows.k, memory,
         [&](int64_t k) { return probability(rows.photo(j, k)).yes; },
         [&](int64_t i, int64_t k) { return probability(rows.sketch(i, k)).yes; },
@@ -335,15 +347,31 @@ __device__ void photo_logits_gradient(const BackwardArguments<S>& in, int64_t j,
         });
 }
 
+template <bool kByWarp, typename S>
+__device__ void photo_gradients(const BackwardArguments<S>& in, int64_t j, const Chosen& chosen,
+                                PhotoMemory<Compute<S>>& memory) {
+    photo_gradient<kByWarp>(in, j, chosen, memory);
+    if (in.predictions.given) photo_logits_gradient<kByWarp>(in, j, chosen, memory);
+}
+
 template <typename S>
-__global__ void __launch_bounds__(kPhotoThreads)
+__global__ void __launch_bounds__(kPhotoThreads, sizeof(Compute<S>) == 8 ? 3 : 5)
     gradients_of_photos(const BackwardArguments<S> in) {
     auto& memory = shared_memory<PhotoMemory<Compute<S>>>();
-    const int64_t j = blockIdx.x;
-    const int64_t begin = in.references.begin[j], end = in.references.begin[j + 1];
-    const Chosen chosen = {in.references.sorted + begin, end - begin, in.n};
-    photo_gradient(in, j, chosen, memory);
-    if (in.predictions.given) photo_logits_gradient(in, j, chosen, memory);
+    const int64_t first = static_cast<int64_t>(blockIdx.x) * kPhotoWarps;
+    const auto chosen_by = [&](int64_t j) {
+        const int64_t begin = in.references.begin[j];
+        return Chosen{in.references.sorted + begin, in.references.begin[j + 1] - begin, in.n};
+    };
+    const int64_t own = first + threadIdx.x / kWarp;
+    if (own < in.m) {
+        const Chosen chosen = chosen_by(own);
+        if (chosen.count <= kFew) photo_gradients<true>(in, own, chosen, memory);
+    }
+    for (int64_t j = first; j < min(first + kPhotoWarps, in.m); ++j) {
+        const Chosen chosen = chosen_by(j);
+        if (chosen.count > kFew) photo_gradients<false>(in, j, chosen, memory);
+    }
 }
 
 template <typename T>
@@ -410,8 +438,8 @@ void attribute_triplet_loss_backward(const ChosenTriplets& triplets, const Predi
         const int64_t sort_blocks = ceil_div(triplets.m, kPhotos);
         FGSBIR_CHECK_CUDA(launch(gradients_of_anchors<S>, grid_of(anchor_blocks + sort_blocks),
                                  kSortWarps * kWarp, sizeof(SortMemory), stream, arguments));
-        FGSBIR_CHECK_CUDA(launch(gradients_of_photos<S>, grid_of(triplets.m), kPhotoThreads,
-                                 sizeof(PhotoMemory<T>), stream, arguments));
+        FGSBIR_CHECK_CUDA(launch(gradients_of_photos<S>, grid_of(ceil_div(triplets.m, kPhotoWarps)),
+                                 kPhotoThreads, sizeof(PhotoMemory<T>), stream, arguments));
     });
 }
 

@@ -37,28 +37,19 @@ __device__ inline unsigned differing(uint2 a, uint2 b) {
     return (a.x & b.y) | (a.y & b.x);
 }
 
-// out[c] = the number of attributes in which row i and row first + offset(c) differ.
-template <int kColumns, typename Offset>
-__device__ inline void differing_counts(const AttributeCodes& codes, int64_t i, int64_t first,
-                                        Offset offset, int (&out)[kColumns]) {
-#pragma unroll
-    for (int c = 0; c < kColumns; ++c) out[c] = 0;
-    const int64_t words = attribute_code_words(codes.k);
-    for (int64_t word = 0; word < words; ++word) {
-        const uint2 own = codes.a[word * codes.n + i];
-        const uint2* others = codes.b + (word * codes.m + first);
-#pragma unroll
-        for (int c = 0; c < kColumns; ++c) out[c] += __popc(differing(own, others[offset(c)]));
-    }
-}
-
 // out[c] = h(i, first + offset(c)) for kColumns columns.
 template <int kColumns, typename T, typename Offset>
 __device__ inline void attribute_distances(const AttributeCodes& codes, int64_t i, int64_t first,
                                            Offset offset, T (&out)[kColumns]) {
     if (codes.shares == nullptr) {
-        int count[kColumns];
-        differing_counts(codes, i, first, offset, count);
+        int count[kColumns] = {};
+        for (int64_t word = 0; word < attribute_code_words(codes.k); ++word) {
+            const uint2 own = codes.a[word * codes.n + i];
+            const uint2* others = codes.b + (word * codes.m + first);
+#pragma unroll
+            for (int c = 0; c < kColumns; ++c)
+                count[c] += __popc(differing(own, others[offset(c)]));
+        }
         const T total = codes.k > 0 ? static_cast<T>(codes.k) : T(1);
 #pragma unroll
         for (int c = 0; c < kColumns; ++c) out[c] = static_cast<T>(count[c]) / total;

@@ -9,8 +9,8 @@
 // There are two ways through the pairs of a tile, with the same scores:
 // - scan(): every score, in about ten instructions and without a branch. It takes the register of
 //   its product, and only where the smallest of a row is better than the row's winner is it looked
-//   for which column has it. For float32 arithmetic, no weights, at most 32 attributes, and numbers
-//   that are neither NaN nor near overflow.
+//   for which column has it. For float32 arithmetic, no weights, at most 64 attributes (32 where
+//   guidance is infinite), and numbers that are neither NaN nor near overflow.
 // - weigh(): for all else. beta h only adds to d, so a pair whose d is no smaller than the row's
 //   winner is passed over; the others have h, score and key computed.
 //
@@ -43,10 +43,27 @@ struct Labels {
 
 enum class Guidance { none, finite, lexicographic };
 
-// d + beta h of counted attributes: `share` is beta / K.
+// A root for scores, to two units in the last place: one of IEEE takes ten times as many
+// instructions.
+__device__ inline float root(float x) {
+    return x > 0 ? x * rsqrtf(x) : x;
+}
+__device__ inline double root(double x) {
+    return std::sqrt(x);
+}
+
+// d + beta h of counted attributes, word by word as in scan(): `share` is beta / K.
 template <typename T>
-__device__ inline T guided_score(T d, int differing, T share) {
-    return std::fma(static_cast<T>(differing), share, d);
+__device__ inline T guided_score(T d, const AttributeCodes& codes, int64_t i, int64_t j, T share) {
+    const uint2 *a = codes.a + i, *b = codes.b + j;
+#pragma unroll 1
+    for (auto words = static_cast<int>(attribute_code_words(codes.k)); words > 0; --words) {
+        const int count = __popc(differing(*a, *b));
+        a += codes.n;
+        b += codes.m;
+        d = std::fma(static_cast<T>(count), share, d);
+    }
+    return d;
 }
 
 template <typename S>
@@ -68,6 +85,10 @@ struct MineArguments {
     bool scans;  // whether scores are counted and finite, so that scan() can compute them
     unsigned tiles_per_split;  // of photos
 
+    __device__ Compute<S> distance(Compute<S> product, Compute<S> norm, Compute<S> other) const {
+        const auto unrooted = not_below_zero(unrooted_distance(product, norm, other, metric));
+        return metric == Metric::euclidean ? root(unrooted) : unrooted;
+    }
     // Where a square or a product overflowed, inf - inf is no NaN of the distance, nor is it
     // infinite.
     __device__ Compute<S> direct_distance(int64_t i, int64_t j) const {
@@ -80,13 +101,24 @@ struct MineArguments {
     }
 };
 
+// Words of attributes that are kept beside the norms, for scan(): 64 attributes.
+constexpr int kCodeWords = 2;
+
+// A word of a row's attributes, if it has them.
+template <typename S>
+__device__ inline uint2 code_of(const MineArguments<S>& in, const uint2* codes, int64_t rows,
+                                int64_t row, int word) {
+    const bool exists = in.guidance != Guidance::none && word < attribute_code_words(in.codes.k);
+    return exists ? codes[word * rows + row] : uint2{};
+}
+
 // What the block keeps of a sketch, once for each team of warps that share its row: winners so far,
 // which only the first of the row's lanes writes.
 template <typename T>
 struct SketchState {
     int64_t label;
     Key<T> positive, negative;
-    uint2 code;  // its first 32 attributes
+    uint2 codes[kCodeWords];
     T norm;
     int closest;  // lexicographic: the fewest attributes in which a negative differs
 };
@@ -95,7 +127,7 @@ struct SketchState {
 template <typename T, int kColumns>
 struct PhotoStates {
     alignas(16) T norms[kColumns];
-    alignas(16) uint2 codes[kColumns];  // their first 32 attributes
+    alignas(16) uint2 codes[kCodeWords][kColumns];
     alignas(16) int64_t labels[kColumns];
 };
 
@@ -132,7 +164,7 @@ __device__ inline void update(Key<T>& winner, Key<T> key, int row_lanes) {
 
 // Pairs that a thread takes into account together: kGroup of its columns of one of its rows.
 template <typename Square>
-constexpr int kGroup = Square::kOwnColumns < 4 ? Square::kOwnColumns : 4;
+constexpr int kGroup = Square::kOwnColumns < 2 ? Square::kOwnColumns : 2;
 template <typename Square>
 constexpr int kGroups = Square::kOwnColumns / kGroup<Square>;  // of a row
 
@@ -146,7 +178,7 @@ constexpr T kLeastNormal = std::numeric_limits<T>::min();
 template <typename T>
 __device__ inline T no_better_from(T score, Metric metric) {
     if (metric != Metric::euclidean) return score;
-    const T square = score * score * (1 + 4 * kEpsilon<T>);
+    const T square = score * score * (1 + 8 * kEpsilon<T>);
     return square + kLeastNormal<T>;
 }
 
@@ -209,23 +241,18 @@ __device__ __forceinline__ void select(const MineArguments<S>& in, const Square&
 
     Key<T> positive = Key<T>::none(), negative = Key<T>::none();
     T values[kGroup<Square>], h[kGroup<Square>] = {};
-    int counts[kGroup<Square>];
     tile.copy_group(r, g, values);
     const bool counted = in.guidance == Guidance::finite && in.codes.shares == nullptr;
-    if (in.guidance != Guidance::none) {
+    if (in.guidance != Guidance::none && !counted) {
         const auto existing = [&](int c) { return min(Square::column(own(c)), columns - 1); };
-        if (counted) {
-            differing_counts(in.codes, i, first_column, existing, counts);
-        } else {
-            attribute_distances(in.codes, i, first_column, existing, h);
-        }
+        attribute_distances(in.codes, i, first_column, existing, h);
     }
 #pragma unroll
     for (int c = 0; c < kGroup<Square>; ++c) {
         const int column = Square::column(own(c));
         if (column >= columns) continue;
         const int64_t j = first_column + column;
-        T d = distance_from_product(values[c], sketch.norm, photos.norms[column], in.metric);
+        T d = in.distance(values[c], sketch.norm, photos.norms[column]);
         if (d - d != 0) d = in.direct_distance(i, j);
         if (has_positives && sketch.label == photos.labels[column]) {
             if (in.exclude_self && i == j) continue;
@@ -233,9 +260,12 @@ __device__ __forceinline__ void select(const MineArguments<S>& in, const Square&
         } else if (in.guidance == Guidance::lexicographic) {
             if (h[c] <= closest || d != d) negative = smaller(negative, Key<T>::of(d, j));
         } else {
-            const T score = counted                           ? guided_score(d, counts[c], in.share)
-                            : in.guidance == Guidance::finite ? add_scaled(d, in.beta, h[c])
-                                                              : d;
+            T score = d;
+            if (counted) {
+                score = guided_score(d, in.codes, i, j, in.share);
+            } else if (in.guidance == Guidance::finite) {
+                score = add_scaled(d, in.beta, h[c]);
+            }
             negative = smaller(negative, Key<T>::of(score, j));
         }
     }
@@ -287,24 +317,28 @@ struct alignas(kCount * sizeof(V) < 16 ? kCount * sizeof(V) : 16) Neighbours {
     }
 };
 
-// Calls f(value, r, data of the column) for each of the thread's pairs, with data of the photos
-// from an array in shared memory.
-template <typename V, typename Square, typename F>
-__device__ __forceinline__ void for_each_pair(Square& tile, const V* of_photos, F f) {
+// Calls f(value, r, photos...) for each of the thread's pairs, with what arrays in shared memory
+// have of its photo.
+template <typename Square, typename F, typename... V>
+__device__ __forceinline__ void for_each_pair(Square& tile, F f, const V*... of_photos) {
     constexpr int kVector = Square::kColumnVector;
 #pragma unroll
     for (int v = 0; v < Square::kOwnColumns; v += kVector) {
-        const auto photos = Neighbours<kVector, V>::of(of_photos + Square::column(v));
+        const int column = Square::column(v);
+        [&](const auto&... photos) {
 #pragma unroll
-        for (int c = 0; c < kVector; ++c) {
+            for (int c = 0; c < kVector; ++c) {
 #pragma unroll
-            for (int r = 0; r < Square::kOwnRows; ++r) f(tile.values[r][v + c], r, photos.at[c]);
-        }
+                for (int r = 0; r < Square::kOwnRows; ++r) {
+                    f(tile.values[r][v + c], r, photos.at[c]...);
+                }
+            }
+        }(Neighbours<kVector, V>::of(of_photos + column)...);
     }
 }
 
-// Puts its score in place of every product of this thread.
-template <typename S, typename Square>
+// Puts its score in place of every product of this thread. kMetric is cosine or another.
+template <Metric kMetric, typename S, typename Square>
 __device__ __forceinline__ void score(const MineArguments<S>& in, Square& tile,
                                       const PhotoStates<float, Square::kColumns>& photos,
                                       MineMemory<float, Square>& memory) {
@@ -312,71 +346,82 @@ __device__ __forceinline__ void score(const MineArguments<S>& in, Square& tile,
     float norms[kRows];
 #pragma unroll
     for (int r = 0; r < kRows; ++r) norms[r] = memory.sketch(r).norm;
-    const auto put_distances = [&](Metric metric) {
-        for_each_pair(tile, photos.norms, [&](float& value, int r, float norm) {
-            const float unrooted = unrooted_distance(value, norms[r], norm, metric);
-            value = __int_as_float(max(__float_as_int(unrooted), 0));  // -0 is no score
-        });
+    const auto put_distance = [&](float& value, int r, float norm) {
+        const float unrooted = unrooted_distance(value, norms[r], norm, kMetric);
+        value = __int_as_float(max(__float_as_int(unrooted), 0));  // -0 is no score
     };
-    if (in.metric == Metric::cosine) {
-        put_distances(Metric::cosine);
-    } else {
-        put_distances(Metric::sqeuclidean);
-    }
+    for_each_pair(tile, put_distance, photos.norms);
     if (in.guidance == Guidance::none) return;
 
     if (in.metric == Metric::euclidean) {
 #pragma unroll
         for (int r = 0; r < kRows; ++r) {
 #pragma unroll
-            for (float& value : tile.values[r]) value = std::sqrt(value);
+            for (float& value : tile.values[r]) value = root(value);
         }
     }
     uint2 codes[kRows];
+    const auto load_codes = [&](int word) {
 #pragma unroll
-    for (int r = 0; r < kRows; ++r) codes[r] = memory.sketch(r).code;
-    if (in.guidance == Guidance::finite) {
-        // A count is taken for the bits of a number, which is 2^149 times too small: what converts
-        // it is a multiplication, and conversions are four times slower than those.
-        const float share = in.share * 0x1p23f;
-        for_each_pair(tile, photos.codes, [&](float& value, int r, uint2 code) {
-            const auto count = static_cast<unsigned>(__popc(differing(codes[r], code)));
-            value = std::fma(__uint_as_float(count) * 0x1p126f, share, value);
-        });
-    } else {
+        for (int r = 0; r < kRows; ++r) codes[r] = memory.sketch(r).codes[word];
+    };
+    if (in.guidance == Guidance::lexicographic) {
+        load_codes(0);
         int closest[kRows];
 #pragma unroll
         for (int r = 0; r < kRows; ++r) closest[r] = memory.sketch(r).closest;
-        for_each_pair(tile, photos.codes, [&](float& value, int r, uint2 code) {
-            const bool is_closest = __popc(differing(codes[r], code)) <= closest[r];
-            if (!is_closest) value = __uint_as_float(kInfinityBits);
-        });
+        const auto put = [&](float& value, int r, uint2 code) {
+            if (__popc(differing(codes[r], code)) > closest[r]) {
+                value = __uint_as_float(kInfinityBits);
+            }
+        };
+        for_each_pair(tile, put, photos.codes[0]);
+    } else {
+        const auto words = static_cast<int>(attribute_code_words(in.codes.k));
+#pragma unroll 1
+        for (int word = 0; word < words; ++word) {
+            load_codes(word);
+            const auto put = [&](float& value, int r, uint2 code) {
+                // A count is taken for the bits of a number, which is 2^149 times too small: what
+                // converts it is a multiplication. Conversions are four times slower than those.
+                const float count = __int_as_float(__popc(differing(codes[r], code))) * 0x1p126f;
+                value = std::fma(count, in.share * 0x1p23f, value);
+            };
+            for_each_pair(tile, put, photos.codes[word]);
+        }
     }
 }
 
-// The columns of each row that hold no negative, as bits, in a tile with equal labels or without
-// some of its columns. Takes positives into account on the way. The whole warp must call it.
+// Calls f(r, c, whether the labels are equal) for each of the thread's pairs, of which those in
+// missing columns are not equal.
+template <typename Square, typename F>
+__device__ __forceinline__ void for_each_label(const PhotoStates<float, Square::kColumns>& photos,
+                                               MineMemory<float, Square>& memory, int columns,
+                                               F f) {
+#pragma unroll
+    for (int c = 0; c < Square::kOwnColumns; ++c) {
+        const int column = Square::column(c);
+        const int64_t label = photos.labels[column];
+#pragma unroll
+        for (int r = 0; r < Square::kOwnRows; ++r) {
+            f(r, c, column < columns && memory.sketch(r).label == label);
+        }
+    }
+}
+
+// Takes the positives of a tile into account, which are few. The whole warp must call it.
 template <typename S, typename Square>
 __device__ __forceinline__ void scan_positives(const MineArguments<S>& in, const Square& tile,
                                                int64_t first_row, int64_t first_column, int columns,
                                                const PhotoStates<float, Square::kColumns>& photos,
-                                               MineMemory<float, Square>& memory,
-                                               unsigned (&excluded)[Square::kOwnRows]) {
-    unsigned missing = 0, positive[Square::kOwnRows] = {};
-#pragma unroll
-    for (int c = 0; c < Square::kOwnColumns; ++c) {
-        const int column = Square::column(c);
-        const bool exists = column < columns;
-        const int64_t label = photos.labels[column];
-        if (!exists) missing |= 1u << c;
-#pragma unroll
-        for (int r = 0; r < Square::kOwnRows; ++r) {
-            if (exists && memory.sketch(r).label == label) positive[r] |= 1u << c;
-        }
-    }
+                                               MineMemory<float, Square>& memory) {
+    static_assert(Square::kOwnColumns <= 32, "a bit for each");
+    unsigned positive[Square::kOwnRows] = {};
+    for_each_label(photos, memory, columns, [&](int r, int c, bool equal) {
+        if (equal) positive[r] |= 1u << c;
+    });
 #pragma unroll
     for (int r = 0; r < Square::kOwnRows; ++r) {
-        excluded[r] = missing | positive[r];
         SketchState<float>& sketch = memory.sketch(r);
         for (unsigned found = warp_or(positive[r]); found != 0; found &= found - 1) {
             const int at = __ffs(static_cast<int>(found)) - 1;
@@ -387,8 +432,7 @@ __device__ __forceinline__ void scan_positives(const MineArguments<S>& in, const
             }
             const int column = Square::column(at);
             const int64_t i = first_row + Square::row(r), j = first_column + column;
-            const float d =
-                distance_from_product(product, sketch.norm, photos.norms[column], in.metric);
+            const float d = in.distance(product, sketch.norm, photos.norms[column]);
             const bool counts = (positive[r] >> at & 1) != 0 && !(in.exclude_self && i == j);
             const Key<float> key = counts ? Key<float>::of(-d, j) : Key<float>::none();
             update(sketch.positive, key, Square::kRowLanes);
@@ -397,26 +441,20 @@ __device__ __forceinline__ void scan_positives(const MineArguments<S>& in, const
 }
 
 // Takes all pairs of a tile into account. The whole warp must call it.
-template <typename S, typename Square>
+template <Metric kMetric, typename S, typename Square>
 __device__ __forceinline__ void scan(const MineArguments<S>& in, Square& tile, int64_t first_row,
                                      int64_t first_column, int columns, bool has_positives,
                                      const PhotoStates<float, Square::kColumns>& photos,
                                      MineMemory<float, Square>& memory) {
-    static_assert(Square::kOwnColumns <= 32, "a bit for each");
-    unsigned excluded[Square::kOwnRows] = {};
-    const bool complete = !has_positives && columns == Square::kColumns;
-    if (!complete) {
-        scan_positives(in, tile, first_row, first_column, columns, photos, memory, excluded);
+    if (has_positives) {
+        scan_positives(in, tile, first_row, first_column, columns, photos, memory);
     }
-    score(in, tile, photos, memory);
-    if (!complete) {
-#pragma unroll
-        for (int r = 0; r < Square::kOwnRows; ++r) {
-#pragma unroll
-            for (int c = 0; c < Square::kOwnColumns; ++c) {
-                if (excluded[r] >> c & 1) tile.values[r][c] = __uint_as_float(kInfinityBits);
-            }
-        }
+    score<kMetric>(in, tile, photos, memory);
+    if (has_positives || columns < Square::kColumns) {
+        for_each_label(photos, memory, columns, [&](int r, int c, bool equal) {
+            const bool negative = !equal && Square::column(c) < columns;
+            if (!negative) tile.values[r][c] = __uint_as_float(kInfinityBits);
+        });
     }
 #pragma unroll
     for (int r = 0; r < Square::kOwnRows; ++r) {
@@ -450,7 +488,9 @@ __device__ void start(const MineArguments<S>& in, int64_t first_row,
         const int64_t i = min(first_row + row, in.sketch.rows - 1);
         SketchState<T> sketch = {
             in.labels.of_sketch(i), Key<T>::none(), Key<T>::none(), {}, in.sketch_norms[i], 0};
-        if (in.guidance != Guidance::none && in.codes.k > 0) sketch.code = in.codes.a[i];
+        for (int word = 0; word < kCodeWords; ++word) {
+            sketch.codes[word] = code_of(in, in.codes.a, in.codes.n, i, word);
+        }
         if (in.guidance == Guidance::lexicographic) {
             sketch.closest = __double2int_rn(static_cast<double>(in.closest_of(i)) *
                                              static_cast<double>(in.codes.k));
@@ -489,21 +529,22 @@ __device__ __forceinline__ void mine_split(const MineArguments<S>& in,
     start<S, Square>(in, first_row, memory);
 
     Square tile;
-    // Loads what is kept of the thread's photo of a tile. It is put where it belongs, by calling
-    // what is returned, after the product, which hides how long that takes.
+    // Loads what is kept of the thread's photo of a tile, and returns what puts it there: scan()
+    // has the product in between, which hides how long loads take, weigh() no registers for that.
     const auto load_photo = [&](int64_t first_column) {
         const int64_t j = first_column + threadIdx.x;
         const bool exists = threadIdx.x < kColumns && j < in.photo.rows;
         const int64_t label = exists ? in.labels.of_photo(j) : 0;
         const T norm = exists ? in.photo_norms[j] : T(0);
-        const bool has_code = exists && in.guidance != Guidance::none && in.codes.k > 0;
-        const uint2 code = has_code ? in.codes.b[j] : uint2{};
+        const uint2 code = exists ? code_of(in, in.codes.b, in.codes.m, j, 0) : uint2{};
+        const uint2 more = exists ? code_of(in, in.codes.b, in.codes.m, j, 1) : uint2{};
         // Returns whether its label is in the range of those of the sketches.
         return [=, &memory](int at) {
             if (threadIdx.x < kColumns) {
                 memory.photos[at].labels[threadIdx.x] = label;
                 memory.photos[at].norms[threadIdx.x] = norm;
-                memory.photos[at].codes[threadIdx.x] = code;
+                memory.photos[at].codes[0][threadIdx.x] = code;
+                memory.photos[at].codes[1][threadIdx.x] = more;
             }
             return exists && label >= memory.lowest && label <= memory.highest;
         };
@@ -515,16 +556,33 @@ __device__ __forceinline__ void mine_split(const MineArguments<S>& in,
             first_column + kColumns < end ? first_column + kColumns : kNoTile;
         // After this barrier no warp is at the last tile any more.
         const bool has_positives = __syncthreads_or(in_range);
-        const auto put_next = load_photo(next_column == kNoTile ? begin : next_column);
-        tile.zero();
-        tile.accumulate(memory.tile, in.sketch, first_row, in.photo, first_column, in.sketch.width,
-                        Product(), kScans ? next_column : kNoTile);
-        in_range = put_next(1 - at);
+        const auto multiply = [&] {
+            tile.zero();
+            tile.accumulate(memory.tile, in.sketch, first_row, in.photo, first_column,
+                            in.sketch.width, Product(), kScans ? next_column : kNoTile);
+        };
+        const int64_t coming = next_column == kNoTile ? begin : next_column;
+        if constexpr (kScans) {
+            const auto put_photo = load_photo(coming);
+            multiply();
+            in_range = put_photo(1 - at);
+        } else {
+            multiply();
+            in_range = load_photo(coming)(1 - at);
+        }
         const int columns =
             static_cast<int>(min(in.photo.rows - first_column, static_cast<int64_t>(kColumns)));
         const auto& photos = memory.photos[at];
         if constexpr (kScans) {
-            scan(in, tile, first_row, first_column, columns, has_positives, photos, memory);
+            const auto scan_by = [&](auto metric) {
+                scan<decltype(metric)::value>(in, tile, first_row, first_column, columns,
+                                              has_positives, photos, memory);
+            };
+            if (in.metric == Metric::cosine) {
+                scan_by(Constant<Metric::cosine>());
+            } else {
+                scan_by(Constant<Metric::sqeuclidean>());
+            }
         } else {
             weigh(in, tile, first_row, first_column, columns, has_positives, photos, memory);
         }
@@ -567,40 +625,55 @@ struct WeighIn {
 };
 template <typename T>
 struct WeighIn<Tile<T, 128, 64>> {
-    using Type = Tile<T, 64, 64>;
+    using Type = Tile<T, 32, 32>;
 };
 template <typename S, int kColumns>
 struct WeighIn<TensorTile<S, 128, kColumns>> {
-    using Type = TensorTile<S, 64, 64>;
+    using Type = Tile<float, 32, 32>;
 };
 template <typename S>
 struct WeighIn<WarpgroupTile<S>> {
-    using Type = TensorTile<S, 64, 64>;
+    using Type = Tile<float, 32, 32>;
+};
+
+template <typename T, typename Square>
+union MineMemories {
+    MineMemory<T, Square> of_scan;
+    MineMemory<T, typename WeighIn<Square>::Type> of_weigh;
 };
 
 constexpr int kBlocksAtOnce = 2;  // on a multiprocessor
 
+// Chips with less shared memory have it for one block of large tiles only, which may then have more
+// registers.
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ != 750 && __CUDA_ARCH__ != 800 && \
+    (__CUDA_ARCH__ < 900 || __CUDA_ARCH__ >= 1200)
+constexpr size_t kSharedOfChip = 100 * 1024;
+#else
+constexpr size_t kSharedOfChip = kSharedOfHopper;
+#endif
+template <typename T, typename Square>
+constexpr int kMostBlocks = 2 * sizeof(MineMemories<T, Square>) > kSharedOfChip ? 1 : kBlocksAtOnce;
+
 template <typename S, typename Square>
-__global__ void __launch_bounds__(kTileThreads, kBlocksAtOnce)
+__global__ void __launch_bounds__(kTileThreads, kMostBlocks<Compute<S>, Square>)
     mine_tiles(const MineArguments<S> in) {
     if constexpr (Square::kAvailable) {
         using T = Compute<S>;
         using Small = typename WeighIn<Square>::Type;
-        using Memory = MineMemory<T, Square>;
-        using SmallMemory = MineMemory<T, Small>;
-        static_assert(sizeof(SmallMemory) <= sizeof(Memory));
+        auto& memory = shared_memory<MineMemories<T, Square>>();
         const int64_t first_row = static_cast<int64_t>(blockIdx.x) * Square::kRows;
         const int64_t end_row = min(first_row + Square::kRows, in.sketch.rows);
         const int64_t columns = static_cast<int64_t>(in.tiles_per_split) * Square::kColumns;
         const int64_t begin = blockIdx.y * columns, end = min(begin + columns, in.photo.rows);
         if (!in.scans || !are_tame(in, first_row, end_row, begin, end)) {
             for (int64_t row = first_row; row < end_row; row += Small::kRows) {
-                mine_split<false, S, Small>(in, shared_memory<SmallMemory>(), row, begin, end);
+                mine_split<false, S, Small>(in, memory.of_weigh, row, begin, end);
             }
             return;
         }
         if constexpr (std::is_same_v<T, float>) {
-            mine_split<true, S, Square>(in, shared_memory<Memory>(), first_row, begin, end);
+            mine_split<true, S, Square>(in, memory.of_scan, first_row, begin, end);
         }
     }
 }
@@ -608,8 +681,8 @@ __global__ void __launch_bounds__(kTileThreads, kBlocksAtOnce)
 // --- Infinite guidance --------------------------------------------------------------------------
 
 constexpr int kClosestThreads = 256;
-constexpr int kClosestColumns = 8;
-constexpr int kClosestRows = 16;
+constexpr int kClosestColumns = 16;
+constexpr int kClosestRows = 32;
 
 // The smallest h of any negative of each row, as the bits of a float64 that is not negative.
 template <typename T>
@@ -625,7 +698,7 @@ __global__ void __launch_bounds__(kClosestThreads)
     };
     int64_t column_labels[kClosestColumns];
     uint2 column_codes[kClosestColumns] = {};
-    // Of one word and without weights a count is all there is.
+    // Without weights, and of one word, a count is all there is.
     const bool counted = codes.shares == nullptr && attribute_code_words(codes.k) == 1;
 #pragma unroll
     for (int c = 0; c < kClosestColumns; ++c) {
@@ -690,7 +763,7 @@ __global__ void __launch_bounds__(kFinishWarps* kWarp)
 template <typename S, typename Square>
 void launch_tiles(const MineArguments<S>& arguments, const MiningPlan& plan, cudaStream_t stream) {
     static DeviceSet allowed;
-    constexpr size_t kShared = sizeof(MineMemory<Compute<S>, Square>);
+    constexpr size_t kShared = sizeof(MineMemories<Compute<S>, Square>);
     static_assert(kShared <= Square::kMostShared);
     const auto kernel = mine_tiles<S, Square>;
     allow_shared(kernel, kShared, allowed);
@@ -715,8 +788,23 @@ void launch_plan(const MineArguments<S>& arguments, const MiningPlan& plan, cuda
     launch_tiles<S, Tile<T, 32, 32>>(arguments, plan, stream);
 }
 
+// --- Plan ---------------------------------------------------------------------------------------
+
+// Whether scores are such that scan() can compute them, as long as the embeddings are tame.
+bool can_scan(const Mining& mining) {
+    if (mining.type == ScalarType::float64) return false;
+    if (mining.guidance == 0 || mining.attributes.a.data == nullptr) return true;
+    // Below this nothing that is added to a distance is near overflow.
+    constexpr double kTameGuidance = 0x1p100;
+    const bool infinite = std::isinf(mining.guidance);
+    return (infinite || mining.guidance < kTameGuidance) &&
+           mining.attributes.weights.data == nullptr &&
+           attribute_code_words(mining.attributes.k) <= (infinite ? 1 : kCodeWords);
+}
+
 }  // namespace
 
+// Large tiles are for scan() alone.
 MiningPlan::MiningPlan(const Mining& mining, Engine engine_) : engine(engine_) {
     constexpr int64_t kEnoughTiles = 256;
     const auto enough = [&](int64_t rows, int64_t columns) {
@@ -724,11 +812,11 @@ MiningPlan::MiningPlan(const Mining& mining, Engine engine_) : engine(engine_) {
     };
     if (engine != Engine::cuda_cores) {
         const int wide = large_columns(mining.type);
-        const bool large = enough(kLargeRows, wide);
+        const bool large = can_scan(mining) && enough(kLargeRows, wide);
         rows = large ? kLargeRows : 64;
         columns = large ? wide : 64;
     } else {
-        const bool large = mining.type != ScalarType::float64 && enough(128, 64);
+        const bool large = can_scan(mining) && enough(128, 64);
         rows = large ? 128 : enough(64, 64) ? 64 : 32;
         columns = std::min(rows, 64);
     }
@@ -803,12 +891,6 @@ void mine(const Mining& mining, const MiningPlan& plan, const MiningScratch<Comp
     if (metric == Metric::euclidean && guidance != Guidance::finite) metric = Metric::sqeuclidean;
     const auto share = static_cast<T>(
         mining.guidance / static_cast<double>(std::max<int64_t>(1, mining.attributes.k)));
-    // Below this nothing that is added to a distance is near overflow.
-    constexpr double kTameGuidance = 0x1p100;
-    const bool scans = std::is_same_v<T, float> && scratch.shares == nullptr &&
-                       attribute_code_words(scratch.codes.k) <= 1 &&
-                       (guidance != Guidance::finite || mining.guidance < kTameGuidance);
-
     const MineArguments<S> arguments = {{static_cast<const S*>(mining.sketch), mining.n, mining.d},
                                         {static_cast<const S*>(mining.photo), mining.m, mining.d},
                                         scratch.sketch_norms,
@@ -823,7 +905,7 @@ void mine(const Mining& mining, const MiningPlan& plan, const MiningScratch<Comp
                                         guidance,
                                         metric,
                                         mining.exclude_self,
-                                        scans,
+                                        can_scan(mining),
                                         grid_of(plan.tiles_per_split)};
     launch_plan(arguments, plan, stream);
 }

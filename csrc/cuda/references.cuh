@@ -36,20 +36,22 @@ struct SortMemory {
 // steps are loaded at once, since one load after the other takes longer than all else.
 template <typename F>
 __device__ inline void for_own_references(const References& references, F f) {
-    constexpr int kSteps = 8;
+    constexpr int kSteps = 6;
     const int64_t count = 2 * references.n, warp = threadIdx.x / kWarp;
     const int64_t end = (warp + 1) * count / kSortWarps;
     for (int64_t first = warp * count / kSortWarps; first < end; first += kSteps * kWarp) {
         const int64_t own = first + threadIdx.x % kWarp;
-        int64_t photos[kSteps];
+        constexpr unsigned kNone = ~0u;  // mining takes fewer photos
+        unsigned photos[kSteps];
 #pragma unroll
         for (int step = 0; step < kSteps; ++step) {
             const int64_t r = own + step * kWarp;
-            photos[step] = r < end ? references.photo(r) : -1;
+            photos[step] = r < end ? static_cast<unsigned>(references.photo(r)) : kNone;
         }
 #pragma unroll
         for (int step = 0; step < kSteps; ++step) {
-            if (first + step * kWarp < end) f(own + step * kWarp, photos[step]);
+            if (first + step * kWarp >= end) continue;
+            f(own + step * kWarp, photos[step] == kNone ? -1 : static_cast<int64_t>(photos[step]));
         }
     }
 }
@@ -110,6 +112,7 @@ __device__ inline void sort_references(const References& references, int64_t pho
     // Each warp places its own, in order; lanes with the same photo take their turns by number.
     for_own_references(references, [&](int64_t r, int64_t photo) {
         const bool wanted = own(photo);
+        if (__ballot_sync(kFullMask, wanted) == 0) return;
         const unsigned peers = __match_any_sync(kFullMask, wanted ? photo : int64_t(-1));
         if (wanted) {
             const int local = static_cast<int>(photo - first_photo);

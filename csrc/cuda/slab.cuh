@@ -54,22 +54,21 @@ struct Slab {
         static_assert(kSide % kRowStep == 0);
         const S* from;   // the thread's first row, where its chunk of the next slab begins
         int64_t stride;  // from one of its rows to the next
-        int rows;        // how many of them exist
+        int rows;        // from its first row on, how many rows exist
         int to;          // where the chunk goes in a slab
 
         __device__ Stream(const Rows<S>& operand, int64_t first_row, int slab = 0) {
-            const int64_t row = first_row + own_row();
-            from = operand.data + (row * operand.width + own_chunk() * kChunk + slab * kDepth);
+            from = operand.data + (first_row * operand.width + slab * kDepth) +
+                   (own_row() * operand.width + own_chunk() * kChunk);
             stride = kRowStep * operand.width;
-            const int64_t there = (operand.rows - row + (kRowStep - 1)) / kRowStep;
-            rows = static_cast<int>(max(int64_t(0), min(there, int64_t(kSide / kRowStep))));
+            rows = static_cast<int>(min(operand.rows - first_row, int64_t(kSide))) - own_row();
             to = chunk_offset(own_row(), own_chunk());
         }
         __device__ void copy(unsigned char* slab, bool chunk_exists) {
 #pragma unroll
             for (int i = 0; i < kSide / kRowStep; ++i) {
                 cp_async_16(slab + (to + i * kRowStep * kSlabBytes), from + i * stride,
-                            chunk_exists && i < rows);
+                            chunk_exists && i * kRowStep < rows);
             }
             from += kDepth;
         }

@@ -25,7 +25,7 @@ class WarpgroupTile : public Accumulators<float, FragmentLayout<128, 128, kTileT
     using Own = Accumulators<float, FragmentLayout<128, 128, kTileThreads / kWarp>>;
     using Slab = fgsbir::cuda::Slab<S>;
     static_assert(sizeof(S) == 2);
-    static constexpr int kLeftStages = 8, kRightStages = 4, kAhead = kRightStages - 2;
+    static constexpr int kLeftStages = 8, kRightStages = 4, kAtOnce = 2;
     static constexpr int kStepBytes = 2 * kChunkBytes, kSteps = kSlabBytes / kStepBytes;
     static constexpr int kWarpgroupRows = 64;
 
@@ -40,9 +40,6 @@ class WarpgroupTile : public Accumulators<float, FragmentLayout<128, 128, kTileT
         alignas(kSlabAlignment) unsigned char right[kRightStages][kColumns * kSlabBytes];
     };
 
-    // The next product is stored in place of being added.
-    __device__ void zero() { Own::zero(); }
-
     // As TensorTile has it, but that a tile is for the same rows of left each time, and that nobody
     // else may write to the memory in between. Where `next_column` is given, the first slabs of the
     // tile at it are on their way when this returns, so that whatever is done with the sums hides
@@ -55,15 +52,16 @@ class WarpgroupTile : public Accumulators<float, FragmentLayout<128, 128, kTileT
             stream(memory, left, first_row, right, first_column, next_column, slabs);
             if (next_column != kNoTile) return;
         } else {
-            const uint64_t a = left_descriptor(memory), b = slab_descriptor(memory.right[0]);
+            const unsigned a = left_address(memory), b = descriptor_address(memory.right[0]);
             Slab::by_hand(memory.left[0], left, first_row, memory.right[0], right, first_column,
                           slabs, [&] {
                               fence_proxy_async();
                               __syncthreads();
-                              multiply(a, b);
+                              wgmma_fence();
+                              multiply<true>(a, b);
+                              wgmma_commit();
                               wgmma_wait<0>(values);
                           });
-            if (!adds_) Own::zero();
         }
         __syncthreads();
     }
@@ -72,74 +70,85 @@ class WarpgroupTile : public Accumulators<float, FragmentLayout<128, 128, kTileT
     static constexpr unsigned kLeftUnits = kRows * kSlabBytes / kDescriptorUnit;
     static constexpr unsigned kRightUnits = kColumns * kSlabBytes / kDescriptorUnit;
 
-    bool adds_ = true;
     bool left_is_there_ = false;
-    int asked_ = 0;             // slabs of right of the coming tile that are on their way
-    unsigned first_stage_ = 0;  // of right, for the coming tile
+    bool is_on_its_way_ = false;  // the beginning of right of the coming tile
+    unsigned first_stage_ = 0;    // of right, for the coming tile
 
+    // Two slabs at a time: one barrier says of the whole block that their copies have come, and
+    // that it is done with the two before them, whose stages the next two then take.
     __device__ void stream(Memory& memory, const Rows<S>& left, int64_t first_row,
                            const Rows<S>& right, int64_t first_column, int64_t next_column,
                            int slabs) {
         const int chunks = static_cast<int>(left.width / Slab::kChunk);
-        const auto fetch_right = [&](auto& from_right, int slab, unsigned stage) {
-            from_right.copy(memory.right[stage % kRightStages],
-                            Slab::own_chunk_exists(slab, chunks));
+        // A slab that does not exist is zero.
+        const auto fetch = [&](auto& from, auto* ring, int slab) {
+            if (slab >= slabs) return;
+#pragma unroll
+            for (int i = 0; i < kAtOnce; ++i) {
+                from.copy(ring[i], Slab::own_chunk_exists(slab + i, chunks));
+            }
         };
         const bool fetches_left = !left_is_there_;
         left_is_there_ = slabs <= kLeftStages;
         typename Slab::template Stream<kRows> from_left(left, first_row);
-        typename Slab::template Stream<kColumns> from_right(right, first_column, asked_);
-        const auto fetch = [&](int slab, bool asked) {
-            if (slab < slabs) {
-                if (fetches_left) {
-                    from_left.copy(memory.left[slab % kLeftStages],
-                                   Slab::own_chunk_exists(slab, chunks));
-                }
-                if (!asked) fetch_right(from_right, slab, first_stage_ + slab);
-            }
-            cp_async_commit();
-        };
-#pragma unroll
-        for (int slab = 0; slab < kAhead; ++slab) fetch(slab, slab < asked_);
-        const uint64_t a = left_descriptor(memory), b = slab_descriptor(memory.right[0]);
-#pragma unroll 1
-        for (int slab = 0; slab < slabs; ++slab) {
-            cp_async_wait<kAhead - 1>();
+        typename Slab::template Stream<kColumns> from_right(right, first_column,
+                                                            is_on_its_way_ ? kAtOnce : 0);
+        if (fetches_left) fetch(from_left, memory.left, 0);
+        if (!is_on_its_way_) fetch(from_right, memory.right + first_stage_, 0);
+        cp_async_commit();
+        const unsigned a = left_address(memory), b = descriptor_address(memory.right[0]);
+        const auto work = [&](int slab, auto add) {
+            const unsigned stage = first_stage_ + slab, next = slab + kAtOnce;
+            cp_async_wait<0>();
             fence_proxy_async();
             __syncthreads();
-            multiply(a + slab % kLeftStages * kLeftUnits,
-                     b + (first_stage_ + slab) % kRightStages * kRightUnits);
-            fetch(slab + kAhead, false);
-            wgmma_wait<1>(values);
-        }
-        wgmma_wait<0>(values);
-        // The stages of the next slabs are those of the fourth and the third last, which all
-        // warpgroups have left.
-        first_stage_ = (first_stage_ + slabs) % kRightStages;
-        asked_ = 0;
-        if (next_column == kNoTile) return;
-        asked_ = min(kAhead, slabs);
+            wgmma_fence();
+            multiply<decltype(add)::value>(a + slab % kLeftStages * kLeftUnits,
+                                           b + stage % kRightStages * kRightUnits);
+#pragma unroll
+            for (int i = 1; i < kAtOnce; ++i) {
+                multiply<true>(a + (slab % kLeftStages + i) * kLeftUnits,
+                               b + (stage % kRightStages + i) * kRightUnits);
+            }
+            wgmma_commit();
+            if (fetches_left) fetch(from_left, memory.left + next % kLeftStages, next);
+            fetch(from_right, memory.right + (stage + kAtOnce) % kRightStages, next);
+            cp_async_commit();
+            wgmma_wait<0>(values);
+        };
+        work(0, std::false_type());
+#pragma unroll 1
+        for (int slab = kAtOnce; slab < slabs; slab += kAtOnce) work(slab, std::true_type());
+        first_stage_ = (first_stage_ + ceil_to_pairs(slabs)) % kRightStages;
+        is_on_its_way_ = next_column != kNoTile;
+        if (!is_on_its_way_) return;
         typename Slab::template Stream<kColumns> from_next(right, next_column);
-        for (int slab = 0; slab < asked_; ++slab) fetch_right(from_next, slab, first_stage_ + slab);
+        fetch(from_next, memory.right + first_stage_, 0);
+        cp_async_commit();
+    }
+
+    __device__ static unsigned ceil_to_pairs(int slabs) {
+        return (slabs + kAtOnce - 1) / kAtOnce * kAtOnce;
     }
 
     // Of this warpgroup's rows of the first slab.
-    __device__ static uint64_t left_descriptor(const Memory& memory) {
+    __device__ static unsigned left_address(const Memory& memory) {
         // From one lane, so that the compiler sees that it is the same in all.
         const int warpgroup = __shfl_sync(kFullMask, static_cast<int>(threadIdx.x) / kWarpgroup, 0);
-        return slab_descriptor(memory.left[0] + warpgroup * kWarpgroupRows * kSlabBytes);
+        return descriptor_address(memory.left[0] + warpgroup * kWarpgroupRows * kSlabBytes);
     }
 
-    // A group of products, of one slab.
-    __device__ void multiply(uint64_t a, uint64_t b) {
-        wgmma_fence();
+    // Starts the products of one slab at the addresses of descriptors. Without kAdd they take the
+    // place of the sums.
+    template <bool kAdd>
+    __device__ void multiply(unsigned a, unsigned b) {
+        wgmma_m64n128k16<S, kAdd>(values, slab_descriptor(a), slab_descriptor(b));
 #pragma unroll
-        for (int step = 0; step < kSteps; ++step) {
+        for (int step = 1; step < kSteps; ++step) {
             constexpr int kUnits = kStepBytes / kDescriptorUnit;
-            wgmma_m64n128k16<S>(values, a + step * kUnits, b + step * kUnits, adds_ || step > 0);
+            wgmma_m64n128k16<S, true>(values, slab_descriptor(a + step * kUnits),
+                                      slab_descriptor(b + step * kUnits));
         }
-        wgmma_commit();
-        adds_ = true;
     }
 };
 

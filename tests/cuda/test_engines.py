@@ -18,7 +18,7 @@ from torch import Tensor
 
 import fgsbir_ext as fx
 from tests.emulation.attach import attach
-from tests.support.cases import METRICS, make_batch
+from tests.support.cases import METRICS, all_pairs, make_batch, make_weights
 from tests.support.compare import assert_accurate, assert_good_picks, assert_same_bits, exact
 
 TENSOR_TYPES = (torch.float32, torch.float16, torch.bfloat16)
@@ -70,6 +70,50 @@ def test_picks_of_large_tiles(device: str, n: int, m: int, d: int, dtype: torch.
     batch = make_batch((n, m, d, 3), dtype=dtype, device=device, logits=False)
     picks = fx.mine_batch_hard(**batch, attribute_guidance=0.5)
     assert_good_picks(picks, batch, dtype, attribute_guidance=0.5)
+
+
+@pytest.mark.parametrize(
+    "case",
+    all_pairs(
+        metric=METRICS,
+        guidance=(0.0, 0.5, float("inf")),
+        k=(3, 40, 70),  # in one word of bits, in two, and in more than are scanned
+        weights=(False, True),
+        d=(40, 264, 33),  # an odd number of slabs, more than stay in memory, no whole chunks
+        dtype=TENSOR_TYPES,
+        untamed=(False, True),
+    ),
+)
+def test_picks_of_every_score_in_large_tiles(device: str, case: dict[str, Any]) -> None:
+    """Also where some tiles hold a photo that overflows, so that they are not scanned."""
+    m = 5500 if case["dtype"] == torch.float32 else 11000
+    batch = make_batch(
+        (260, m, case["d"], case["k"]), dtype=case["dtype"], device=device, logits=False
+    )
+    batch = {name: x.clone() for name, x in batch.items()}  # on boundaries of 16 bytes
+    if case["untamed"]:
+        batch["photo"][m // 2 :: 1000] *= 2.0**15 if case["dtype"] == torch.float16 else 2.0**60
+    options = {"metric": case["metric"], "attribute_guidance": case["guidance"]}
+    if case["weights"] and case["guidance"]:
+        options["attribute_weights"] = make_weights(case["k"], device)
+    picks = fx.mine_batch_hard(**batch, **options)
+    assert_good_picks(picks, batch, case["dtype"], **options)
+
+
+@pytest.mark.parametrize("dtype", TENSOR_TYPES)
+def test_ties_in_large_tiles_go_to_the_lowest_index(device: str, dtype: torch.dtype) -> None:
+    """Across lanes, tiles and splits, of both the nearest negative and the farthest positive."""
+    generator = torch.Generator().manual_seed(0)
+    n, m = 300, 12000
+    sketch = torch.randint(-2, 3, (n, 8), generator=generator).to(dtype)
+    photo = torch.randint(-2, 3, (m, 8), generator=generator).to(dtype)
+    attributes = [torch.randint(-1, 2, (rows, 4), generator=generator) for rows in (n, m)]
+    labels = [torch.randint(0, 40, (rows,), generator=generator) for rows in (n, m)]
+    batch = [x.to(device) for x in (sketch, photo, *labels, *attributes)]
+    for guidance in (0.0, 0.25, float("inf")):
+        picks = fx.mine_batch_hard(*batch, attribute_guidance=guidance)
+        expected = fx.reference.mine_batch_hard(*batch, attribute_guidance=guidance)
+        assert_same_bits(tuple(picks), tuple(expected))
 
 
 @pytest.mark.parametrize(

@@ -83,8 +83,8 @@ __global__ void multiply_by_warpgroup(const unsigned char* image /* [kImageBytes
     std::memcpy(own, sums + threadIdx.x * 64, sizeof(own));
     const uint64_t origin = shared_address(&memory) / kDescriptorUnit;
     if (steps & register_fence) wgmma_fence();
-    wgmma_m64n128k16<S>(own, origin + a, origin + b, true);
-    if (steps & second_product) wgmma_m64n128k16<S>(own, origin + a, origin + b, true);
+    wgmma_m64n128k16<S, true>(own, origin + a, origin + b);
+    if (steps & second_product) wgmma_m64n128k16<S, true>(own, origin + a, origin + b);
     wgmma_commit();
     if (steps & touch_sums) own[1][3] = 1;
     if (steps & touch_operands) memory.bytes[threadIdx.x] = 0x11;

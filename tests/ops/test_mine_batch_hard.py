@@ -77,11 +77,14 @@ def test_picks(device: str, case: dict[str, Any]) -> None:
         (2100, 2100, torch.float64),
     ],
 )
-def test_picks_of_every_plan(device: str, n: int, m: int, dtype: torch.dtype) -> None:
+@pytest.mark.parametrize("metric", METRICS)
+def test_picks_of_every_plan(device: str, metric: str, n: int, m: int, dtype: torch.dtype) -> None:
     """Sizes of which each is cut into other tiles, and into splits of more or fewer of them."""
     batch = make_batch((n, m, 2, 3), dtype=dtype, device=device, logits=False)
-    picks = fx.mine_batch_hard(**batch, attribute_guidance=0.5)
-    assert_good_picks(picks, batch, dtype, attribute_guidance=0.5)
+    batch["photo"] = batch["photo"] + 4  # so that squares are far above their roots
+    options = {"metric": metric, "attribute_guidance": 0.5}
+    picks = fx.mine_batch_hard(**batch, **options)
+    assert_good_picks(picks, batch, dtype, **options)
 
 
 # --- Against a loop, on numbers that every type holds exactly: equal means tied -----------------

@@ -132,6 +132,9 @@ inline unsigned __float_as_uint(float x) {
 inline float __uint_as_float(unsigned x) {
     return emulation::bit_cast<float>(x);
 }
+inline float rsqrtf(float x) {
+    return 1 / std::sqrt(x);
+}
 inline int __float_as_int(float x) {
     return emulation::bit_cast<int>(x);
 }

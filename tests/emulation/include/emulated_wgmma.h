@@ -44,12 +44,12 @@ inline void wgmma_commit() {
 }
 
 // Groups of 8 columns, in each the thread's two rows, in each two neighbouring columns.
-template <typename S>
-inline void wgmma_m64n128k16(float (&sums)[2][32], uint64_t a, uint64_t b, bool add) {
+template <typename S, bool kAdd>
+inline void wgmma_m64n128k16(float (&sums)[2][32], uint64_t a, uint64_t b) {
     float* registers[64];
     for (int i = 0; i < 64; ++i) {
         registers[i] = &sums[i / 2 % 2][i / 4 * 2 + i % 2];
-        if (!add) *registers[i] = 0;
+        if (!kAdd) *registers[i] = 0;
     }
     emulation::multiply_m64n128k16(registers, a, b, [](uint16_t bits) {
         S number;
