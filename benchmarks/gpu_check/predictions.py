@@ -1,7 +1,7 @@
-"""Predicted GPU times of the kernels, worked out before any had run.
+"""Expected GPU times of the kernels: those of an H200, a tenth less to a tenth more.
 
-Counted in the machine code for sm_90a and in a replay of the mining epilogue on the benchmark's own
-inputs, for 132 multiprocessors at 1.8 GHz. docs/unproven-on-gpu.md says how.
+Measured with driver 580, CUDA 13.0 and torch 2.11: benchmarks/results/speed/gpu_check-H200. An H100
+has the same multiprocessors and slower memory. docs/gpu.md says what was predicted before.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ class Prediction:
 
 
 PREDICTIONS = (
-    Prediction(MINING, "bfloat16", 16384, "0.0", 350, 600),
-    Prediction(MINING, "bfloat16", 16384, "0.5", 1300, 2500),
-    Prediction(MINING, "float32", 16384, "0.0", 1250, 2000),
-    Prediction(MINING, "float32", 16384, "0.5", 2000, 4000),
-    Prediction(LOSS, "bfloat16", 16384, "0.5", 1400, 2600),
-    Prediction(LOSS, "float32", 16384, "0.5", 2100, 4100),
-    Prediction(LOSS, "bfloat16", 65536, "0.5", 20000, 41000),
-    Prediction(LOSS, "float32", 65536, "0.5", 32000, 65000),
-    Prediction(LOSS, "float32", 128, "0.5", 28, 42),
+    Prediction(MINING, "bfloat16", 16384, "0.0", 293, 359),
+    Prediction(MINING, "bfloat16", 16384, "0.5", 358, 438),
+    Prediction(MINING, "float32", 16384, "0.0", 2470, 3020),
+    Prediction(MINING, "float32", 16384, "0.5", 2540, 3110),
+    Prediction(LOSS, "bfloat16", 16384, "0.5", 482, 590),
+    Prediction(LOSS, "float32", 16384, "0.5", 2660, 3260),
+    Prediction(LOSS, "bfloat16", 65536, "0.5", 5630, 6880),
+    Prediction(LOSS, "float32", 65536, "0.5", 39600, 48400),
+    Prediction(LOSS, "float32", 128, "0.5", 37, 46),
 )

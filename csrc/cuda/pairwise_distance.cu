@@ -50,7 +50,6 @@ __global__ void __launch_bounds__(kTileThreads, kBlocks<S>)
     auto& memory = shared_memory<typename Square::Memory>();
     const int64_t first_row = grid.row(), first_column = grid.column();
     Square tile;
-    tile.zero();
     tile.accumulate(memory, x, first_row, y, first_column, x.width, SquaredDifference());
 #pragma unroll
     for (int r = 0; r < Square::kOwnRows; ++r) {
@@ -108,7 +107,6 @@ template <typename S, typename Square>
 __device__ void write_tile(const ProductArguments<S, Square>& in, typename Square::Memory& memory) {
     const int64_t first_row = in.grid.row(), first_column = in.grid.column();
     Square tile;
-    tile.zero();
     tile.accumulate(memory, in.x, first_row, in.y, first_column, in.x.width, Product());
     const unsigned long long anew =
         write_from_products<S, Square>(in, tile, first_row, first_column);
@@ -197,7 +195,6 @@ __global__ void __launch_bounds__(kTileThreads, kBlocks<S>)
         }
     }
     Square tile;
-    tile.zero();
     tile.accumulate(memory, slopes, first_row, Columns<S>{other}, first_column, other.rows,
                     [&](T& sum, T slope, T y, int r, int c) { sum += slope * (values[r][c] - y); });
 #pragma unroll

@@ -112,7 +112,6 @@ __device__ inline void sort_references(const References& references, int64_t pho
     // Each warp places its own, in order; lanes with the same photo take their turns by number.
     for_own_references(references, [&](int64_t r, int64_t photo) {
         const bool wanted = own(photo);
-        if (__ballot_sync(kFullMask, wanted) == 0) return;
         const unsigned peers = __match_any_sync(kFullMask, wanted ? photo : int64_t(-1));
         if (wanted) {
             const int local = static_cast<int>(photo - first_photo);

@@ -45,12 +45,13 @@ class TensorTile : public Accumulators<float, FragmentLayout<kRows_, kColumns_, 
         alignas(16) unsigned char right[kStages][kColumns * kSlabBytes];
     };
 
-    // values[r][c] += the inner product of left's row first_row + row(r) and right's row
+    // values[r][c] = the inner product of left's row first_row + row(r) and right's row
     // first_column + column(c). Both operands are `depth` wide. Every thread of the block must call
     // it; when it returns, all have come to its end and the memory is free.
     __device__ void accumulate(Memory& memory, const Rows<S>& left, int64_t first_row,
                                const Rows<S>& right, int64_t first_column, int64_t depth, Product,
                                int64_t /* next_column */ = kNoTile) {
+        Own::zero();
         const int slabs = Slab::count(depth);
         if (slabs > 0 && Slab::in_whole_chunks(left) && Slab::in_whole_chunks(right)) {
             stream(memory, left, first_row, right, first_column, slabs);

@@ -67,9 +67,9 @@ class Tile : public Accumulators<T, Layout_> {
         alignas(16) T right[2][kDepth][kColumns + kPad];
     };
 
-    // For each k < depth: step(values[r][c], left(first_row + row(r), k), right(first_column +
-    // column(c), k), r, c). Every thread of the block must call it; when it returns, all have come
-    // to its end and the memory is free.
+    // From values of 0 on, for each k < depth: step(values[r][c], left(first_row + row(r), k),
+    // right(first_column + column(c), k), r, c). Every thread of the block must call it; when it
+    // returns, all have come to its end and the memory is free.
     //
     // `next_column` is the first_column of the next call, whose operands an engine may ask for
     // before it returns.
@@ -77,6 +77,7 @@ class Tile : public Accumulators<T, Layout_> {
     __device__ void accumulate(Memory& memory, const Left& left, int64_t first_row,
                                const Right& right, int64_t first_column, int64_t depth, Step step,
                                int64_t /* next_column */ = kNoTile) {
+        Own::zero();
         const int slabs = static_cast<int>((depth + kDepth - 1) / kDepth);
         if (slabs == 0) return __syncthreads();
         Slab<Left, kRows> next_left;

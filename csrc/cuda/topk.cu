@@ -175,8 +175,6 @@ __device__ void search_split(const SearchArguments<S>& in,
         const int64_t first_column = column_tile * kColumns;
         Square of_embeddings;
         PredictionTile<T, Square> of_predictions;
-        of_embeddings.zero();
-        of_predictions.zero();
         of_embeddings.accumulate(memory.tile, in.query, first_row, in.gallery, first_column,
                                  in.query.width, Product());
         if (in.with_attributes) {

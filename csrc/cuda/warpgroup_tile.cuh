@@ -7,9 +7,10 @@
 // and 32 columns a thread, and a row lies in four lanes of one warp. 64 sums a thread leave room
 // for two blocks on a multiprocessor, of which one multiplies while the other looks at its sums.
 //
-// Slabs (slab.cuh) of right pass through a ring of four stages: two are on their way while one is
-// read and the one before it may be. That one is done with when the next has been asked for and all
-// but the last group been waited for; the barrier that follows says so to the other warpgroup.
+// Slabs (slab.cuh) of right pass through a ring of four stages, two at a time: two are read while
+// the next two are on their way, those of the next tile too. One barrier for two slabs says of the
+// whole block that their copies have come, and that the products before are done, whose stages the
+// next copies take.
 //
 // At 16384 pairs a tile what a chip's second cache can deliver becomes the bound before its tensor
 // cores. So slabs of left have a ring of eight, and rows that are no longer than that, 256 numbers,
@@ -52,6 +53,7 @@ class WarpgroupTile : public Accumulators<float, FragmentLayout<128, 128, kTileT
             stream(memory, left, first_row, right, first_column, next_column, slabs);
             if (next_column != kNoTile) return;
         } else {
+            Own::zero();
             const unsigned a = left_address(memory), b = descriptor_address(memory.right[0]);
             Slab::by_hand(memory.left[0], left, first_row, memory.right[0], right, first_column,
                           slabs, [&] {
@@ -74,8 +76,6 @@ class WarpgroupTile : public Accumulators<float, FragmentLayout<128, 128, kTileT
     bool is_on_its_way_ = false;  // the beginning of right of the coming tile
     unsigned first_stage_ = 0;    // of right, for the coming tile
 
-    // Two slabs at a time: one barrier says of the whole block that their copies have come, and
-    // that it is done with the two before them, whose stages the next two then take.
     __device__ void stream(Memory& memory, const Rows<S>& left, int64_t first_row,
                            const Rows<S>& right, int64_t first_column, int64_t next_column,
                            int slabs) {
@@ -101,7 +101,7 @@ class WarpgroupTile : public Accumulators<float, FragmentLayout<128, 128, kTileT
             const unsigned stage = first_stage_ + slab, next = slab + kAtOnce;
             cp_async_wait<0>();
             fence_proxy_async();
-            __syncthreads();
+            __syncthreads();  // these slabs have come, and nobody reads the last ones any more
             wgmma_fence();
             multiply<decltype(add)::value>(a + slab % kLeftStages * kLeftUnits,
                                            b + stage % kRightStages * kRightUnits);

@@ -18,7 +18,16 @@ from typing import Any
 import pytest
 import torch
 
-from benchmarks.gpu_check import instruments, nsight, plan, properties, steps, summary, timings
+from benchmarks.gpu_check import (
+    instruments,
+    names,
+    nsight,
+    plan,
+    properties,
+    steps,
+    summary,
+    timings,
+)
 from benchmarks.gpu_check.__main__ import announce, choose, step_environment
 from benchmarks.gpu_check.figures import attempt, emit, figure_line, parse
 from benchmarks.gpu_check.predictions import PREDICTIONS
@@ -669,8 +678,45 @@ def test_a_time_below_the_floor_is_no_success() -> None:
     assert len(lines) == sum(it.n == 16384 for it in PREDICTIONS)
 
 
-def test_the_page_of_what_is_unproven_follows_the_check() -> None:
-    page = (ROOT / "docs" / "unproven-on-gpu.md").read_text()
+def device_us(card: str) -> dict[tuple[str, ...], float]:
+    """Microseconds that a stored check measured, by operation, baseline, type, N and guidance."""
+    report = ROOT / "benchmarks/results/speed" / f"gpu_check-{card}" / "report.json"
+    key = ("operation", "baseline", "dtype", "n", "guidance")
+    return {
+        tuple(str(figure[name]) for name in key): figure["device_us"]
+        for step in json.loads(report.read_text())["steps"].values()
+        for figure in step["figures"]
+        if figure.get("name") == "time"
+    }
+
+
+def test_the_page_of_times_has_those_that_were_measured() -> None:
+    page = (ROOT / "docs" / "gpu.md").read_text()
+    before, now = device_us("H200-9964c41"), device_us("H200")
+
+    def cell(times: dict[tuple[str, ...], float], *key: str) -> str:
+        value = times[key]
+        return f"{value:.1f}" if value < 100 else f"{value:.0f}"
+
+    rows = re.findall(r"^\| ((?:bfloat16|float32) \| \d.*) \|$", page, re.MULTILINE)
+    assert len(rows) == 14
+    for row in rows:
+        dtype, n, guided, *cells = row.split(" | ")
+        guidance = {"0": "0.0", "infinity": "inf"}.get(guided, guided)
+        product = names.PRODUCT if dtype == "float32" else names.INTO_FLOAT32
+        assert cells == [
+            *(
+                cell(times, operation, names.OURS, dtype, n, guidance)
+                for operation in (names.MINING, names.LOSS)
+                for times in (before, now)
+            ),
+            cell(now, names.LOSS, "tuned PyTorch", dtype, n, "0.5"),
+            cell(now, names.LOSS, product, dtype, n, "0.5"),
+        ], row
+
+
+def test_the_page_of_what_was_proved_follows_the_check() -> None:
+    page = (ROOT / "docs" / "gpu.md").read_text()
     stages = plan.make_plan(False, "")
     assert all(f"`{step.name}`" in page for stage in stages for step in stage)
     assert f"estimated seconds, {plan.seconds(stages):.0f} in all" in page

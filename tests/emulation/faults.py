@@ -39,7 +39,7 @@ FAULTS: dict[str, Fault] = {
         "ops/test_attribute_triplet_loss.py::test_gradient_of_each_part_alone",
     ),
     "winner of a split overwritten by each of its tiles": Fault(
-        "mine_batch_hard.cu",
+        "mine_state.cuh",
         "if (threadIdx.x % row_lanes == 0) winner = smaller(winner, key);",
         "if (threadIdx.x % row_lanes == 0) winner = key;",
         "mine_batch_hard.cu",
@@ -53,7 +53,7 @@ FAULTS: dict[str, Fault] = {
         "ops/test_mine_batch_hard.py::test_ties_across_blocks_and_tiles_go_to_the_lowest_index",
     ),
     "a NaN passed over as no better": Fault(
-        "mine_batch_hard.cu",
+        "mine_weigh.cuh",
         "return !(unrooted_distance(tile.values[r][c], norms[r], other, metric) >= limits[r]);",
         "return limits[r] != limits[r] ||"
         " unrooted_distance(tile.values[r][c], norms[r], other, metric) < limits[r];",
@@ -61,28 +61,28 @@ FAULTS: dict[str, Fault] = {
         "cuda/test_engines.py::test_picks_where_a_split_has_several_tiles",
     ),
     "the root of a score taken for its square": Fault(
-        "mine_batch_hard.cu",
+        "mine_weigh.cuh",
         "return square + kLeastNormal<T>;",
         "return score;",
         "mine_batch_hard.cu",
         "ops/test_mine_batch_hard.py::test_picks_of_every_plan",
     ),
     "a threshold a little too tight": Fault(
-        "mine_batch_hard.cu",
+        "mine_scan.cuh",
         "const bool better = least < limit_of(winner);",
         "const bool better = least + (1u << 18) < limit_of(winner);",
         "mine_batch_hard.cu",
         "cuda/test_engines.py::test_picks_of_every_score_in_large_tiles",
     ),
     "a positive taken for a negative": Fault(
-        "mine_batch_hard.cu",
+        "mine_scan.cuh",
         "const bool negative = !equal && Square::column(c) < columns;",
         "const bool negative = Square::column(c) < columns;",
         "mine_batch_hard.cu",
         "cuda/test_engines.py::test_picks_of_every_score_in_large_tiles",
     ),
     "the last of a row's equal scores taken for the first": Fault(
-        "mine_batch_hard.cu",
+        "mine_scan.cuh",
         "for (int c = Square::kOwnColumns - 1; c >= 0; --c) {",
         "for (int c = 0; c < Square::kOwnColumns; ++c) {",
         "mine_batch_hard.cu",
@@ -96,7 +96,7 @@ FAULTS: dict[str, Fault] = {
         "cuda/test_engines.py::test_picks_of_every_score_in_large_tiles",
     ),
     "numbers that overflow scanned": Fault(
-        "mine_batch_hard.cu",
+        "mine_state.cuh",
         "return norm < kLargest * kLargest;",
         "return norm == norm;",
         "mine_batch_hard.cu",
@@ -167,8 +167,8 @@ FAULTS: dict[str, Fault] = {
     ),
     "copies that no fence shows to the asynchronous proxy": Fault(
         "warpgroup_tile.cuh",
-        "            fence_proxy_async();\n            __syncthreads();\n            wgmma_f",
-        "            __syncthreads();\n            wgmma_f",
+        "            fence_proxy_async();\n            __syncthreads();  //",
+        "            __syncthreads();  //",
         "pairwise_distance.cu",
         "cuda/test_engines.py::test_distances_of_large_tiles",
     ),

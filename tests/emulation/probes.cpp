@@ -104,7 +104,6 @@ __global__ void multiply_rows(const Rows<S> x /* [n, d] */, const Rows<S> y /* [
     const int64_t first_row = int64_t(blockIdx.x) * Square::kRows;
     Square tile;
     for (int64_t first_column = 0; first_column < y.rows; first_column += Square::kColumns) {
-        tile.zero();
         tile.accumulate(shared_memory<typename Square::Memory>(), x, first_row, y, first_column,
                         x.width, Product());
         for (int r = 0; r < Square::kOwnRows; ++r) {

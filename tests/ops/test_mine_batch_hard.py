@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import Tensor, library
 from torch._dynamo.testing import CompileCounterWithBackend
@@ -157,6 +157,9 @@ def as_arguments(problem: dict[str, Any], dtype: torch.dtype, device: str) -> di
 def test_picks_of_a_loop(
     device: str, mine: Any, problem: dict[str, Any], dtype: torch.dtype
 ) -> None:
+    if mine is fx.reference.mine_batch_hard and problem["metric"] == "cosine":
+        # Its distance of orthogonal rows is rounded, and to a zero vector it is not.
+        assume(all(map(any, problem["sketch"] + problem["photo"])))
     arguments = as_arguments(problem, dtype, device)
     if problem["sketch_labels"] == problem["photo_labels"] == list(range(len(problem["photo"]))):
         arguments = arguments | {"sketch_labels": None, "photo_labels": None}
