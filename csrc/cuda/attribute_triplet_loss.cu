@@ -134,8 +134,7 @@ __global__ void __launch_bounds__(kWarps* kWarp) loss_of_anchors(const LossArgum
     if (in.total != nullptr) in.total[i] = total;
 }
 
-// --- Sums over anchors
-// ----------------------------------------------------------------------------
+// --- Sums over anchors --------------------------------------------------------------------------
 
 constexpr int kReduceThreads = 512;
 

@@ -81,8 +81,7 @@ __device__ Compute<S> inverse_norm(const S* row, int64_t d) {
     return inverse_norm_of(warp_sum(squared));
 }
 
-// --- Launch 1: anchors
-// ----------------------------------------------------------------------------
+// --- Launch 1: anchors --------------------------------------------------------------------------
 
 template <typename S>
 __device__ void sketch_gradient(const BackwardArguments<S>& in, int64_t i, int64_t positive,
@@ -192,8 +191,7 @@ __global__ void __launch_bounds__(kSortWarps* kWarp)
     if (in.predictions.given) sketch_logits_gradient(in, i, positive, negative);
 }
 
-// --- Launch 2: photos
-// -----------------------------------------------------------------------------
+// --- Launch 2: photos ---------------------------------------------------------------------------
 
 constexpr int kPhotoWarps = 4;
 constexpr int kPhotoThreads = kPhotoWarps * kWarp;
@@ -207,7 +205,7 @@ struct PhotoMemory {
     T scalar[kPhotoWarps];
 };
 
-// The references to one photo, and who adds them up: one warp, or all of the block.
+// The references to one photo.
 struct Chosen {
     const int64_t* first;
     int64_t count, n;
@@ -216,7 +214,7 @@ struct Chosen {
     __device__ int64_t anchor(int64_t r) const { return r < n ? r : r - n; }
 };
 
-// The sum of value(reference), in every thread of the block or the warp.
+// The sum of value(reference), in every thread of the block, or kByWarp of a warp that calls this.
 template <bool kByWarp, typename T, typename Value>
 __device__ T sum_of_references(const Chosen& chosen, PhotoMemory<T>& memory, Value value) {
     T sum = 0;
@@ -366,7 +364,14 @@ __global__ void __launch_bounds__(kPhotoThreads, sizeof(Compute<S>) == 8 ? 3 : 5
     const int64_t own = first + threadIdx.x / kWarp;
     if (own < in.m) {
         const Chosen chosen = chosen_by(own);
-        if (chosen.count <= kFew) photo_gradients<true>(in, own, chosen, memory);
+        if (chosen.count == 0) {
+            fill_zero(in.grad_photo + own * in.d, in.d);
+            if (in.predictions.given) {
+                fill_zero(in.grad_photo_logits + own * in.predictions.k, in.predictions.k);
+            }
+        } else if (chosen.count <= kFew) {
+            photo_gradients<true>(in, own, chosen, memory);
+        }
     }
     for (int64_t j = first; j < min(first + kPhotoWarps, in.m); ++j) {
         const Chosen chosen = chosen_by(j);

@@ -16,7 +16,7 @@ enum class Engine { cuda_cores, tensor_cores, warpgroups };
 // and never waits for it.
 Engine engine_for(ScalarType type);
 
-// Of the current device.
+// The number of multiprocessors of the current device.
 int multiprocessors();
 
 }  // namespace fgsbir::cuda

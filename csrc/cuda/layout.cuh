@@ -6,7 +6,7 @@
 namespace fgsbir::cuda {
 
 constexpr int kTileThreads = 256;
-constexpr int64_t kNoTile = -1;  // in place of the first column of one
+constexpr int64_t kNoTile = -1;  // as a first column: there is no further tile
 
 // Threads in a 16 x 16 grid, each with vectors of up to four neighbours down and across.
 template <int kRows, int kColumns>

@@ -111,7 +111,8 @@ __device__ __forceinline__ void mine_split(const MineArguments<S>& in,
             tile.accumulate(memory.tile, in.sketch, first_row, in.photo, first_column,
                             in.sketch.width, Product(), kScans ? next_column : kNoTile);
         };
-        const int64_t coming = next_column == kNoTile ? begin : next_column;
+        const int64_t coming =
+            next_column == kNoTile ? begin : next_column;  // after the last: read by nobody
         if constexpr (kScans) {
             const auto put_photo = load_photo(coming);
             multiply();
@@ -194,19 +195,25 @@ union MineMemories {
 
 constexpr int kBlocksAtOnce = 2;  // on a multiprocessor
 
-// Chips with less shared memory have it for one block of large tiles only, which may then have more
+// Shared memory of a multiprocessor. Where it is enough for one block alone, that may have more
 // registers.
-#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ != 750 && __CUDA_ARCH__ != 800 && \
-    (__CUDA_ARCH__ < 900 || __CUDA_ARCH__ >= 1200)
-constexpr size_t kSharedOfChip = 100 * 1024;
-#else
+#if !defined(__CUDA_ARCH__)
 constexpr size_t kSharedOfChip = kSharedOfHopper;
+#elif __CUDA_ARCH__ == 750
+constexpr size_t kSharedOfChip = 64 * 1024;
+#elif __CUDA_ARCH__ == 800 || __CUDA_ARCH__ == 870
+constexpr size_t kSharedOfChip = 164 * 1024;
+#elif __CUDA_ARCH__ >= 900 && __CUDA_ARCH__ < 1200
+constexpr size_t kSharedOfChip = 228 * 1024;
+#else
+constexpr size_t kSharedOfChip = 100 * 1024;
 #endif
 template <typename T, typename Square>
-constexpr int kMostBlocks = 2 * sizeof(MineMemories<T, Square>) > kSharedOfChip ? 1 : kBlocksAtOnce;
+constexpr int kBlocksPerMultiprocessor =
+    kBlocksAtOnce * (sizeof(MineMemories<T, Square>) + 1024) > kSharedOfChip ? 1 : kBlocksAtOnce;
 
 template <typename S, typename Square>
-__global__ void __launch_bounds__(kTileThreads, kMostBlocks<Compute<S>, Square>)
+__global__ void __launch_bounds__(kTileThreads, kBlocksPerMultiprocessor<Compute<S>, Square>)
     mine_tiles(const MineArguments<S> in) {
     if constexpr (Square::kAvailable) {
         using T = Compute<S>;
@@ -359,6 +366,9 @@ MiningPlan::MiningPlan(const Mining& mining, Engine engine_) : engine(engine_) {
     const auto enough = [&](int64_t rows, int64_t columns) {
         return ceil_div(mining.n, rows) * ceil_div(mining.m, columns) >= kEnoughTiles;
     };
+    // WarpgroupTile has no registers to scan more than a word of attributes.
+    const bool one_word = mining.guidance == 0 || attribute_code_words(mining.attributes.k) <= 1;
+    if (!one_word) engine = std::min(engine, Engine::tensor_cores);
     if (engine != Engine::cuda_cores) {
         const int wide = large_columns(mining.type);
         const bool large = can_scan(mining) && enough(kLargeRows, wide);
@@ -372,9 +382,9 @@ MiningPlan::MiningPlan(const Mining& mining, Engine engine_) : engine(engine_) {
     row_tiles = ceil_div(mining.n, rows);
     column_tiles = ceil_div(mining.m, columns);
     // Enough blocks to fill the largest chips a few times over.
-    constexpr int64_t kMostBlocks = 1024, kMaxGridY = 65535;
-    const int64_t wanted = ceil_div(kMostBlocks, std::max<int64_t>(row_tiles, 1));
-    most_splits = std::max<int64_t>(1, std::min({wanted, column_tiles, kMaxGridY}));
+    constexpr int64_t kWantedBlocks = 1024;
+    const int64_t wanted = ceil_div(kWantedBlocks, std::max<int64_t>(row_tiles, 1));
+    most_splits = std::max<int64_t>(1, std::min(wanted, column_tiles));
     tiles_per_split = std::max<int64_t>(1, ceil_div(column_tiles, most_splits));
     splits = std::max<int64_t>(1, ceil_div(column_tiles, tiles_per_split));
 }
@@ -383,14 +393,19 @@ void MiningPlan::fit(int64_t blocks_at_once) {
     // What a block does once, beginning without winners too, takes about as long as a tile.
     constexpr int64_t kStart = 1;
     int64_t least = std::numeric_limits<int64_t>::max();
-    for (int64_t wanted = 1; wanted <= most_splits; ++wanted) {
+    // Of the splits that take so many rounds of blocks the most take the least time.
+    for (int64_t rounds = ceil_div(row_tiles, blocks_at_once);; ++rounds) {
+        const int64_t filling = rounds * blocks_at_once / std::max<int64_t>(row_tiles, 1);
+        const int64_t wanted = std::clamp<int64_t>(filling, 1, most_splits);
         const int64_t tiles = std::max<int64_t>(1, ceil_div(column_tiles, wanted));
         const int64_t parts = std::max<int64_t>(1, ceil_div(column_tiles, tiles));
-        const int64_t rounds = ceil_div(row_tiles * parts, blocks_at_once);
-        if (rounds * (tiles + kStart) >= least) continue;
-        least = rounds * (tiles + kStart);
-        tiles_per_split = tiles;
-        splits = parts;
+        const int64_t time = ceil_div(row_tiles * parts, blocks_at_once) * (tiles + kStart);
+        if (time < least) {
+            least = time;
+            tiles_per_split = tiles;
+            splits = parts;
+        }
+        if (wanted == most_splits) return;
     }
 }
 

@@ -5,13 +5,20 @@
 // which column has it. So what pairs cost does not depend on how many of them come near to winning:
 // where attributes guide, one pair in seven has a d below the best score.
 //
-// For attributes without weights, at most 64 of them (32 where guidance is infinite), and rows that
-// are tame: neither NaN nor near overflow.
+// For attributes without weights, at most 64 of them (32 where guidance is infinite, or in
+// WarpgroupTile), and rows that are tame: neither NaN nor near overflow.
 #pragma once
 
 #include "mine_state.cuh"
+#include "warpgroup_tile.cuh"
 
 namespace fgsbir::cuda {
+
+// Words of attributes that a thread has registers for.
+template <typename Square>
+constexpr int kScannedWords = kCodeWords;
+template <typename S>
+constexpr int kScannedWords<WarpgroupTile<S>> = 1;
 
 // Scores are not negative, so that as unsigned integers their bits are in their order. Infinity, in
 // place of what is no negative, never wins.
@@ -24,7 +31,7 @@ __device__ inline unsigned limit_of(const Key<float>& winner) {
     return ordered < kSign ? 0 : min(ordered ^ kSign, kInfinityBits);
 }
 
-// Photo data of neighbouring columns, in one load.
+// Photo data of neighbouring columns, in loads of up to 16 bytes.
 template <int kCount, typename V>
 struct alignas(kCount * sizeof(V) < 16 ? kCount * sizeof(V) : 16) Neighbours {
     V at[kCount];
@@ -77,12 +84,14 @@ __device__ __forceinline__ void score(const MineArguments<S>& in, Square& tile,
         }
     }
     uint2 codes[kRows];
-    const auto load_codes = [&](int word) {
 #pragma unroll
-        for (int r = 0; r < kRows; ++r) codes[r] = memory.sketch(r).codes[word];
+    for (int r = 0; r < kRows; ++r) codes[r] = memory.sketch(r).codes[0];
+    // The count's bits, read as a float, are count * 2^-149. Multiplying converts them four times
+    // faster than a conversion does.
+    const auto add = [&](float& value, int count) {
+        value = std::fma(__int_as_float(count) * 0x1p126f, in.share * 0x1p23f, value);
     };
     if (in.guidance == Guidance::lexicographic) {
-        load_codes(0);
         int closest[kRows];
 #pragma unroll
         for (int r = 0; r < kRows; ++r) closest[r] = memory.sketch(r).closest;
@@ -92,19 +101,19 @@ __device__ __forceinline__ void score(const MineArguments<S>& in, Square& tile,
             }
         };
         for_each_pair(tile, put, photos.codes[0]);
-    } else {
-        const auto words = static_cast<int>(attribute_code_words(in.codes.k));
-#pragma unroll 1
-        for (int word = 0; word < words; ++word) {
-            load_codes(word);
-            const auto put = [&](float& value, int r, uint2 code) {
-                // A count is taken for the bits of a number, which is 2^149 times too small: what
-                // converts it is a multiplication. Conversions are four times slower than those.
-                const float count = __int_as_float(__popc(differing(codes[r], code))) * 0x1p126f;
-                value = std::fma(count, in.share * 0x1p23f, value);
-            };
-            for_each_pair(tile, put, photos.codes[word]);
-        }
+    } else if (kScannedWords<Square> == 1 || in.codes.k <= 32) {
+        const auto put = [&](float& value, int r, uint2 code) {
+            add(value, __popc(differing(codes[r], code)));
+        };
+        for_each_pair(tile, put, photos.codes[0]);
+    } else if constexpr (kScannedWords<Square> == 2) {
+        uint2 more[kRows];
+#pragma unroll
+        for (int r = 0; r < kRows; ++r) more[r] = memory.sketch(r).codes[1];
+        const auto put = [&](float& value, int r, uint2 code, uint2 other) {
+            add(value, __popc(differing(codes[r], code)) + __popc(differing(more[r], other)));
+        };
+        for_each_pair(tile, put, photos.codes[0], photos.codes[1]);
     }
 }
 

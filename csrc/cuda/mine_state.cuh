@@ -17,7 +17,7 @@ struct Labels {
 
 enum class Guidance { none, finite, lexicographic };
 
-// A root for scores, to two units in the last place: one of IEEE takes ten times as many
+// A root for scores, to three units in the last place. An IEEE root takes ten times as many
 // instructions.
 __device__ inline float root(float x) {
     return x > 0 ? x * rsqrtf(x) : x;
@@ -26,18 +26,19 @@ __device__ inline double root(double x) {
     return std::sqrt(x);
 }
 
-// d + beta h of counted attributes, word by word as in scan(): `share` is beta / K.
+// d + beta h of counted attributes: `share` is beta / K. The count is rounded once, so that equal
+// counts give equal scores, whichever attributes differ.
 template <typename T>
 __device__ inline T guided_score(T d, const AttributeCodes& codes, int64_t i, int64_t j, T share) {
     const uint2 *a = codes.a + i, *b = codes.b + j;
+    int count = 0;
 #pragma unroll 1
     for (auto words = static_cast<int>(attribute_code_words(codes.k)); words > 0; --words) {
-        const int count = __popc(differing(*a, *b));
+        count += __popc(differing(*a, *b));
         a += codes.n;
         b += codes.m;
-        d = std::fma(static_cast<T>(count), share, d);
     }
-    return d;
+    return std::fma(static_cast<T>(count), share, d);
 }
 
 template <typename S>
@@ -117,8 +118,8 @@ struct MineMemory {
     }
 };
 
-// Whether no distance to this row can overflow or be NaN, as long as the other row is such too. The
-// norm is that of prepare(): a square, for cosine an inverse.
+// Whether the distance of two such rows can neither overflow nor be NaN. The norm is that of
+// prepare(): a square, for cosine an inverse.
 template <typename T>
 __device__ inline bool is_tame(T norm, Metric metric) {
     constexpr T kLargest = T(1ull << 50);

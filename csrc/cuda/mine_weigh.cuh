@@ -13,7 +13,7 @@ namespace fgsbir::cuda {
 
 // Pairs that a thread takes into account together: kGroup of its columns of one of its rows.
 template <typename Square>
-constexpr int kGroup = Square::kOwnColumns < 2 ? Square::kOwnColumns : 2;
+constexpr int kGroup = 2;
 template <typename Square>
 constexpr int kGroups = Square::kOwnColumns / kGroup<Square>;  // of a row
 

@@ -8,7 +8,8 @@
 namespace fgsbir::cuda {
 
 // How the matrix of pairs is cut: tiles, and columns in splits of whole tiles. Each block
-// takes one row of tiles within one split. Results do not depend on it.
+// takes one row of tiles within one split. Up to the rounding of inner products, results do not
+// depend on it.
 struct MiningPlan {
     Engine engine;
     int rows, columns;  // of a tile

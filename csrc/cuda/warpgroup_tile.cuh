@@ -41,10 +41,11 @@ class WarpgroupTile : public Accumulators<float, FragmentLayout<128, 128, kTileT
         alignas(kSlabAlignment) unsigned char right[kRightStages][kColumns * kSlabBytes];
     };
 
-    // As TensorTile has it, but that a tile is for the same rows of left each time, and that nobody
-    // else may write to the memory in between. Where `next_column` is given, the first slabs of the
-    // tile at it are on their way when this returns, so that whatever is done with the sums hides
-    // how long they take; the next call must be for that tile.
+    // Like TensorTile's, but every call must have the same rows of left, and nobody else may write
+    // to the memory between calls. Where `next_column` is given, the first slabs of the tile at it
+    // are on their way when this returns, so that whatever is done with the sums hides how long
+    // they take. It then returns without a barrier: the block must pass one before the next call,
+    // which must be for that tile.
     __device__ void accumulate(Memory& memory, const Rows<S>& left, int64_t first_row,
                                const Rows<S>& right, int64_t first_column, int64_t depth, Product,
                                int64_t next_column = kNoTile) {

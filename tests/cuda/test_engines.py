@@ -100,14 +100,17 @@ def test_picks_of_every_score_in_large_tiles(device: str, case: dict[str, Any]) 
     assert_good_picks(picks, batch, case["dtype"], **options)
 
 
+@pytest.mark.parametrize("k", [4, 37, 70])  # of equal counts bits may lie in other words
 @pytest.mark.parametrize("dtype", TENSOR_TYPES)
-def test_ties_in_large_tiles_go_to_the_lowest_index(device: str, dtype: torch.dtype) -> None:
+def test_ties_in_large_tiles_go_to_the_lowest_index(
+    device: str, dtype: torch.dtype, k: int
+) -> None:
     """Across lanes, tiles and splits, of both the nearest negative and the farthest positive."""
     generator = torch.Generator().manual_seed(0)
     n, m = 300, 12000
     sketch = torch.randint(-2, 3, (n, 8), generator=generator).to(dtype)
     photo = torch.randint(-2, 3, (m, 8), generator=generator).to(dtype)
-    attributes = [torch.randint(-1, 2, (rows, 4), generator=generator) for rows in (n, m)]
+    attributes = [torch.randint(-1, 2, (rows, k), generator=generator) for rows in (n, m)]
     labels = [torch.randint(0, 40, (rows,), generator=generator) for rows in (n, m)]
     batch = [x.to(device) for x in (sketch, photo, *labels, *attributes)]
     for guidance in (0.0, 0.25, float("inf")):

@@ -138,6 +138,19 @@ def test_gradient_of_each_part_alone(device: str, of: int) -> None:
         assert any(x.any() for x in gradients[0])
 
 
+@pytest.mark.parametrize("metric", METRICS)
+def test_a_photo_that_nobody_chose_has_no_gradient(device: str, metric: str) -> None:
+    """Not even one whose norm overflows."""
+    batch = make_batch((6, 9, 5, 3), dtype=torch.float32, device=device)
+    batch["photo"][4] = 3e30
+    batch["photo_logits"][4] = torch.nan
+    batch["sketch_labels"][:] = -1
+    gradients, picks = loss_and_gradients(fx.attribute_triplet_loss, batch, metric=metric)
+    assert not picks.valid.any()
+    for name in ("photo", "photo_logits"):
+        assert not gradients[f"gradient of {name}"].any()
+
+
 # --- What torch does with it --------------------------------------------------------------------
 
 

@@ -142,7 +142,7 @@ inline float __int_as_float(int x) {
     return emulation::bit_cast<float>(x);
 }
 inline int __double2int_rn(double x) {
-    return static_cast<int>(std::nearbyint(x));
+    return std::isnan(x) ? 0 : static_cast<int>(std::nearbyint(x));
 }
 inline long long __double_as_longlong(double x) {
     return emulation::bit_cast<long long>(x);
