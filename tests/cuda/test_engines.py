@@ -100,14 +100,16 @@ def test_picks_of_every_score_in_large_tiles(device: str, case: dict[str, Any]) 
     assert_good_picks(picks, batch, case["dtype"], **options)
 
 
-@pytest.mark.parametrize("k", [4, 37, 70])  # of equal counts bits may lie in other words
-@pytest.mark.parametrize("dtype", TENSOR_TYPES)
+@pytest.mark.parametrize(
+    ("dtype", "k"),  # more than 32 attributes: the bits of equal counts may lie in other words
+    [(torch.float32, 4), (torch.float16, 37), (torch.bfloat16, 21), (torch.bfloat16, 70)],
+)
 def test_ties_in_large_tiles_go_to_the_lowest_index(
     device: str, dtype: torch.dtype, k: int
 ) -> None:
     """Across lanes, tiles and splits, of both the nearest negative and the farthest positive."""
     generator = torch.Generator().manual_seed(0)
-    n, m = 300, 12000
+    n, m = 300, 11000
     sketch = torch.randint(-2, 3, (n, 8), generator=generator).to(dtype)
     photo = torch.randint(-2, 3, (m, 8), generator=generator).to(dtype)
     attributes = [torch.randint(-1, 2, (rows, k), generator=generator) for rows in (n, m)]
