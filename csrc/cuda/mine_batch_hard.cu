@@ -80,8 +80,8 @@ __device__ __forceinline__ void mine_split(const MineArguments<S>& in,
     start<S, Square>(in, first_row, memory);
 
     Square tile;
-    // Loads what is kept of the thread's photo of a tile, and returns what puts it there: scan()
-    // has the product in between, which hides how long loads take, weigh() no registers for that.
+    // Loads the thread's photo of a tile, and returns a function that stores it to shared memory.
+    // scan() multiplies in between, which hides the loads; weigh() lacks the registers for that.
     const auto load_photo = [&](int64_t first_column) {
         const int64_t j = first_column + threadIdx.x;
         const bool exists = threadIdx.x < kColumns && j < in.photo.rows;
@@ -103,16 +103,14 @@ __device__ __forceinline__ void mine_split(const MineArguments<S>& in,
     int at = 0;
     bool in_range = load_photo(begin)(at);
     for (int64_t first_column = begin; first_column < end; first_column += kColumns) {
-        const int64_t next_column =
-            first_column + kColumns < end ? first_column + kColumns : kNoTile;
         // After this barrier no warp is at the last tile any more.
         const bool has_positives = __syncthreads_or(in_range);
+        const int64_t coming = first_column + kColumns;
         const auto multiply = [&] {
             tile.accumulate(memory.tile, in.sketch, first_row, in.photo, first_column,
-                            in.sketch.width, Product(), kScans ? next_column : kNoTile);
+                            in.sketch.width, Product(), kScans && coming < end ? coming : kNoTile);
         };
-        const int64_t coming =
-            next_column == kNoTile ? begin : next_column;  // after the last: read by nobody
+        // Those after the last tile are read by nobody.
         if constexpr (kScans) {
             const auto put_photo = load_photo(coming);
             multiply();
@@ -361,7 +359,7 @@ bool can_scan(const Mining& mining) {
 }  // namespace
 
 // Large tiles are for scan() alone.
-MiningPlan::MiningPlan(const Mining& mining, Engine engine_) : engine(engine_) {
+MiningTiles::MiningTiles(const Mining& mining, Engine engine_) : engine(engine_) {
     constexpr int64_t kEnoughTiles = 256;
     const auto enough = [&](int64_t rows, int64_t columns) {
         return ceil_div(mining.n, rows) * ceil_div(mining.m, columns) >= kEnoughTiles;
@@ -385,11 +383,9 @@ MiningPlan::MiningPlan(const Mining& mining, Engine engine_) : engine(engine_) {
     constexpr int64_t kWantedBlocks = 1024;
     const int64_t wanted = ceil_div(kWantedBlocks, std::max<int64_t>(row_tiles, 1));
     most_splits = std::max<int64_t>(1, std::min(wanted, column_tiles));
-    tiles_per_split = std::max<int64_t>(1, ceil_div(column_tiles, most_splits));
-    splits = std::max<int64_t>(1, ceil_div(column_tiles, tiles_per_split));
 }
 
-void MiningPlan::fit(int64_t blocks_at_once) {
+MiningPlan::MiningPlan(const MiningTiles& tiles, int64_t blocks_at_once) : MiningTiles(tiles) {
     // What a block does once, beginning without winners too, takes about as long as a tile.
     constexpr int64_t kStart = 1;
     int64_t least = std::numeric_limits<int64_t>::max();
@@ -397,12 +393,12 @@ void MiningPlan::fit(int64_t blocks_at_once) {
     for (int64_t rounds = ceil_div(row_tiles, blocks_at_once);; ++rounds) {
         const int64_t filling = rounds * blocks_at_once / std::max<int64_t>(row_tiles, 1);
         const int64_t wanted = std::clamp<int64_t>(filling, 1, most_splits);
-        const int64_t tiles = std::max<int64_t>(1, ceil_div(column_tiles, wanted));
-        const int64_t parts = std::max<int64_t>(1, ceil_div(column_tiles, tiles));
-        const int64_t time = ceil_div(row_tiles * parts, blocks_at_once) * (tiles + kStart);
+        const int64_t length = std::max<int64_t>(1, ceil_div(column_tiles, wanted));
+        const int64_t parts = std::max<int64_t>(1, ceil_div(column_tiles, length));
+        const int64_t time = ceil_div(row_tiles * parts, blocks_at_once) * (length + kStart);
         if (time < least) {
             least = time;
-            tiles_per_split = tiles;
+            tiles_per_split = length;
             splits = parts;
         }
         if (wanted == most_splits) return;
@@ -410,14 +406,12 @@ void MiningPlan::fit(int64_t blocks_at_once) {
 }
 
 int64_t most_splits(const Mining& mining) {
-    return std::max(MiningPlan(mining, Engine::cuda_cores).most_splits,
-                    MiningPlan(mining, Engine::tensor_cores).most_splits);
+    return std::max(MiningTiles(mining, Engine::cuda_cores).most_splits,
+                    MiningTiles(mining, Engine::tensor_cores).most_splits);
 }
 
 MiningPlan plan_for_this_device(const Mining& mining) {
-    MiningPlan plan(mining, engine_for(mining.type));
-    plan.fit(kBlocksAtOnce * multiprocessors());
-    return plan;
+    return {MiningTiles(mining, engine_for(mining.type)), kBlocksAtOnce * multiprocessors()};
 }
 
 template <typename S>

@@ -12,10 +12,9 @@
 namespace fgsbir::cuda {
 
 // Pairs that a thread takes into account together: kGroup of its columns of one of its rows.
-template <typename Square>
 constexpr int kGroup = 2;
 template <typename Square>
-constexpr int kGroups = Square::kOwnColumns / kGroup<Square>;  // of a row
+constexpr int kGroups = Square::kOwnColumns / kGroup;  // of a row
 
 template <typename T>
 constexpr T kEpsilon = std::numeric_limits<T>::epsilon();
@@ -43,7 +42,7 @@ __device__ __forceinline__ unsigned groups_with(MayWin may_win) {
         for (int r = 0; r < Square::kOwnRows; ++r) {
             bool any = false;
 #pragma unroll
-            for (int c = 0; c < kGroup<Square>; ++c) any |= may_win(r, g * kGroup<Square> + c);
+            for (int c = 0; c < kGroup; ++c) any |= may_win(r, g * kGroup + c);
             if (any) found |= 1u << (r * kGroups<Square> + g);
         }
     }
@@ -86,10 +85,10 @@ __device__ __forceinline__ void select(const MineArguments<S>& in, const Square&
     SketchState<T>& sketch = memory.sketch(r);
     const int64_t i = min(first_row + Square::row(r), in.sketch.rows - 1);
     const T closest = in.guidance == Guidance::lexicographic ? in.closest_of(i) : T(0);
-    const auto own = [&](int c) { return g * kGroup<Square> + c; };
+    const auto own = [&](int c) { return g * kGroup + c; };
 
     Key<T> positive = Key<T>::none(), negative = Key<T>::none();
-    T values[kGroup<Square>], h[kGroup<Square>] = {};
+    T values[kGroup], h[kGroup] = {};
     tile.copy_group(r, g, values);
     const bool counted = in.guidance == Guidance::finite && in.codes.shares == nullptr;
     if (in.guidance != Guidance::none && !counted) {
@@ -97,7 +96,7 @@ __device__ __forceinline__ void select(const MineArguments<S>& in, const Square&
         attribute_distances(in.codes, i, first_column, existing, h);
     }
 #pragma unroll
-    for (int c = 0; c < kGroup<Square>; ++c) {
+    for (int c = 0; c < kGroup; ++c) {
         const int column = Square::column(own(c));
         if (column >= columns) continue;
         const int64_t j = first_column + column;

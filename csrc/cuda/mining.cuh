@@ -7,18 +7,23 @@
 
 namespace fgsbir::cuda {
 
-// How the matrix of pairs is cut: tiles, and columns in splits of whole tiles. Each block
-// takes one row of tiles within one split. Up to the rounding of inner products, results do not
-// depend on it.
-struct MiningPlan {
+// How the matrix of pairs is cut into tiles.
+struct MiningTiles {
     Engine engine;
     int rows, columns;  // of a tile
-    int64_t row_tiles, column_tiles, tiles_per_split, splits;
+    int64_t row_tiles, column_tiles;
     int64_t most_splits;  // on whatever device
 
-    MiningPlan(const Mining& mining, Engine engine);
-    // Chooses the splits that take the least time on a device with so many blocks at once.
-    void fit(int64_t blocks_at_once);
+    MiningTiles(const Mining& mining, Engine engine);
+};
+
+// And its columns into splits of whole tiles: each block takes one row of tiles within one split.
+// Up to the rounding of inner products, results do not depend on it.
+struct MiningPlan : MiningTiles {
+    int64_t tiles_per_split, splits;
+
+    // The splits that take the least time on a device with so many blocks at once.
+    MiningPlan(const MiningTiles& tiles, int64_t blocks_at_once);
 };
 
 MiningPlan plan_for_this_device(const Mining& mining);
