@@ -66,6 +66,11 @@ class Inputs:
     def leaves(self) -> tuple[Tensor, ...]:
         return self.sketch, self.photo, self.sketch_logits, self.photo_logits
 
+    def both(self, *kinds: str) -> dict[str, Tensor]:
+        """``sketch_<kind>`` and ``photo_<kind>`` by name, of logits, attributes or labels."""
+        names = (f"{side}_{kind}" for kind in kinds for side in ("sketch", "photo"))
+        return {name: getattr(self, name) for name in names}
+
     def clear_gradients(self) -> None:
         for leaf in self.leaves:
             leaf.grad = None

@@ -3,6 +3,7 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include "bind.h"
 #include "ops.h"
 
 namespace py = pybind11;
@@ -14,156 +15,49 @@ void bind_cuda(py::module_& module);
 
 namespace {
 
-// An address as tensor.data_ptr() gives it; 0 stands for no tensor.
-using Address = uintptr_t;
-
 template <typename T>
-T* at(Address address) {
-    return reinterpret_cast<T*>(address);
+void bind_cpu(py::module_& module, const std::string& type) {
+    bind_mining<cpu::Mining<T>>(module, "Mining_" + type);
+    bind_predictions<cpu::Predictions<T>>(module, "Predictions_" + type);
+    bind_chosen_triplets<cpu::ChosenTriplets<T>>(module, "ChosenTriplets_" + type);
+    using Search = cpu::Search<T>;
+    bind_search<Search>(module, "Search_" + type, &Search::query_operand, &Search::gallery_operand,
+                        &Search::query_bias, &Search::gallery_bias);
+
+    bind_function(module, "pairwise_distance_" + type, &cpu::pairwise_distance<T>);
+    bind_function(module, "pairwise_distance_backward_" + type,
+                  &cpu::pairwise_distance_backward<T>);
+    bind_function(module, "mine_batch_hard_" + type, &cpu::mine_batch_hard<T>);
+    bind_function(module, "attribute_triplet_loss_" + type, &cpu::attribute_triplet_loss<T>);
+    bind_function(module, "attribute_triplet_loss_backward_" + type,
+                  &cpu::attribute_triplet_loss_backward<T>);
+    bind_function(module, "topk_" + type, &cpu::topk<T>);
 }
 
-using Unlocked = py::call_guard<py::gil_scoped_release>;
-
-template <typename T>
-void bind_cpu(py::module_& module, const char* type) {
-    const auto name = [type](const char* operation) { return std::string(operation) + "_" + type; };
-
-    module.def(
-        name("pairwise_distance").c_str(),
-        [](Address x, Address y, Address out, int64_t n, int64_t m, int64_t d, Metric metric,
-           int threads) {
-            cpu::pairwise_distance(at<const T>(x), at<const T>(y), at<T>(out), n, m, d, metric,
-                                   threads);
-        },
-        Unlocked());
-    module.def(
-        name("pairwise_distance_backward").c_str(),
-        [](Address grad, Address distance, Address x, Address y, Address grad_x, int64_t n,
-           int64_t m, int64_t d, Metric metric, bool transposed, int threads) {
-            cpu::pairwise_distance_backward(at<const T>(grad), at<const T>(distance),
-                                            at<const T>(x), at<const T>(y), at<T>(grad_x), n, m, d,
-                                            metric, transposed, threads);
-        },
-        Unlocked());
-
-    module.def(
-        name("mine_batch_hard").c_str(),
-        [](Address sketch, Address photo, bool paired, Address sketch_labels, Address photo_labels,
-           const cpu::Attributes& attributes, double guidance, bool exclude_self, Metric metric,
-           int64_t n, int64_t m, int64_t d, Address positive, Address negative, int threads) {
-            const cpu::Batch<T> batch{at<const T>(sketch),
-                                      at<const T>(photo),
-                                      paired,
-                                      at<const int64_t>(sketch_labels),
-                                      at<const int64_t>(photo_labels),
-                                      attributes,
-                                      guidance,
-                                      exclude_self,
-                                      metric,
-                                      n,
-                                      m,
-                                      d};
-            cpu::mine_batch_hard(batch, at<int64_t>(positive), at<int64_t>(negative), threads);
-        },
-        Unlocked());
-
-    py::class_<LossInputs<T>>(module, name("LossInputs").c_str())
-        .def(py::init([](bool has_logits, Address sketch, Address photo, Address sketch_logits,
-                         Address photo_logits, Address sketch_attributes, Address photo_attributes,
-                         Address positive, Address negative, int64_t n, int64_t m, int64_t d,
-                         int64_t k) {
-            return LossInputs<T>{has_logits,
-                                 at<const T>(sketch),
-                                 at<const T>(photo),
-                                 at<const T>(sketch_logits),
-                                 at<const T>(photo_logits),
-                                 at<const int8_t>(sketch_attributes),
-                                 at<const int8_t>(photo_attributes),
-                                 at<const int64_t>(positive),
-                                 at<const int64_t>(negative),
-                                 n,
-                                 m,
-                                 d,
-                                 k};
-        }));
-    module.def(
-        name("attribute_triplet_loss").c_str(),
-        [](const LossInputs<T>& inputs, const LossOptions& options, Address total, Address parts,
-           Address distances, Address scale, int threads) {
-            cpu::attribute_triplet_loss(
-                inputs, options,
-                LossOutputs<T>{at<T>(total), at<T>(parts), at<T>(distances), at<T>(scale)},
-                threads);
-        },
-        Unlocked());
-    module.def(
-        name("attribute_triplet_loss_backward").c_str(),
-        [](const LossInputs<T>& inputs, const LossOptions& options, Address grad_total,
-           Address grad_parts, Address distances, Address scale, Address grad_sketch,
-           Address grad_photo, Address grad_sketch_logits, Address grad_photo_logits, int threads) {
-            cpu::attribute_triplet_loss_backward(
-                inputs, options, at<const T>(grad_total), at<const T>(grad_parts),
-                at<const T>(distances), at<const T>(scale),
-                LossGradients<T>{at<T>(grad_sketch), at<T>(grad_photo), at<T>(grad_sketch_logits),
-                                 at<T>(grad_photo_logits)},
-                threads);
-        },
-        Unlocked());
-
-    module.def(
-        name("topk").c_str(),
-        [](Address query, Address gallery, Address query_logits, Address gallery_logits,
-           Address query_operand, Address gallery_operand, Address query_bias, Address gallery_bias,
-           double attribute_weight, Metric metric, AttributeMetric attribute_metric, int64_t n,
-           int64_t m, int64_t d, int64_t attributes, int64_t k, Address values, Address indices,
-           int threads) {
-            const cpu::Search<T> search{at<const T>(query),
-                                        at<const T>(gallery),
-                                        at<const T>(query_logits),
-                                        at<const T>(gallery_logits),
-                                        at<const T>(query_operand),
-                                        at<const T>(gallery_operand),
-                                        at<const T>(query_bias),
-                                        at<const T>(gallery_bias),
-                                        attribute_weight,
-                                        metric,
-                                        attribute_metric,
-                                        n,
-                                        m,
-                                        d,
-                                        attributes,
-                                        k,
-                                        at<T>(values),
-                                        at<int64_t>(indices)};
-            cpu::topk(search, threads);
-        },
-        Unlocked());
+template <typename A>
+void bind_packing(py::module_& module, const std::string& type) {
+    module.def(("pack_attributes_" + type).c_str(), [](uintptr_t attributes, int64_t n, int64_t k) {
+        return cpu::pack_attributes(from_python<const A*>(attributes), n, k);
+    });
 }
 
 void bind_cpu_attributes(py::module_& module) {
     py::class_<cpu::Codes>(module, "Codes").def_readonly("invalid", &cpu::Codes::invalid);
-    module.def("pack_attributes_int8", [](Address attributes, int64_t n, int64_t k) {
-        return cpu::pack_attributes(at<const int8_t>(attributes), n, k);
-    });
-    module.def("pack_attributes_float32", [](Address attributes, int64_t n, int64_t k) {
-        return cpu::pack_attributes(at<const float>(attributes), n, k);
-    });
-    module.def("pack_attributes_float64", [](Address attributes, int64_t n, int64_t k) {
-        return cpu::pack_attributes(at<const double>(attributes), n, k);
-    });
-    py::class_<cpu::Attributes>(module, "Attributes")
+    bind_packing<int8_t>(module, "int8");
+    bind_packing<float>(module, "float32");
+    bind_packing<double>(module, "float64");
+    py::class_<cpu::PackedAttributes>(module, "PackedAttributes")
         .def(py::init<>())
-        .def(py::init([](const cpu::Codes& a, const cpu::Codes& b, Address weights) {
-                 return cpu::Attributes{
-                     a.words.data(), b.words.data(), at<const double>(weights), a.n, b.n, a.k};
+        .def(py::init([](const cpu::Codes& a, const cpu::Codes& b, uintptr_t weights) {
+                 return cpu::PackedAttributes{a.words.data(),
+                                              b.words.data(),
+                                              from_python<const double*>(weights),
+                                              a.n,
+                                              b.n,
+                                              a.k};
              }),
              py::keep_alive<1, 2>(), py::keep_alive<1, 3>());
-    module.def(
-        "attribute_distance",
-        [](const cpu::Attributes& attributes, Address out, int threads) {
-            cpu::attribute_distance(attributes, at<float>(out), threads);
-        },
-        Unlocked());
+    bind_function(module, "attribute_distance", &cpu::attribute_distance);
 }
 
 void bind_options(py::module_& module) {
@@ -179,18 +73,22 @@ void bind_options(py::module_& module) {
         .value("none", Reduction::none)
         .value("sum", Reduction::sum)
         .value("mean", Reduction::mean);
+    module.attr("TERMS") = static_cast<int>(kTerms);
+    module.attr("TRIPLET_DISTANCES") = static_cast<int>(kTripletDistances);
     py::class_<LossOptions>(module, "LossOptions")
         .def(py::init([](Metric metric, AttributeMetric attribute_metric,
                          std::optional<double> margin, std::optional<double> attribute_margin,
-                         const std::array<double, 4>& lambdas, Reduction reduction) {
-            return LossOptions{metric,
-                               attribute_metric,
-                               margin.value_or(0),
-                               !margin.has_value(),
-                               attribute_margin.value_or(0),
-                               !attribute_margin.has_value(),
-                               {1, lambdas[0], lambdas[1], lambdas[2], lambdas[3]},
-                               reduction};
+                         const std::array<double, kTerms - 1>& lambdas, Reduction reduction) {
+            LossOptions options = {metric,
+                                   attribute_metric,
+                                   margin.value_or(0),
+                                   !margin.has_value(),
+                                   attribute_margin.value_or(0),
+                                   !attribute_margin.has_value(),
+                                   {1},
+                                   reduction};
+            std::copy(lambdas.begin(), lambdas.end(), options.lambda + 1);
+            return options;
         }));
 }
 

@@ -50,36 +50,58 @@ struct LossOptions {
     Reduction reduction;
 };
 
-// What the loss is computed from, the same in forward and backward. Without logits the loss is the
-// triplet term alone and K is 0. (Pointers do not tell: those of empty arrays are null too.)
-template <typename T>
-struct LossInputs {
-    bool has_logits;
-    const T* sketch;                  // [N, D]
-    const T* photo;                   // [M, D]
-    const T* sketch_logits;           // [N, K]
-    const T* photo_logits;            // [M, K]
-    const int8_t* sketch_attributes;  // [N, K] 1, 0, or anything below for unknown
-    const int8_t* photo_attributes;   // [M, K]
-    const int64_t* positive;          // [N], -1 where the anchor is not valid
-    const int64_t* negative;          // [N]
-    int64_t n, m, d, k;
+// The structs below are shared by both backends. E is the type of embeddings and logits, or void
+// where it is known at run time only; T is that of distances.
+
+// A batch to mine. Attributes are those of sketches and photos, as the backend reads them.
+template <typename E, typename Attributes>
+struct MiningOf {
+    const E* sketch;               // [N, D]
+    const E* photo;                // [M, D]
+    const int64_t* sketch_labels;  // [N], null together with photo_labels: i matches i, N = M
+    const int64_t* photo_labels;   // [M]
+    Attributes attributes;         // used where guidance > 0
+    double guidance;               // beta; infinity compares attributes first, distances second
+    bool exclude_self;             // photo i is neither a positive nor a negative of sketch i
+    Metric metric;
+    int64_t n, m, d;
 };
 
-template <typename T>
-struct LossOutputs {
-    T* total;      // [N] for Reduction::none, else [1]
-    T* parts;      // [5, N] or [5]
-    T* distances;  // [4, N]
-    T* scale;      // [1]: 1 over the number of valid anchors for Reduction::mean, else 1
+// What the loss reads beside embeddings. Not given: the triplet term alone, and K is 0. (Pointers
+// do not tell: those of empty arrays are null too.)
+template <typename E, typename Annotation>
+struct PredictionsOf {
+    bool given;
+    const E* sketch_logits;        // [N, K]
+    const E* photo_logits;         // [M, K]
+    Annotation sketch_attributes;  // [N, K] 1, 0, or anything below for unknown
+    Annotation photo_attributes;   // [M, K]
+    int64_t k;
 };
 
-template <typename T>
-struct LossGradients {
-    T* sketch;         // [N, D]
-    T* photo;          // [M, D]
-    T* sketch_logits;  // [N, K]
-    T* photo_logits;   // [M, K]
+// The chosen triplets, and what the loss saved of them for its gradients.
+template <typename E, typename T>
+struct ChosenTripletsOf {
+    const E* sketch;          // [N, D]
+    const E* photo;           // [M, D]
+    const int64_t* positive;  // [N], -1 where the anchor is not valid
+    const int64_t* negative;  // [N]
+    const T* distances;       // [4, N], by TripletDistance
+    const T* scale;           // [1]: 1 over the number of valid anchors for Reduction::mean, else 1
+    int64_t n, m, d;
+};
+
+// A search for the k nearest by d + mu D.
+template <typename E>
+struct SearchOf {
+    const E* query;           // [N, D]
+    const E* gallery;         // [M, D]
+    const E* query_logits;    // [N, K], null without attributes
+    const E* gallery_logits;  // [M, K]
+    double attribute_weight;  // mu
+    Metric metric;
+    AttributeMetric attribute_metric;
+    int64_t n, m, d, attributes, k;
 };
 
 // The CPU operations. `threads` is the number of OpenMP threads to use.
@@ -110,72 +132,60 @@ template <typename A>
 Codes pack_attributes(const A* attributes /* [n, k] */, int64_t n, int64_t k);
 
 // Packed attributes of two sets, and what a difference in each attribute counts.
-struct Attributes {
+struct PackedAttributes {
     const uint32_t* a;      // [2, words, n]
     const uint32_t* b;      // [2, words, m]
     const double* weights;  // [k], or null where all are 1
     int64_t n, m, k;
 };
 
-void attribute_distance(const Attributes& attributes, float* out /* [n, m] */, int threads);
+void attribute_distance(const PackedAttributes& attributes, float* out /* [n, m] */, int threads);
 
-// A batch to mine.
 template <typename T>
-struct Batch {
-    const T* sketch;               // [N, D]
-    const T* photo;                // [M, D]
-    bool paired;                   // photo i is the one positive of sketch i;
-    const int64_t* sketch_labels;  // [N] else the photos of its label are
-    const int64_t* photo_labels;   // [M]
-    Attributes attributes;         // used where guidance > 0
-    double guidance;               // beta; infinity compares attributes first, distances second
-    bool exclude_self;             // photo i is neither a positive nor a negative of sketch i
-    Metric metric;
-    int64_t n, m, d;
-};
+using Mining = MiningOf<T, PackedAttributes>;
+template <typename T>
+using Predictions = PredictionsOf<T, const int8_t*>;
+template <typename T>
+using ChosenTriplets = ChosenTripletsOf<T, T>;
 
 // Writes the hardest positive and negative of every sketch, -1 to both where it has not both.
 template <typename T>
-void mine_batch_hard(const Batch<T>& batch, int64_t* positive /* [N] */,
+void mine_batch_hard(const Mining<T>& mining, int64_t* positive /* [N] */,
                      int64_t* negative /* [N] */, int threads);
 
-// The loss over chosen triplets.
+// Mining, and the loss over what it chose.
 template <typename T>
-void attribute_triplet_loss(const LossInputs<T>& inputs, const LossOptions& options,
-                            const LossOutputs<T>& outputs, int threads);
+void attribute_triplet_loss(const Mining<T>& mining, const Predictions<T>& predictions,
+                            const LossOptions& options,
+                            T* total /* [N] for Reduction::none, else [1] */,
+                            T* parts /* [5, N] or [5] */, int64_t* positive /* [N] */,
+                            int64_t* negative /* [N] */, T* distances /* [4, N] */,
+                            T* scale /* [1] */, int threads);
 
-// Its gradients, given those of total and parts (either may be null for zero).
+// The gradients of the loss, given those of total and parts (either may be null for zero).
 template <typename T>
-void attribute_triplet_loss_backward(const LossInputs<T>& inputs, const LossOptions& options,
+void attribute_triplet_loss_backward(const ChosenTriplets<T>& triplets,
+                                     const Predictions<T>& predictions, const LossOptions& options,
                                      const T* grad_total /* as total */,
                                      const T* grad_parts /* as parts */,
-                                     const T* distances /* [4, N] */, const T* scale /* [1] */,
-                                     const LossGradients<T>& gradients, int threads);
+                                     T* grad_sketch /* [N, D] */, T* grad_photo /* [M, D] */,
+                                     T* grad_sketch_logits /* [N, K] */,
+                                     T* grad_photo_logits /* [M, K] */, int threads);
 
-// A search for the k nearest by d + mu D. D comes from a second product, of query and gallery
-// operands: probabilities both, or for the cross entropy probabilities and logits; D = query_bias +
-// gallery_bias - 2 product (its square root for euclidean), or gallery_bias - product / K for the
-// cross entropy.
+// D comes from a second product, of query and gallery operands: probabilities both, or for the
+// cross entropy probabilities and logits; D = query_bias + gallery_bias - 2 product (its square
+// root for euclidean), or gallery_bias - product / K for the cross entropy.
 template <typename T>
-struct Search {
-    const T* query;            // [N, D]
-    const T* gallery;          // [M, D]
-    const T* query_logits;     // [N, K], null without attributes
-    const T* gallery_logits;   // [M, K]
+struct Search : SearchOf<T> {
     const T* query_operand;    // [N, K]
     const T* gallery_operand;  // [M, K]
     const T* query_bias;       // [N]
     const T* gallery_bias;     // [M]
-    double attribute_weight;   // mu
-    Metric metric;
-    AttributeMetric attribute_metric;
-    int64_t n, m, d, attributes, k;
-    T* values;         // [N, k] result, ascending
-    int64_t* indices;  // [N, k] result
 };
 
 template <typename T>
-void topk(const Search<T>& search, int threads);
+void topk(const Search<T>& search, T* values /* [N, k], ascending */, int64_t* indices /* [N, k] */,
+          int threads);
 
 }  // namespace cpu
 }  // namespace fgsbir

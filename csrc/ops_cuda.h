@@ -72,18 +72,8 @@ void attribute_distance(const Attributes& attributes, float* distance /* [n, m] 
 
 // --- Triplets ---------------------------------------------------------------------------------
 
-// A batch to mine.
-struct Mining {
+struct Mining : MiningOf<void, Attributes> {
     ScalarType type;
-    const void* sketch;            // [N, D]
-    const void* photo;             // [M, D]
-    const int64_t* sketch_labels;  // [N], null together with photo_labels: i matches i, N = M
-    const int64_t* photo_labels;   // [M]
-    Attributes attributes;         // of sketches and photos; read where guidance > 0
-    double guidance;               // beta; infinity compares attributes first, distances second
-    bool exclude_self;             // photo i is no positive of sketch i
-    Metric metric;
-    int64_t n, m, d;
 };
 
 int64_t mine_batch_hard_workspace(const Mining& mining);
@@ -94,15 +84,7 @@ void mine_batch_hard(const Mining& mining, int64_t* positive /* [N], -1 where no
 
 // --- Loss -------------------------------------------------------------------------------------
 
-// What the loss reads beside embeddings. Not given: the triplet term alone.
-struct Predictions {
-    bool given;
-    const void* sketch_logits;  // [N, K]
-    const void* photo_logits;   // [M, K]
-    Array sketch_attributes;    // [N, K]
-    Array photo_attributes;     // [M, K]
-    int64_t k;
-};
+using Predictions = PredictionsOf<void, Array>;
 
 int64_t attribute_triplet_loss_workspace(const Mining& mining);
 
@@ -114,16 +96,8 @@ void attribute_triplet_loss(const Mining& mining, const Predictions& predictions
                             int64_t* negative /* [N] */, void* distances /* [4, N] T */,
                             void* scale /* [1] T */, void* workspace, Stream stream);
 
-// The chosen triplets and what the loss saved of them.
-struct ChosenTriplets {
+struct ChosenTriplets : ChosenTripletsOf<void, void> {
     ScalarType type;
-    const void* sketch;       // [N, D]
-    const void* photo;        // [M, D]
-    const int64_t* positive;  // [N], -1 where not valid
-    const int64_t* negative;  // [N]
-    const void* distances;    // [4, N] T
-    const void* scale;        // [1] T
-    int64_t n, m, d;
 };
 
 int64_t attribute_triplet_loss_backward_workspace(const ChosenTriplets& triplets);
@@ -143,17 +117,9 @@ void attribute_triplet_loss_backward(const ChosenTriplets& triplets, const Predi
 
 constexpr int64_t kMaxTopK = 1024;
 
-// A search for the k <= kMaxTopK nearest by d + mu D.
-struct Search {
+// k <= kMaxTopK.
+struct Search : SearchOf<void> {
     ScalarType type;
-    const void* query;           // [N, D]
-    const void* gallery;         // [M, D]
-    const void* query_logits;    // [N, K], null together with gallery_logits
-    const void* gallery_logits;  // [M, K]
-    double attribute_weight;     // mu
-    Metric metric;
-    AttributeMetric attribute_metric;
-    int64_t n, m, d, attributes, k;
 };
 
 int64_t topk_workspace(const Search& search);

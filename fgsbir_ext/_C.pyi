@@ -1,11 +1,14 @@
 """The compiled kernels; see csrc/bindings.cpp."""
 
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 version: str
 compiler: str
 cuda_architectures: str
 cuda_toolkit: str
+TERMS: int
+TRIPLET_DISTANCES: int
 
 class Metric:
     __members__: ClassVar[dict[str, Metric]]
@@ -23,7 +26,7 @@ class LossOptions:
         attribute_metric: AttributeMetric,
         margin: float | None,
         attribute_margin: float | None,
-        lambdas: list[float],
+        lambdas: Sequence[float],
         reduction: Reduction,
     ) -> None: ...
 

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from . import backends
-from .types import PLAIN_TENSORS, Margin
+from .types import PLAIN_TENSORS
 
 _FLOATS = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 _INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
@@ -237,11 +237,12 @@ def all_or_none(*values: tuple[str, Any]) -> bool:
 # --- Options ----------------------------------------------------------------------------------
 
 
-def choice(name: str, value: Any, options: Any) -> None:
+def choice(name: str, value: Any, options: Any) -> Any:
     """One of the strings of a Literal type."""
     names = get_args(options)
     if not isinstance(value, str) or value not in names:
         raise ValueError(f"{name} must be one of {', '.join(map(repr, names))}, got {value!r}")
+    return value
 
 
 def number(name: str, value: Any, *, infinite: bool = False) -> float:
@@ -255,13 +256,13 @@ def number(name: str, value: Any, *, infinite: bool = False) -> float:
     return float(value)
 
 
-def margin(name: str, value: Any) -> Margin:
-    """A number like those of :func:`number`, or "soft"."""
+def margin(name: str, value: Any) -> float | None:
+    """A number like those of :func:`number`, or None for "soft"."""
     if not isinstance(value, str):
         return number(name, value)
     if value != "soft":
         raise ValueError(f"{name} must be a number or 'soft', got {value!r}")
-    return "soft"
+    return None
 
 
 def count(name: str, value: Any, limit: int, limit_name: str) -> int:

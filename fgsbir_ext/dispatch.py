@@ -8,44 +8,49 @@ nothing would: the dispatcher's Python layers take longer than the kernels of a 
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd import Function, forward_ad
 
-from . import backends
 from .types import PLAIN_TENSORS
 
-BACKENDS = backends.available()
-"""By device type."""
+Kernel = Callable[[Sequence[Tensor | None], Sequence[Any]], Any]
+"""An operation of tensors and options, which its schema has in a row."""
+
+KERNELS: dict[str, dict[str, Kernel]] = {}
+"""The operations by device type and name."""
 
 FUNCTIONS: dict[str, type[Function]] = {}
-"""The differentiable operations as autograd functions; :mod:`fgsbir_ext.ops` defines them."""
+"""The differentiable ones as autograd functions of their tensors and their options.
+
+:mod:`fgsbir_ext.ops` fills both."""
 
 _CONSTANT = frozenset({"attribute_distance", "mine_batch_hard", "topk"})
 
 
-def call(name: str, *args: Any) -> Any:
-    """The operation of a name, with the arguments of its schema.
+def call(name: str, tensors: Sequence[Tensor | None], options: Sequence[Any] = ()) -> Any:
+    """The operation of a name, of the tensors and options of its schema.
 
     Raises:
         NotImplementedError: under a transform of ``torch.func`` or in forward-mode autograd, where
             the operations have no rules.
     """
     if torch.compiler.is_compiling():
-        return getattr(torch.ops.fgsbir, name)(*args)
-    tensors = [x for x in args if isinstance(x, Tensor)]
-    _refuse_transforms(name, tensors)
-    if _unobserved(tensors):
-        differentiated = torch.is_grad_enabled() and any(x.requires_grad for x in tensors)
+        return getattr(torch.ops.fgsbir, name)(*tensors, *options)
+    given = [x for x in tensors if x is not None]
+    _refuse_transforms(name, given)
+    if _unobserved(given):
+        differentiated = torch.is_grad_enabled() and any(x.requires_grad for x in given)
         if not differentiated or name in _CONSTANT:
             with torch.no_grad():
-                return getattr(BACKENDS[tensors[0].device.type], name)(*args)
+                return KERNELS[given[0].device.type][name](tensors, options)
         if name in FUNCTIONS:
             # Function.apply looks for transforms, which have been refused, in every argument.
-            return super(Function, FUNCTIONS[name]).apply(*args)  # type: ignore[misc]
-    return getattr(torch.ops.fgsbir, name)(*args)
+            return super(Function, FUNCTIONS[name]).apply(*tensors, options)  # type: ignore[misc]
+    return getattr(torch.ops.fgsbir, name)(*tensors, *options)
 
 
 def _refuse_transforms(name: str, tensors: list[Tensor]) -> None:
@@ -62,7 +67,7 @@ def _refuse_transforms(name: str, tensors: list[Tensor]) -> None:
 def _unobserved(tensors: list[Tensor]) -> bool:
     """Whether plain tensors of one device with kernels are all that a call concerns."""
     kind = tensors[0].device.type
-    if kind not in BACKENDS or torch._C._len_torch_dispatch_stack() != 0:
+    if kind not in KERNELS or torch._C._len_torch_dispatch_stack() != 0:
         return False
     if torch._C._get_tracing_state() is not None:
         return False

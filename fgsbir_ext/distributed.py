@@ -18,8 +18,10 @@ import torch.distributed as dist
 
 from . import checks
 from .collectives import count_ranks, gather_rows, reduce_over_ranks
-from .functional import loss_with_options
+from .functional import loss_of_sides
 from .losses import AttributeTripletLoss
+from .sides import PHOTO, SKETCH, check_side
+from .types import Side
 
 
 class DistributedAttributeTripletLoss(AttributeTripletLoss):
@@ -61,62 +63,30 @@ class DistributedAttributeTripletLoss(AttributeTripletLoss):
         self.group = group
         self.equal_sizes = equal_sizes
 
-    def forward(
-        self,
-        sketch: Any,
-        photo: Any,
-        sketch_logits: Any = None,
-        photo_logits: Any = None,
-        sketch_attributes: Any = None,
-        photo_attributes: Any = None,
-        sketch_labels: Any = None,
-        photo_labels: Any = None,
-    ) -> Any:
+    def of_sides(self, sketch: Side, photo: Side) -> Any:
         if count_ranks(self.group) == 1:
-            return super().forward(
-                sketch,
-                photo,
-                sketch_logits,
-                photo_logits,
-                sketch_attributes,
-                photo_attributes,
-                sketch_labels,
-                photo_labels,
-            )
-        sketch = checks.matrix("sketch", sketch, "(N, D)")
-        photo = checks.matrix("photo", photo, "(M, D)")
-        labelled = checks.all_or_none(
-            ("sketch_labels", sketch_labels), ("photo_labels", photo_labels)
-        )
-        if labelled:
-            photo_labels = checks.labels("photo_labels", photo_labels, "M", photo.shape[0])
-        else:
-            checks.same_size("N", 0, ("sketch", sketch), ("photo", photo))
-        if photo_logits is not None:
-            photo_logits = checks.matrix("photo_logits", photo_logits, "(M, K)")
-        if photo_attributes is not None:
-            photo_attributes = checks.attributes("photo_attributes", photo_attributes, "(M, K)")
-        (photo, photo_logits, photo_attributes, photo_labels), first = gather_rows(
-            photo=photo,
-            photo_logits=photo_logits,
-            photo_attributes=photo_attributes,
-            photo_labels=photo_labels,
-            group=self.group,
-            equal_sizes=self.equal_sizes,
-        )
+            return super().of_sides(sketch, photo)
+        sketch, photo = check_side(sketch, SKETCH), check_side(photo, PHOTO)
+        labels = (SKETCH.labels, sketch.labels), (PHOTO.labels, photo.labels)
+        labelled = checks.all_or_none(*labels)
         if not labelled:
-            photo_labels = torch.arange(photo.shape[0], device=photo.device)
-            sketch_labels = photo_labels[first : first + sketch.shape[0]]
+            checks.same_size("N", 0, ("sketch", sketch.embedding), ("photo", photo.embedding))
+        names = (PHOTO.embedding, PHOTO.logits, PHOTO.attributes, PHOTO.labels)
+        tensors, first = gather_rows(
+            **dict(zip(names, photo, strict=True)), group=self.group, equal_sizes=self.equal_sizes
+        )
+        photo = Side._make(tensors)
+        if not labelled:
+            rows = torch.arange(len(photo.embedding), device=photo.embedding.device)
+            photo = photo._replace(labels=rows)
+            sketch = sketch._replace(labels=rows[first : first + len(sketch.embedding)])
 
         reduction = self.options.reduction
-        own = self.options._replace(
-            reduction="none" if reduction == "none" else "sum", return_parts=True
-        )
-        inputs = (sketch, photo, sketch_labels, photo_labels, sketch_attributes, photo_attributes)
-        parts = loss_with_options(inputs, sketch_logits, photo_logits, self.attribute_weights, own)
+        own = self.options._replace(reduction="none" if reduction == "none" else "sum")
+        parts = loss_of_sides(sketch, photo, self.attribute_weights, own, return_parts=True)
         if reduction != "none":
             count = parts.triplets.valid.sum() if reduction == "mean" else None
-            names = parts._fields[:-1] if self.options.return_parts else ("total",)
-            terms = reduce_over_ranks([getattr(parts, x) for x in names], count, group=self.group)
-            parts = parts._replace(**dict(zip(names, terms, strict=True)))
-        return parts if self.options.return_parts else parts.total
+            wanted = parts._fields[:-1] if self.return_parts else ("total",)
+            terms = reduce_over_ranks([getattr(parts, x) for x in wanted], count, group=self.group)
+            parts = parts._replace(**dict(zip(wanted, terms, strict=True)))
+        return parts if self.return_parts else parts.total

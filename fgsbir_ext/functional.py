@@ -10,15 +10,27 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
 from . import checks, ops
 from .dispatch import call
-from .options import LossOptions, loss_options
-from .types import AttributeMetric, LossParts, Margin, Metric, Reduction, Triplets
+from .options import loss_options, mining_options
+from .results import computed_in
+from .sides import PHOTO, SKETCH, SideNames, check_loss, check_mining
+from .types import (
+    AttributeMetric,
+    LossOptions,
+    LossParts,
+    Margin,
+    Metric,
+    MiningOptions,
+    Reduction,
+    Side,
+    Triplets,
+)
 
 
 def pairwise_distance(x: Any, y: Any, *, metric: Metric = "sqeuclidean") -> Tensor:
@@ -43,7 +55,7 @@ def pairwise_distance(x: Any, y: Any, *, metric: Metric = "sqeuclidean") -> Tens
     checks.same_device(("x", x), ("y", y))
     checks.same_size("D", 1, ("x", x), ("y", y))
     x, y = checks.same_type(("x", x), ("y", y))
-    return call("pairwise_distance", x, y, metric)
+    return call("pairwise_distance", (x, y), (metric,))
 
 
 def attribute_distance(
@@ -68,17 +80,17 @@ def attribute_distance(
     k = checks.same_size("K", 1, ("a", a), ("b", b))
     weights = checks.weights("weights", weights, k, a.device)
     checks.same_device(("a", a), ("b", b), ("weights", weights))
-    return call("attribute_distance", a, b, weights)
+    return call("attribute_distance", (a, b, weights))
 
 
 def mine_batch_hard(
     sketch: Any,
     photo: Any,
-    sketch_labels: Any = None,
-    photo_labels: Any = None,
+    *,
     sketch_attributes: Any = None,
     photo_attributes: Any = None,
-    *,
+    sketch_labels: Any = None,
+    photo_labels: Any = None,
     attribute_guidance: float = 0.0,
     attribute_weights: Tensor | Sequence[float] | None = None,
     metric: Metric = "sqeuclidean",
@@ -92,11 +104,11 @@ def mine_batch_hard(
     Args:
         sketch: (N, D) embeddings, the anchors.
         photo: (M, D) embeddings of the same type.
+        sketch_attributes: (N, K) attributes: 1 yes, 0 no, -1 unknown; int8, bool or floating.
+        photo_attributes: (M, K) attributes.
         sketch_labels: (N,) integer instance ids. Left out together with photo_labels, photo i is
             the one positive of sketch i, and N = M.
         photo_labels: (M,) integer instance ids.
-        sketch_attributes: (N, K) attributes: 1 yes, 0 no, -1 unknown; int8, bool or floating.
-        photo_attributes: (M, K) attributes.
         attribute_guidance: beta >= 0. 0 is plain batch-hard; larger prefers negatives that share
             the sketch's attributes; infinity compares attributes first, distances second.
         attribute_weights: (K,) weights of the attributes in h; all 1 unless given.
@@ -112,23 +124,23 @@ def mine_batch_hard(
     Hermans et al., "In Defense of the Triplet Loss" (2017).
     """
     return mine(
-        (sketch, photo, sketch_labels, photo_labels, sketch_attributes, photo_attributes),
-        attribute_guidance=attribute_guidance,
-        attribute_weights=attribute_weights,
-        metric=metric,
+        Side(sketch, None, sketch_attributes, sketch_labels),
+        Side(photo, None, photo_attributes, photo_labels),
+        attribute_weights,
+        mining_options(metric=metric, attribute_guidance=attribute_guidance),
     )
 
 
 def attribute_triplet_loss(
     sketch: Any,
     photo: Any,
+    *,
     sketch_logits: Any = None,
     photo_logits: Any = None,
     sketch_attributes: Any = None,
     photo_attributes: Any = None,
     sketch_labels: Any = None,
     photo_labels: Any = None,
-    *,
     margin: Margin = 0.3,
     attribute_margin: Margin = 0.3,
     metric: Metric = "sqeuclidean",
@@ -205,61 +217,59 @@ def attribute_triplet_loss(
         lambda_neg=lambda_neg,
         attribute_guidance=attribute_guidance,
         reduction=reduction,
-        return_parts=return_parts,
     )
-    inputs = (sketch, photo, sketch_labels, photo_labels, sketch_attributes, photo_attributes)
-    return loss_with_options(inputs, sketch_logits, photo_logits, attribute_weights, options)
+    return loss_of_sides(
+        Side(sketch, sketch_logits, sketch_attributes, sketch_labels),
+        Side(photo, photo_logits, photo_attributes, photo_labels),
+        attribute_weights,
+        options,
+        return_parts,
+    )
 
 
-def loss_with_options(
-    inputs: Sequence[Any],
-    sketch_logits: Any,
-    photo_logits: Any,
+def loss_of_sides(
+    sketch: Side,
+    photo: Side,
     attribute_weights: Tensor | Sequence[float] | None,
     options: LossOptions,
+    return_parts: bool,
 ) -> Any:
-    """:func:`attribute_triplet_loss` with its options checked; ``inputs`` are those of mining."""
+    """:func:`attribute_triplet_loss` of tensors that are still to be checked."""
     guided = options.attribute_guidance > 0
-    tensors = [*inputs, sketch_logits, photo_logits, attribute_weights]
+    tensors = [*sketch, *photo, attribute_weights]
     key = _PASSED.key(tensors, guided)
+    weights: Any = attribute_weights
     if key is None or key not in _PASSED:
-        checked = _checked(tensors, guided)
-        if key is not None and all(map(operator.is_, checked, tensors)):
+        sketch, photo, weights = check_loss(sketch, photo, attribute_weights, guided)
+        if key is not None and all(map(operator.is_, [*sketch, *photo, weights], tensors)):
             _PASSED.add(key)
-        tensors = checked
-    sketch, photo, sketch_labels, photo_labels, sketch_attributes, photo_attributes = tensors[:6]
-    sketch_logits, photo_logits, weights = tensors[6:]
-    total, parts, positive, negative, _, _ = call(
-        "attribute_triplet_loss",
-        sketch,
-        photo,
-        sketch_logits,
-        photo_logits,
-        sketch_attributes,
-        photo_attributes,
-        sketch_labels,
-        photo_labels,
-        weights,
-        _beta(options.attribute_guidance, sketch),
-        options.metric,
-        options.attribute_metric,
-        _hard_margin(options.margin),
-        _hard_margin(options.attribute_margin),
-        [options.lambda_a, options.lambda_s, options.lambda_pos, options.lambda_neg],
-        options.reduction,
+    total, parts, chosen = ops.attribute_triplet_loss(
+        sketch, photo, weights, _representable(options, sketch.embedding)
     )
-    if not options.return_parts:
+    if not return_parts:
         return total
-    triplet, attribute_rank, of_sketch, of_positive, of_negative = parts.unbind()
-    return LossParts(
-        total=total,
-        triplet=triplet,
-        attribute_rank=attribute_rank,
-        sketch_attribute=of_sketch,
-        positive_attribute=of_positive,
-        negative_attribute=of_negative,
-        triplets=Triplets(positive, negative, positive >= 0),
-    )
+    positive, negative = chosen.positive, chosen.negative
+    triplets = Triplets(positive, negative, positive >= 0)
+    return LossParts._make([total, *parts.unbind(), triplets])
+
+
+_PASSED = checks.Passed()
+"""Calls of the loss: in a small batch the checks would take a tenth of its time."""
+
+
+def mine(
+    sketch: Side,
+    photo: Side,
+    attribute_weights: Tensor | Sequence[float] | None,
+    options: MiningOptions,
+    names: tuple[SideNames, SideNames] = (SKETCH, PHOTO),
+) -> Triplets:
+    """:func:`mine_batch_hard` of tensors that are still to be checked, under the caller's names."""
+    guided = options.attribute_guidance > 0
+    sketch, photo, weights = check_mining(sketch, photo, attribute_weights, guided, names)
+    options = _representable(options, sketch.embedding)
+    positive, negative = ops.mine_batch_hard(sketch, photo, weights, options)
+    return Triplets(positive, negative, positive >= 0)
 
 
 def topk(
@@ -321,138 +331,17 @@ def topk(
     query, gallery, query_logits, gallery_logits = checks.same_type(*tensors)
     return call(
         "topk",
-        query,
-        gallery,
-        k,
-        query_logits,
-        gallery_logits,
-        float(attribute_weight),
-        metric,
-        attribute_metric,
+        (query, gallery, query_logits, gallery_logits),
+        (k, float(attribute_weight), metric, attribute_metric),
     )
-
-
-_MINING_NAMES = (
-    "sketch",
-    "photo",
-    "sketch_labels",
-    "photo_labels",
-    "sketch_attributes",
-    "photo_attributes",
-)
-
-
-def mine(
-    inputs: tuple[Any, ...],
-    *,
-    attribute_guidance: float,
-    attribute_weights: Tensor | Sequence[float] | None,
-    metric: Metric,
-    names: tuple[str, ...] = _MINING_NAMES,
-    exclude_self: bool = False,
-) -> Triplets:
-    """:func:`mine_batch_hard` of inputs that the caller knows by other names.
-
-    With ``exclude_self`` both sides are one set, and an item is never its own positive.
-    """
-    checks.choice("metric", metric, Metric)
-    checks.number("attribute_guidance", attribute_guidance, infinite=True)
-    checked = _mining_inputs(inputs, attribute_guidance > 0, attribute_weights, names)
-    embeddings = checks.same_type((names[0], checked[0]), (names[1], checked[1]))
-    positive, negative = call(
-        "mine_batch_hard",
-        *embeddings,
-        *checked[2:],
-        metric,
-        _beta(attribute_guidance, checked[0]),
-        exclude_self,
-    )
-    return Triplets(positive, negative, positive >= 0)
-
-
-_PASSED = checks.Passed()
-"""Calls of the loss: in a small batch the checks would take a tenth of its time."""
-
-
-def _checked(tensors: Sequence[Any], guided: bool) -> list[Any]:
-    """The tensors of the loss: those of mining, the logits of both sides, the weights."""
-    *inputs, sketch_logits, photo_logits, attribute_weights = tensors
-    *inputs, weights = _mining_inputs(inputs, guided, attribute_weights)
-    sketch, photo, _, _, sketch_attributes, photo_attributes = inputs
-    if checks.all_or_none(("sketch_logits", sketch_logits), ("photo_logits", photo_logits)):
-        sketch_logits = checks.matrix("sketch_logits", sketch_logits, "(N, K)")
-        photo_logits = checks.matrix("photo_logits", photo_logits, "(M, K)")
-        of_sketch, of_photo = ("sketch_logits", sketch_logits), ("photo_logits", photo_logits)
-        annotated = ("sketch_attributes", sketch_attributes)
-        checks.all_or_none(of_sketch, of_photo, annotated, ("photo_attributes", photo_attributes))
-        checks.same_device(("sketch", sketch), of_sketch, of_photo)
-        checks.same_size("N", 0, ("sketch", sketch), of_sketch)
-        checks.same_size("M", 0, ("photo", photo), of_photo)
-        checks.same_size("K", 1, annotated, of_sketch, of_photo)
-    elif sketch_attributes is not None and not guided:
-        raise ValueError(
-            "sketch_attributes and photo_attributes must come with sketch_logits and photo_logits, "
-            "or with attribute_guidance > 0 to guide the mining alone"
-        )
-    sketch, photo, sketch_logits, photo_logits = checks.same_type(
-        ("sketch", sketch),
-        ("photo", photo),
-        ("sketch_logits", sketch_logits),
-        ("photo_logits", photo_logits),
-    )
-    return [sketch, photo, *inputs[2:], sketch_logits, photo_logits, weights]
 
 
 _LARGEST = {dtype: torch.finfo(dtype).max for dtype in (torch.float32, torch.float64)}
+_Options = TypeVar("_Options", MiningOptions, LossOptions)
 
 
-def _beta(attribute_guidance: float, embeddings: Tensor) -> float:
-    """Guidance that the scores can hold: beyond their largest number it is infinite."""
-    largest = _LARGEST[ops.computed_in(embeddings)]
-    return math.inf if attribute_guidance > largest else float(attribute_guidance)
-
-
-def _hard_margin(margin: Margin) -> float | None:
-    """As the operations take it: None for the soft one."""
-    return None if isinstance(margin, str) else margin
-
-
-def _mining_inputs(
-    inputs: Sequence[Any],
-    guided: bool,
-    attribute_weights: Any,
-    names: tuple[str, ...] = _MINING_NAMES,
-) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None, Tensor | None, Tensor | None, Any]:
-    """Checked tensors, in the order in which the operations take them; weights last."""
-    sketch, photo, sketch_labels, photo_labels, sketch_attributes, photo_attributes = inputs
-    of_sketch, of_photo, of_s_labels, of_p_labels, of_s_attributes, of_p_attributes = names
-    sketch = checks.matrix(of_sketch, sketch, "(N, D)")
-    photo = checks.matrix(of_photo, photo, "(M, D)")
-    sketches, photos = (of_sketch, sketch), (of_photo, photo)
-    checks.same_size("D", 1, sketches, photos)
-
-    if checks.all_or_none((of_s_labels, sketch_labels), (of_p_labels, photo_labels)):
-        sketch_labels = checks.labels(of_s_labels, sketch_labels, "N", sketch.shape[0])
-        photo_labels = checks.labels(of_p_labels, photo_labels, "M", photo.shape[0])
-    else:
-        checks.same_size("N", 0, sketches, photos)
-
-    if checks.all_or_none(
-        (of_s_attributes, sketch_attributes), (of_p_attributes, photo_attributes)
-    ):
-        sketch_attributes = checks.attributes(of_s_attributes, sketch_attributes, "(N, K)")
-        photo_attributes = checks.attributes(of_p_attributes, photo_attributes, "(M, K)")
-        of_sketches = (of_s_attributes, sketch_attributes)
-        of_photos = (of_p_attributes, photo_attributes)
-        checks.same_size("N", 0, sketches, of_sketches)
-        checks.same_size("M", 0, photos, of_photos)
-        k = checks.same_size("K", 1, of_sketches, of_photos)
-        attribute_weights = checks.weights("attribute_weights", attribute_weights, k, sketch.device)
-    elif guided or attribute_weights is not None:
-        alone = "attribute_guidance > 0" if guided else "attribute_weights"
-        both = " and ".join(dict.fromkeys((of_s_attributes, of_p_attributes)))
-        raise ValueError(f"{alone} must come with {both}")
-    inputs = (sketch, photo, sketch_labels, photo_labels, sketch_attributes, photo_attributes)
-    weights = ("attribute_weights", attribute_weights)
-    checks.same_device(*zip(names, inputs, strict=True), weights)
-    return *inputs, attribute_weights
+def _representable(options: _Options, embedding: Tensor) -> _Options:
+    """With guidance that the scores can hold: beyond their largest number it is infinite."""
+    if options.attribute_guidance <= _LARGEST[computed_in(embedding)]:
+        return options
+    return options._replace(attribute_guidance=math.inf)

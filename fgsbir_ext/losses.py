@@ -8,16 +8,16 @@ from typing import Any
 from torch import Tensor, nn
 
 from . import checks
-from .functional import loss_with_options
+from .functional import loss_of_sides
 from .options import loss_options
-from .types import AttributeMetric, Margin, Metric, Reduction
+from .types import AttributeMetric, Margin, Metric, Reduction, Side
 
 
 class AttributeTripletLoss(nn.Module):
     """:func:`fgsbir_ext.attribute_triplet_loss` with its options fixed.
 
-    ``loss(sketch, photo, sketch_logits, photo_logits, sketch_attributes, photo_attributes,
-    sketch_labels, photo_labels)``; everything after ``photo`` is optional, as in the function.
+    It is called with the tensors of the function, all after the two embeddings by name:
+    ``loss(sketch, photo, sketch_labels=..., photo_labels=...)``.
 
     Raises:
         TypeError, ValueError: A bad option, at construction; bad tensors, when called.
@@ -53,8 +53,8 @@ class AttributeTripletLoss(nn.Module):
             lambda_neg=lambda_neg,
             attribute_guidance=attribute_guidance,
             reduction=reduction,
-            return_parts=return_parts,
         )
+        self.return_parts = return_parts
         attribute_weights = checks.fixed_weights("attribute_weights", attribute_weights)
         self.register_buffer("attribute_weights", attribute_weights, persistent=False)
 
@@ -62,6 +62,7 @@ class AttributeTripletLoss(nn.Module):
         self,
         sketch: Any,
         photo: Any,
+        *,
         sketch_logits: Any = None,
         photo_logits: Any = None,
         sketch_attributes: Any = None,
@@ -69,10 +70,17 @@ class AttributeTripletLoss(nn.Module):
         sketch_labels: Any = None,
         photo_labels: Any = None,
     ) -> Any:
-        inputs = (sketch, photo, sketch_labels, photo_labels, sketch_attributes, photo_attributes)
-        return loss_with_options(
-            inputs, sketch_logits, photo_logits, self.attribute_weights, self.options
+        return self.of_sides(
+            Side(sketch, sketch_logits, sketch_attributes, sketch_labels),
+            Side(photo, photo_logits, photo_attributes, photo_labels),
         )
 
+    def of_sides(self, sketch: Side, photo: Side) -> Any:
+        """The loss of tensors that are still to be checked."""
+        return loss_of_sides(sketch, photo, self.attribute_weights, self.options, self.return_parts)
+
     def extra_repr(self) -> str:
-        return ", ".join(f"{name}={value!r}" for name, value in self.options._asdict().items())
+        options = self.options._asdict() | {"return_parts": self.return_parts}
+        for name in ("margin", "attribute_margin"):
+            options[name] = "soft" if options[name] is None else options[name]
+        return ", ".join(f"{name}={value!r}" for name, value in options.items())

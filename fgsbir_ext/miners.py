@@ -9,11 +9,12 @@ from torch import Tensor, nn
 
 from . import checks
 from .functional import mine
-from .types import Metric
+from .options import mining_options
+from .sides import SideNames
+from .types import Metric, Side
 
-# What messages call the inputs: anchors, what is chosen from, labels and attributes of both.
-_BETWEEN = ("embeddings", "ref_emb", "labels", "ref_labels", "attributes", "ref_attributes")
-_WITHIN = ("embeddings", "embeddings", "labels", "labels", "attributes", "attributes")
+_ANCHORS = SideNames("embeddings", "", "attributes", "labels", "N")
+_REFERENCES = SideNames("ref_emb", "", "ref_attributes", "ref_labels", "M")
 
 
 class BatchHardMiner(nn.Module):
@@ -41,11 +42,8 @@ class BatchHardMiner(nn.Module):
         attribute_weights: Tensor | Sequence[float] | None = None,
     ) -> None:
         super().__init__()
-        checks.choice("metric", metric, Metric)
-        checks.number("attribute_guidance", attribute_guidance, infinite=True)
+        self.options = mining_options(metric=metric, attribute_guidance=attribute_guidance)
         attribute_weights = checks.fixed_weights("attribute_weights", attribute_weights)
-        self.metric = metric
-        self.attribute_guidance = attribute_guidance
         self.register_buffer("attribute_weights", attribute_weights, persistent=False)
 
     def forward(
@@ -72,18 +70,17 @@ class BatchHardMiner(nn.Module):
             if ref_attributes is not None:
                 checks.all_or_none(("ref_attributes", ref_attributes), ("ref_emb", ref_emb))
             checks.all_or_none(("labels", labels), ("ref_emb", ref_emb), ("ref_labels", ref_labels))
-        names = _WITHIN if within else _BETWEEN
+        names = _ANCHORS, _ANCHORS if within else _REFERENCES
         try:
             triplets = mine(
-                (embeddings, ref_emb, labels, ref_labels, attributes, ref_attributes),
-                names=names,
-                metric=self.metric,
-                attribute_guidance=self.attribute_guidance,
-                attribute_weights=self.attribute_weights,
-                exclude_self=within,
+                Side(embeddings, None, attributes, labels),
+                Side(ref_emb, None, ref_attributes, ref_labels),
+                self.attribute_weights,
+                self.options._replace(exclude_self=within),
+                names,
             )
         except ValueError as error:  # kernels name values by the arguments of the operation
-            message = str(error).replace("sketch_attributes", names[4])
-            raise ValueError(message.replace("photo_attributes", names[5])) from error
+            message = str(error).replace("sketch_attributes", names[0].attributes)
+            raise ValueError(message.replace("photo_attributes", names[1].attributes)) from error
         anchor = triplets.valid.nonzero().squeeze(1)
         return anchor, triplets.positive[anchor], triplets.negative[anchor]

@@ -1,87 +1,162 @@
 """Operations registered with torch: schemas, fake implementations and autograd.
 
 ``torch.ops.fgsbir.*`` take checked tensors; :mod:`fgsbir_ext.functional` checks them. The kernels
-are in :mod:`fgsbir_ext.backends`, one module per device type.
+are in :mod:`fgsbir_ext.backends`, one module per device type. A schema is a row of tensors, then of
+options: this module, and no other, knows where in the row the fields of a group stand.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from types import ModuleType
 from typing import Any
 
 import torch
 from torch import Tensor, library
 from torch.autograd import Function
 
-from . import dispatch
+from . import backends, dispatch, results
+from .dispatch import Kernel, call
+from .types import ChosenTriplets, LossOptions, MiningOptions, Side
 
 _library = library.Library("fgsbir", "DEF")
+_tensors: dict[str, int] = {}  # how many arguments of an operation are tensors
+_options = {  # what groups the others, where that is no plain tuple
+    "mine_batch_hard": MiningOptions._make,
+    "attribute_triplet_loss": LossOptions._make,
+    "attribute_triplet_loss_backward": LossOptions._make,
+}
 
-_library.define("pairwise_distance(Tensor x, Tensor y, str metric) -> Tensor")
-_library.define(
+
+def _define(schema: str) -> None:
+    _library.define(schema)
+    arguments, _, _ = schema.partition(" -> ")
+    _tensors[schema.partition("(")[0]] = arguments.count("Tensor")
+
+
+_define("pairwise_distance(Tensor x, Tensor y, str metric) -> Tensor")
+_define(
     "pairwise_distance_backward(Tensor grad, Tensor distance, Tensor x, Tensor y, str metric)"
     " -> (Tensor, Tensor)"
 )
-_library.define("attribute_distance(Tensor a, Tensor b, Tensor? weights) -> Tensor")
-_library.define(
-    "mine_batch_hard(Tensor sketch, Tensor photo, Tensor? sketch_labels, Tensor? photo_labels,"
-    " Tensor? sketch_attributes, Tensor? photo_attributes, Tensor? attribute_weights,"
+_define("attribute_distance(Tensor a, Tensor b, Tensor? weights) -> Tensor")
+_define(
+    "mine_batch_hard(Tensor sketch, Tensor? sketch_attributes, Tensor? sketch_labels,"
+    " Tensor photo, Tensor? photo_attributes, Tensor? photo_labels, Tensor? attribute_weights,"
     " str metric, float attribute_guidance, bool exclude_self)"
     " -> (Tensor positive, Tensor negative)"
 )
-# A margin of None is the soft margin; lambdas are those of L_a, L_p(s), L_p(p+) and L_p(p-).
 _LOSS_OPTIONS = (
-    "str metric, str attribute_metric, float? margin, float? attribute_margin, float[] lambdas,"
-    " str reduction"
+    "str metric, str attribute_metric, float? margin, float? attribute_margin,"
+    " float lambda_a, float lambda_s, float lambda_pos, float lambda_neg,"
+    " float attribute_guidance, str reduction"
 )
-_library.define(
-    "attribute_triplet_loss(Tensor sketch, Tensor photo,"
-    " Tensor? sketch_logits, Tensor? photo_logits,"
-    " Tensor? sketch_attributes, Tensor? photo_attributes,"
-    " Tensor? sketch_labels, Tensor? photo_labels, Tensor? attribute_weights,"
-    f" float attribute_guidance, {_LOSS_OPTIONS})"
+_define(
+    "attribute_triplet_loss("
+    "Tensor sketch, Tensor? sketch_logits, Tensor? sketch_attributes, Tensor? sketch_labels,"
+    " Tensor photo, Tensor? photo_logits, Tensor? photo_attributes, Tensor? photo_labels,"
+    f" Tensor? attribute_weights, {_LOSS_OPTIONS})"
     " -> (Tensor total, Tensor parts, Tensor positive, Tensor negative,"
     " Tensor distances, Tensor scale)"
 )
-_library.define(
+_define(
     "attribute_triplet_loss_backward(Tensor? grad_total, Tensor? grad_parts,"
-    " Tensor sketch, Tensor photo, Tensor? sketch_logits, Tensor? photo_logits,"
-    " Tensor? sketch_attributes, Tensor? photo_attributes,"
+    " Tensor sketch, Tensor? sketch_logits, Tensor? sketch_attributes,"
+    " Tensor photo, Tensor? photo_logits, Tensor? photo_attributes,"
     f" Tensor positive, Tensor negative, Tensor distances, Tensor scale, {_LOSS_OPTIONS})"
-    " -> (Tensor, Tensor, Tensor, Tensor)"
+    " -> (Tensor sketch, Tensor photo, Tensor sketch_logits, Tensor photo_logits)"
 )
-_library.define(
-    "topk(Tensor query, Tensor gallery, SymInt k, Tensor? query_logits, Tensor? gallery_logits,"
+_define(
+    "topk(Tensor query, Tensor gallery, Tensor? query_logits, Tensor? gallery_logits, SymInt k,"
     " float attribute_weight, str metric, str attribute_metric)"
     " -> (Tensor values, Tensor indices)"
 )
 
-OPERATIONS = (
-    "pairwise_distance",
-    "pairwise_distance_backward",
-    "attribute_distance",
-    "mine_batch_hard",
-    "attribute_triplet_loss",
-    "attribute_triplet_loss_backward",
-    "topk",
-)
 
-for _device_type, _backend in dispatch.BACKENDS.items():
-    for _name in OPERATIONS:
-        _library.impl(_name, getattr(_backend, _name), _device_type.upper())
+# --- Groups of arguments, and the same in a row ---------------------------------------------------
+
+
+def mine_batch_hard(
+    sketch: Side, photo: Side, attribute_weights: Tensor | None, options: MiningOptions
+) -> tuple[Tensor, Tensor]:
+    """Positive and negative of each sketch."""
+    x, _, *of_sketch = sketch
+    y, _, *of_photo = photo
+    return call("mine_batch_hard", (x, *of_sketch, y, *of_photo, attribute_weights), options)
+
+
+def attribute_triplet_loss(
+    sketch: Side, photo: Side, attribute_weights: Tensor | None, options: LossOptions
+) -> tuple[Tensor, Tensor, ChosenTriplets]:
+    """Total and parts of the loss, and the triplets that it is of."""
+    tensors = (*sketch, *photo, attribute_weights)
+    total, parts, *chosen = call("attribute_triplet_loss", tensors, options)
+    return total, parts, ChosenTriplets._make(chosen)
+
+
+def _kernels_of(backend: ModuleType) -> dict[str, Kernel]:
+    """The operations of a backend, of tensors in a row."""
+
+    def plain(operation: Callable[..., Any]) -> Kernel:
+        return lambda tensors, options: operation(*tensors, *options)
+
+    def mine(x: Sequence[Any], options: Any) -> Any:
+        sketch, photo = Side(x[0], None, *x[1:3]), Side(x[3], None, *x[4:6])
+        return backend.mine_batch_hard(sketch, photo, x[6], options)
+
+    def loss(x: Sequence[Any], options: Any) -> Any:
+        return backend.attribute_triplet_loss(Side(*x[:4]), Side(*x[4:8]), x[8], options)
+
+    def loss_backward(x: Sequence[Any], options: Any) -> Any:
+        chosen = ChosenTriplets(*x[8:])
+        return backend.attribute_triplet_loss_backward(
+            x[0], x[1], Side(*x[2:5]), Side(*x[5:8]), chosen, options
+        )
+
+    return {
+        "pairwise_distance": plain(backend.pairwise_distance),
+        "pairwise_distance_backward": plain(backend.pairwise_distance_backward),
+        "attribute_distance": plain(backend.attribute_distance),
+        "mine_batch_hard": mine,
+        "attribute_triplet_loss": loss,
+        "attribute_triplet_loss_backward": loss_backward,
+        "topk": plain(backend.topk),
+    }
+
+
+def _grouped(name: str, row: Sequence[Any]) -> tuple[Any, Any]:
+    """Tensors and options of a row of arguments."""
+    tensors = _tensors[name]
+    return row[:tensors], _options.get(name, tuple)(row[tensors:])
+
+
+def register(
+    backend: ModuleType, device_type: str, to: library.Library = _library, **options: Any
+) -> None:
+    """Makes the operations of a backend those of a device type, past torch's dispatcher and in it.
+
+    ``options`` are those of :meth:`torch.library.Library.impl`.
+    """
+
+    def of_a_row(name: str, kernel: Kernel) -> Callable[..., Any]:
+        return lambda *row: kernel(*_grouped(name, row))
+
+    kernels = _kernels_of(backend)
+    for name, kernel in kernels.items():
+        to.impl(name, of_a_row(name, kernel), device_type.upper(), **options)
+    dispatch.KERNELS[device_type] = kernels
+
+
+for _device_type, _backend in backends.available().items():
+    register(_backend, _device_type)
 
 
 # --- Shapes -----------------------------------------------------------------------------------
 
 
-def computed_in(x: Tensor) -> torch.dtype:
-    """The type of distances and losses: float32 for 16-bit inputs, else that of the inputs."""
-    return torch.float32 if x.dtype in (torch.float16, torch.bfloat16) else x.dtype
-
-
 @library.register_fake("fgsbir::pairwise_distance", lib=_library)
 def _(x: Tensor, y: Tensor, metric: str) -> Tensor:
-    return x.new_empty((x.shape[0], y.shape[0]), dtype=computed_in(x))
+    return results.pairwise_distances(x, y)
 
 
 @library.register_fake("fgsbir::pairwise_distance_backward", lib=_library)
@@ -91,105 +166,70 @@ def _(grad: Tensor, distance: Tensor, x: Tensor, y: Tensor, metric: str) -> tupl
 
 @library.register_fake("fgsbir::attribute_distance", lib=_library)
 def _(a: Tensor, b: Tensor, weights: Tensor | None) -> Tensor:
-    return a.new_empty((a.shape[0], b.shape[0]), dtype=torch.float32)
+    return results.attribute_distances(a, b)
 
 
 @library.register_fake("fgsbir::mine_batch_hard", lib=_library)
 def _(sketch: Tensor, *_: Any) -> tuple[Tensor, Tensor]:
-    n = sketch.shape[0]
-    return sketch.new_empty(n, dtype=torch.int64), sketch.new_empty(n, dtype=torch.int64)
+    return results.picks(sketch)
 
 
 @library.register_fake("fgsbir::attribute_triplet_loss", lib=_library)
 def _(sketch: Tensor, *args: Any) -> tuple[Tensor, ...]:
-    reduction = args[-1]
-    n, dtype = sketch.shape[0], computed_in(sketch)
-    per_anchor = (n,) if reduction == "none" else ()
-    return (
-        sketch.new_empty(per_anchor, dtype=dtype),
-        sketch.new_empty((5, *per_anchor), dtype=dtype),
-        sketch.new_empty(n, dtype=torch.int64),
-        sketch.new_empty(n, dtype=torch.int64),
-        sketch.new_empty((4, n), dtype=dtype),
-        sketch.new_empty((), dtype=dtype),
-    )
+    return results.loss(sketch, reduction=args[-1])
 
 
 @library.register_fake("fgsbir::attribute_triplet_loss_backward", lib=_library)
-def _(
-    grad_total: Tensor | None,
-    grad_parts: Tensor | None,
-    sketch: Tensor,
-    photo: Tensor,
-    sketch_logits: Tensor | None,
-    photo_logits: Tensor | None,
-    *_: Any,
-) -> tuple[Tensor, ...]:
-    return tuple(
-        torch.empty_like(x, memory_format=torch.contiguous_format)
-        if x is not None
-        else like.new_empty((0,))
-        for x, like in (
-            (sketch, sketch),
-            (photo, photo),
-            (sketch_logits, sketch),
-            (photo_logits, photo),
-        )
-    )
+def _(*args: Any) -> tuple[Tensor, ...]:
+    dense: list[Any] = [None if x is None else x.contiguous() for x in args[2:8]]
+    return results.gradients(Side(*dense[:3]), Side(*dense[3:]))
 
 
 @library.register_fake("fgsbir::topk", lib=_library)
-def _(query: Tensor, gallery: Tensor, k: int, *_: Any) -> tuple[Tensor, Tensor]:
-    shape = (query.shape[0], k)
-    return (
-        query.new_empty(shape, dtype=computed_in(query)),
-        query.new_empty(shape, dtype=torch.int64),
-    )
+def _(query: Tensor, gallery: Tensor, u: Tensor, v: Tensor, k: int, *_: Any) -> Any:
+    return results.nearest(query, k)
 
 
 # --- Gradients --------------------------------------------------------------------------------
 
 
-def _kernel(ctx: Any, name: str) -> Callable[..., Any]:
+def _run_backward(ctx: Any, name: str, tensors: tuple[Tensor | None, ...]) -> Any:
     """An operation of the backward pass, on the path that the forward pass took.
 
     With ``create_graph`` it is torch's, where a second derivative is refused.
     """
-    backend = getattr(ctx, "backend", None)
-    if backend is None or torch.is_grad_enabled():
-        return getattr(torch.ops.fgsbir, name)
-    return getattr(backend, name)
+    kernels = getattr(ctx, "kernels", None)
+    if kernels is None or torch.is_grad_enabled():
+        return getattr(torch.ops.fgsbir, name)(*tensors, *ctx.options)
+    return kernels[name](tensors, ctx.options)
 
 
-def _save_pairwise(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-    x, y, ctx.metric = inputs
-    ctx.save_for_backward(output, x, y)
+def _save_pairwise(ctx: Any, tensors: Sequence[Any], output: Tensor) -> None:
+    ctx.save_for_backward(output, *tensors)
 
 
 def _pairwise_backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-    distance, x, y = ctx.saved_tensors
-    grads = _kernel(ctx, "pairwise_distance_backward")(grad, distance, x, y, ctx.metric)
-    return *grads, None
+    grads = _run_backward(ctx, "pairwise_distance_backward", (grad, *ctx.saved_tensors))
+    return *grads, *ctx.constant
 
 
-def _save_loss(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-    _, _, positive, negative, distances, scale = output
-    ctx.mark_non_differentiable(positive, negative, distances, scale)
+def _save_loss(ctx: Any, tensors: Sequence[Any], output: tuple[Tensor, ...]) -> None:
+    chosen = output[2:]
+    ctx.mark_non_differentiable(*chosen)
     ctx.set_materialize_grads(False)
-    ctx.options = inputs[10:]
-    ctx.save_for_backward(*inputs[:6], positive, negative, distances, scale)
+    ctx.save_for_backward(*tensors[:3], *tensors[4:7], *chosen)  # both sides but for their labels
 
 
 def _loss_backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
     saved = ctx.saved_tensors
-    has_logits = saved[2] is not None
     if grads[0] is None and grads[1] is None:
-        return (None,) * 16
-    of_embeddings_and_logits = _kernel(ctx, "attribute_triplet_loss_backward")(
-        *grads[:2], *saved, *ctx.options
+        return (None,) * len(ctx.needs_input_grad)
+    sketch, photo, sketch_logits, photo_logits = _run_backward(
+        ctx, "attribute_triplet_loss_backward", (*grads[:2], *saved)
     )
-    needed = of_embeddings_and_logits[: 4 if has_logits else 2]
-    return *needed, *(None,) * (16 - len(needed))
+    if saved[1] is None:
+        sketch_logits = photo_logits = None
+    return sketch, sketch_logits, None, None, photo, photo_logits, None, None, None, *ctx.constant
 
 
 def _save_nothing(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
@@ -217,14 +257,28 @@ def _mark_constant(name: str) -> None:
     library.register_autograd(f"fgsbir::{name}", backward, setup_context=setup, lib=_library)
 
 
-def _differentiate(name: str, setup: Callable[..., None], backward: Callable[..., Any]) -> None:
-    """Makes an operation differentiable once, past torch's dispatcher and through it."""
-    library.register_autograd(f"fgsbir::{name}", backward, setup_context=setup, lib=_library)
+def _differentiate(name: str, save: Callable[..., None], backward: Callable[..., Any]) -> None:
+    """Makes an operation differentiable once, past torch's dispatcher and through it.
 
-    def forward(ctx: Any, *inputs: Any) -> Any:
-        ctx.backend = dispatch.BACKENDS[inputs[0].device.type]
-        output = getattr(ctx.backend, name)(*inputs)
-        setup(ctx, inputs, output)
+    ``save(ctx, tensors, output)`` and ``backward(ctx, *grads)``, which finds the options in the
+    context, and the gradients of options: None for each that there is in a row, or for all at once.
+    """
+
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+        tensors, ctx.options = _grouped(name, inputs)
+        ctx.constant = (None,) * len(ctx.options)
+        save(ctx, tensors, output)
+
+    library.register_autograd(
+        f"fgsbir::{name}", backward, setup_context=setup_context, lib=_library
+    )
+
+    def forward(ctx: Any, *arguments: Any) -> Any:
+        *tensors, ctx.options = arguments
+        ctx.constant = (None,)
+        ctx.kernels = dispatch.KERNELS[tensors[0].device.type]
+        output = ctx.kernels[name](tensors, ctx.options)
+        save(ctx, tensors, output)
         return output
 
     members = {"forward": staticmethod(forward), "backward": staticmethod(backward)}

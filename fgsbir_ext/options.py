@@ -1,64 +1,45 @@
-"""Options of the loss, checked once where they come in."""
+"""Validation of the options of mining and of the loss, once where they come in."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 from . import checks
-from .types import AttributeMetric, Margin, Metric, Reduction
+from .types import AttributeMetric, LossOptions, Metric, MiningOptions, Reduction
+
+_CHECKS: dict[str, Callable[..., Any]] = {
+    "metric": partial(checks.choice, options=Metric),
+    "attribute_metric": partial(checks.choice, options=AttributeMetric),
+    "margin": checks.margin,
+    "attribute_margin": checks.margin,
+    "lambda_a": checks.number,
+    "lambda_s": checks.number,
+    "lambda_pos": checks.number,
+    "lambda_neg": checks.number,
+    "attribute_guidance": partial(checks.number, infinite=True),
+    "reduction": partial(checks.choice, options=Reduction),
+}
 
 
-class LossOptions(NamedTuple):
-    """The options of :func:`fgsbir_ext.attribute_triplet_loss` but for the attribute weights.
-
-    Those that are made by :func:`loss_options` have been checked.
-    """
-
-    margin: Margin
-    attribute_margin: Margin
-    metric: Metric
-    attribute_metric: AttributeMetric
-    lambda_a: float
-    lambda_s: float
-    lambda_pos: float
-    lambda_neg: float
-    attribute_guidance: float
-    reduction: Reduction
-    return_parts: bool
-
-
-def loss_options(
-    *,
-    margin: Margin,
-    attribute_margin: Margin,
-    metric: Metric,
-    attribute_metric: AttributeMetric,
-    lambda_a: float,
-    lambda_s: float,
-    lambda_pos: float,
-    lambda_neg: float,
-    attribute_guidance: float,
-    reduction: Reduction,
-    return_parts: bool,
-) -> LossOptions:
-    """Checks them.
+def loss_options(**options: Any) -> LossOptions:
+    """Options of :func:`fgsbir_ext.attribute_triplet_loss` by name, checked.
 
     Raises:
         TypeError, ValueError: A bad option, named in the message.
     """
-    checks.choice("metric", metric, Metric)
-    checks.choice("attribute_metric", attribute_metric, AttributeMetric)
-    checks.choice("reduction", reduction, Reduction)
-    return LossOptions(
-        margin=checks.margin("margin", margin),
-        attribute_margin=checks.margin("attribute_margin", attribute_margin),
-        metric=metric,
-        attribute_metric=attribute_metric,
-        lambda_a=checks.number("lambda_a", lambda_a),
-        lambda_s=checks.number("lambda_s", lambda_s),
-        lambda_pos=checks.number("lambda_pos", lambda_pos),
-        lambda_neg=checks.number("lambda_neg", lambda_neg),
-        attribute_guidance=checks.number("attribute_guidance", attribute_guidance, infinite=True),
-        reduction=reduction,
-        return_parts=return_parts,
-    )
+    return LossOptions(**_checked(options))
+
+
+def mining_options(**options: Any) -> MiningOptions:
+    """Options of :func:`fgsbir_ext.mine_batch_hard` by name, checked.
+
+    Raises:
+        TypeError, ValueError: A bad option, named in the message.
+    """
+    return MiningOptions(**_checked(options))
+
+
+def _checked(options: dict[str, Any]) -> dict[str, Any]:
+    return {name: _CHECKS[name](name, value) for name, value in options.items()}

@@ -1,4 +1,4 @@
-"""Result types of the operations, and the literals that their options take."""
+"""Types of the operations: their results, groups of their arguments, values of their options."""
 
 from __future__ import annotations
 
@@ -13,6 +13,77 @@ Margin = float | Literal["soft"]
 
 PLAIN_TENSORS = (Tensor, nn.Parameter)
 """The types of tensors whose methods are torch's own, unlike those of other subclasses."""
+
+
+class Side(NamedTuple):
+    """The rows of one side of a batch, sketches or photos, and what is known of them.
+
+    Attributes:
+        embedding: (N, D).
+        logits: (N, K), predicted attributes before the sigmoid.
+        attributes: (N, K), annotated attributes.
+        labels: (N,), instance ids.
+    """
+
+    embedding: Tensor
+    logits: Tensor | None = None
+    attributes: Tensor | None = None
+    labels: Tensor | None = None
+
+
+class MiningOptions(NamedTuple):
+    """Checked options of mining.
+
+    Attributes:
+        metric: Distance of embeddings.
+        attribute_guidance: beta.
+        exclude_self: Both sides are one set, and an item is never its own positive.
+    """
+
+    metric: Metric
+    attribute_guidance: float
+    exclude_self: bool = False
+
+
+class LossOptions(NamedTuple):
+    """Checked options of :func:`fgsbir_ext.attribute_triplet_loss`; a margin of None is soft."""
+
+    metric: Metric
+    attribute_metric: AttributeMetric
+    margin: float | None
+    attribute_margin: float | None
+    lambda_a: float
+    lambda_s: float
+    lambda_pos: float
+    lambda_neg: float
+    attribute_guidance: float
+    reduction: Reduction
+
+    @property
+    def mining(self) -> MiningOptions:
+        """Those that choose the triplets."""
+        return MiningOptions(self.metric, self.attribute_guidance)
+
+    @property
+    def lambdas(self) -> tuple[float, ...]:
+        """Weights of the terms after L_theta, in the order of :class:`LossParts`."""
+        return (self.lambda_a, self.lambda_s, self.lambda_pos, self.lambda_neg)
+
+
+class ChosenTriplets(NamedTuple):
+    """The triplets that the loss chose, and what its gradients need of them.
+
+    Attributes:
+        positive: (N,) int64, -1 where not valid.
+        negative: (N,) int64.
+        distances: (4, N): d and D to the positive and the negative, as the kernels order them.
+        scale: Scalar, what the sum over anchors is multiplied with.
+    """
+
+    positive: Tensor
+    negative: Tensor
+    distances: Tensor
+    scale: Tensor
 
 
 class Triplets(NamedTuple):

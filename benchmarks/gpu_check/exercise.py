@@ -35,10 +35,9 @@ def aligned(n: int, m: int, d: int, dtype: torch.dtype, device: str) -> Figures:
     """Mining, distances and search over rows that are whole chunks of 16 bytes."""
     inputs = make_inputs(Workload(n, m=m, d=d, dtype=dtype, device=device))
     x, y = inputs.sketch.detach(), inputs.photo.detach()
-    labels = inputs.sketch_labels, inputs.photo_labels
-    attributes = inputs.sketch_attributes, inputs.photo_attributes
     for guidance in GUIDANCES:
-        fx.mine_batch_hard(x, y, *labels, *attributes, attribute_guidance=guidance)
+        annotations = inputs.both("attributes", "labels")
+        fx.mine_batch_hard(x, y, **annotations, attribute_guidance=guidance)
     fx.pairwise_distance(x, y)
     fx.topk(x[:64], y, 10)
     return {}
@@ -52,7 +51,8 @@ def awkward(n: int, m: int, d: int, k: int, dtype: torch.dtype, device: str) -> 
 
     x, y, u, v = normal(n, d), normal(m, d), normal(n, k), normal(m, k)
     a, b = (torch.randint(-1, 2, (rows, k), device=device) for rows in (n, m))
-    labels = [torch.randint(7, (rows,), device=device) for rows in (n, m)]
+    known = {"sketch_logits": u, "photo_logits": v, "sketch_attributes": a, "photo_attributes": b}
+    known |= _labels(7, n, m, device)
     for metric, guidance, kind in zip(
         _METRICS, GUIDANCES, ("sqeuclidean", "cross_entropy", "euclidean"), strict=True
     ):
@@ -60,8 +60,7 @@ def awkward(n: int, m: int, d: int, k: int, dtype: torch.dtype, device: str) -> 
         weights = [1.0 + at for at in range(k)] if guidance else None
         options: dict[str, Any] = {"metric": metric, "attribute_metric": kind}
         fx.attribute_triplet_loss(
-            x, y, u, v, a, b, *labels, **options,
-            attribute_guidance=guidance, attribute_weights=weights,
+            x, y, **known, **options, attribute_guidance=guidance, attribute_weights=weights,
         ).backward()  # fmt: skip
         logits = {"query_logits": u, "gallery_logits": v, "attribute_weight": 0.5}
         fx.topk(x, y, min(3, m), **logits, **options)
@@ -69,10 +68,15 @@ def awkward(n: int, m: int, d: int, k: int, dtype: torch.dtype, device: str) -> 
     return {}
 
 
+def _labels(count: int, n: int, m: int, device: str) -> dict[str, Tensor]:
+    sizes = {"sketch_labels": n, "photo_labels": m}
+    return {name: torch.randint(count, (size,), device=device) for name, size in sizes.items()}
+
+
 def pools(n: int, m: int, device: str) -> Figures:
     """Large tiles by plain loads, several splits, pools that overflow."""
     x, y = (torch.randn(rows, 9, device=device) for rows in (n, m))
-    fx.mine_batch_hard(x, y, *(torch.randint(50, (len(z),), device=device) for z in (x, y)))
+    fx.mine_batch_hard(x, y, **_labels(50, n, m, device))
     fx.topk(x[:3], y, min(m, 1024))
     fx.topk(x[:3], y, 7)
     return {}

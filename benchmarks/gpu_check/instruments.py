@@ -138,14 +138,16 @@ def context_is_broken() -> bool:
     return False
 
 
-def arguments_of(inputs: Inputs) -> tuple[Any, ...]:
-    """Leaves and attributes, as the loss takes them."""
-    return *inputs.leaves, inputs.sketch_attributes, inputs.photo_attributes
+def loss_of(
+    inputs: Inputs, loss: Callable[..., Any] = fx.attribute_triplet_loss, **options: Any
+) -> Any:
+    """The loss of embeddings, logits and attributes; photo i is the positive of sketch i."""
+    return loss(inputs.sketch, inputs.photo, **inputs.both("logits", "attributes"), **options)
 
 
 def results_of(inputs: Inputs, **options: Any) -> list[Tensor]:
     """The parts of the loss, the picks and the gradients."""
-    parts = fx.attribute_triplet_loss(*arguments_of(inputs), return_parts=True, **options)
+    parts = loss_of(inputs, return_parts=True, **options)
     gradients = torch.autograd.grad(parts.total.sum(), inputs.leaves)
     return [*parts[:6], *parts.triplets, *gradients]
 

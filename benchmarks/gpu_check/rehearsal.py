@@ -19,7 +19,6 @@ import torch
 from torch import Tensor
 
 import fgsbir_ext as fx
-from fgsbir_ext import dispatch
 
 from ..kernel_report.blocks import short_name
 from . import instruments
@@ -77,13 +76,14 @@ _CUPY = SimpleNamespace(
 
 def _launched(real: Callable[..., Any], work: Callable[[], Any]) -> list[dict[str, Any]]:
     """Grids of the emulation, since there is no device for the profiler to watch."""
+    from tests.emulation import plugin
     from tests.emulation.attach import launched_names
 
     assert real(lambda: None) == []
-    kernels = dispatch.BACKENDS["cpu"]._kernels
-    first = kernels.launches()
+    first = plugin.emulated.launches()
     work()
-    return [{"name": short_name(name), "us": 0.0} for name in launched_names(kernels, first)]
+    names = launched_names(plugin.emulated, first)
+    return [{"name": short_name(name), "us": 0.0} for name in names]
 
 
 def _mm(real: Callable[..., Tensor]) -> Callable[..., Tensor]:

@@ -13,7 +13,7 @@ import fgsbir_ext as fx
 from ..workload import Inputs, Workload, make_inputs
 from . import instruments
 from .figures import Figures
-from .instruments import arguments_of, assert_equal, results_of
+from .instruments import assert_equal, loss_of, results_of
 
 
 def launches(device: str) -> Figures:
@@ -21,9 +21,7 @@ def launches(device: str) -> Figures:
     figures: Figures = {}
     for guidance in (0.0, 0.5, float("inf")):
         inputs = make_inputs(Workload(300, device=device))
-        loss = partial(
-            fx.attribute_triplet_loss, *arguments_of(inputs), attribute_guidance=guidance
-        )
+        loss = partial(loss_of, inputs, attribute_guidance=guidance)
         forward = instruments.launched(loss)
         total = loss()
         one = torch.ones_like(total)
@@ -111,8 +109,8 @@ def compiled(device: str) -> Figures:
     inputs = make_inputs(Workload(256, device=device))
 
     def step(s: Tensor, p: Tensor, u: Tensor, v: Tensor) -> Tensor:
-        attributes = inputs.sketch_attributes, inputs.photo_attributes
-        return fx.attribute_triplet_loss(s, p, u, v, *attributes, metric="cosine")
+        known = {"sketch_logits": u, "photo_logits": v} | inputs.both("attributes")
+        return fx.attribute_triplet_loss(s, p, **known, metric="cosine")
 
     expected = torch.autograd.grad(step(*inputs.leaves), inputs.leaves)
     fast = torch.compile(step, mode="reduce-overhead", fullgraph=True)

@@ -70,7 +70,7 @@ def our_loss(guidance: float) -> Callable[[Inputs], Callable[[], Any]]:
     loss = loss_module(guidance)
 
     def prepare(inputs: Inputs) -> Callable[[], Any]:
-        return partial(forward_backward, lambda x: loss(*instruments.arguments_of(x)), inputs)
+        return partial(forward_backward, lambda x: instruments.loss_of(x, loss), inputs)
 
     return prepare
 
@@ -80,8 +80,7 @@ def our_mining(guidance: float) -> Callable[[Inputs], Callable[[], Any]]:
         return fx.mine_batch_hard(
             inputs.sketch,
             inputs.photo,
-            sketch_attributes=inputs.sketch_attributes,
-            photo_attributes=inputs.photo_attributes,
+            **inputs.both("attributes"),
             attribute_guidance=guidance,
         )
 
@@ -93,7 +92,7 @@ def in_a_graph(inputs: Inputs) -> Callable[[], Any]:
     loss = loss_module(GUIDANCE)
 
     def step() -> list[torch.Tensor]:
-        total = loss(*instruments.arguments_of(inputs))
+        total = instruments.loss_of(inputs, loss)
         return [total, *torch.autograd.grad(total, inputs.leaves)]
 
     step()

@@ -27,7 +27,7 @@ from ..baselines import bare_product, fgsbir_ext, forward_backward
 from ..harness.machine import publish
 from ..workload import Workload, make_inputs
 
-PACK, MINE, LOSS, BACKWARD = "pack annotations", "mine", "loss kernel", "gradient kernel"
+PACK, LOSS, BACKWARD = "pack annotations", "mining and loss kernels", "gradient kernel"
 FORWARD, BACKENDS = "forward", "backward"
 STRETCHES = {
     ("start", "loss"): "leaves without gradients",
@@ -35,7 +35,7 @@ STRETCHES = {
     (f"end of {FORWARD}", "end of loss"): "autograd: the graph",
     ("end of loss", BACKENDS): "autograd: to the backward pass",
     (f"end of {BACKENDS}", "end"): "autograd: gradients to their leaves",
-    **{(name, f"end of {name}"): name for name in (PACK, MINE, LOSS, BACKWARD)},
+    **{(name, f"end of {name}"): name for name in (PACK, LOSS, BACKWARD)},
 }
 REST = "allocations and calls between them"
 MARKED, UNMARKED, PRODUCT = "in all, with marks", "in all, without marks", "the bare product"
@@ -73,11 +73,7 @@ class Marks:
 def marked_kernels(marks: Marks) -> Callable[..., Any]:
     """In place of ``cpu._instance``."""
     find = cpu._instance
-    names = {
-        "mine_batch_hard": MINE,
-        "attribute_triplet_loss": LOSS,
-        "attribute_triplet_loss_backward": BACKWARD,
-    }
+    names = {"attribute_triplet_loss": LOSS, "attribute_triplet_loss_backward": BACKWARD}
 
     def instance(name: str, dtype: Any) -> Any:
         return marks.around(names[name], find(name, dtype)) if name in names else find(name, dtype)

@@ -36,7 +36,7 @@ Codes pack_attributes(const A* attributes, int64_t n, int64_t k) {
     return {std::move(codes), n, k, valid ? -1 : at};
 }
 
-void attribute_distance(const Attributes& attributes, float* out, int threads) {
+void attribute_distance(const PackedAttributes& attributes, float* out, int threads) {
     const AttributeRows<float> rows(attributes);
     const int64_t m = attributes.m;
     parallel_rows(attributes.n, grain_of(m), threads,

@@ -31,14 +31,15 @@ T hinge_slope(T x, double margin, bool soft) {
 
 // What the gradients of the terms of one anchor are multiplied with, for both chosen photos.
 template <typename T>
-struct Factors {
+struct GradientFactors {
     T triplet[2], attribute_rank[2];
     T prediction[3];  // sketch, positive, negative
 };
 
 template <typename T>
-Factors<T> factors_of(int64_t i, int64_t n, int64_t k, const LossOptions& options,
-                      const T* grad_total, const T* grad_parts, const T* distances, T scale) {
+GradientFactors<T> gradient_factors(int64_t i, int64_t n, int64_t k, const LossOptions& options,
+                                    const T* grad_total, const T* grad_parts, const T* distances,
+                                    T scale) {
     const bool per_anchor = options.reduction == Reduction::none;
     T of_term[kTerms];
     for (int t = 0; t < kTerms; ++t) {
@@ -89,35 +90,38 @@ struct References {
 }  // namespace
 
 template <typename T>
-void attribute_triplet_loss(const LossInputs<T>& in, const LossOptions& options,
-                            const LossOutputs<T>& out, int threads) {
-    const int64_t n = in.n, d = in.d, k = in.k;
+void attribute_triplet_loss(const Mining<T>& mining, const Predictions<T>& predictions,
+                            const LossOptions& options, T* total, T* parts, int64_t* positive,
+                            int64_t* negative, T* distances, T* scale, int threads) {
+    mine_batch_hard(mining, positive, negative, threads);
+    const int64_t n = mining.n, d = mining.d, k = predictions.k;
     std::vector<T> terms(kTerms * n);
 
     parallel_rows(n, grain_of(2 * d + 64 * k), threads, [&](int64_t i) FGSBIR_INLINE {
         T term[kTerms] = {}, distance[kTripletDistances] = {};
-        const int64_t pos = in.positive[i], neg = in.negative[i];
+        const int64_t pos = positive[i], neg = negative[i];
         if (pos >= 0) {
-            const T* s = in.sketch + i * d;
-            distance[kPositive] = embedding_distance(s, in.photo + pos * d, d, options.metric);
-            distance[kNegative] = embedding_distance(s, in.photo + neg * d, d, options.metric);
+            const T* s = mining.sketch + i * d;
+            distance[kPositive] = embedding_distance(s, mining.photo + pos * d, d, options.metric);
+            distance[kNegative] = embedding_distance(s, mining.photo + neg * d, d, options.metric);
             term[kTriplet] = hinge(distance[kPositive] - distance[kNegative], options.margin,
                                    options.soft_margin);
         }
-        if (pos >= 0 && in.has_logits) {
-            const T* logits[3] = {in.sketch_logits + i * k, in.photo_logits + pos * k,
-                                  in.photo_logits + neg * k};
-            const int8_t* attributes[3] = {in.sketch_attributes + i * k,
-                                           in.photo_attributes + pos * k,
-                                           in.photo_attributes + neg * k};
+        if (pos >= 0 && predictions.given) {
+            const T* logits[3] = {predictions.sketch_logits + i * k,
+                                  predictions.photo_logits + pos * k,
+                                  predictions.photo_logits + neg * k};
+            const int8_t* attributes[3] = {predictions.sketch_attributes + i * k,
+                                           predictions.photo_attributes + pos * k,
+                                           predictions.photo_attributes + neg * k};
             const AttributeMetric metric = options.attribute_metric;
-            Vec<T> distances[2] = {}, losses[3] = {};
+            Vec<T> predicted[2] = {}, losses[3] = {};
             by_parts<T>(k, [&](const Part<T>& part) FGSBIR_INLINE {
                 const Prediction<T> of[3] = {Prediction<T>(part.load(logits[0])),
                                              Prediction<T>(part.load(logits[1])),
                                              Prediction<T>(part.load(logits[2]))};
                 for (int side = 0; side < 2; ++side) {
-                    distances[side] += part.only_new(distance_terms(of[0], of[1 + side], metric));
+                    predicted[side] += part.only_new(distance_terms(of[0], of[1 + side], metric));
                 }
                 for (int r = 0; r < 3; ++r) {
                     losses[r] +=
@@ -126,7 +130,7 @@ void attribute_triplet_loss(const LossInputs<T>& in, const LossOptions& options,
             });
             for (int side = 0; side < 2; ++side) {
                 distance[kPositivePredicted + side] =
-                    predicted_distance<T>(distances[side], k, metric);
+                    predicted_distance<T>(predicted[side], k, metric);
             }
             term[kAttributeRank] =
                 hinge(distance[kPositivePredicted] - distance[kNegativePredicted],
@@ -137,80 +141,84 @@ void attribute_triplet_loss(const LossInputs<T>& in, const LossOptions& options,
             }
         }
         for (int t = 0; t < kTerms; ++t) terms[t * n + i] = term[t];
-        for (int t = 0; t < kTripletDistances; ++t) out.distances[t * n + i] = distance[t];
+        for (int t = 0; t < kTripletDistances; ++t) distances[t * n + i] = distance[t];
     });
 
     if (options.reduction == Reduction::none) {
-        *out.scale = 1;
+        *scale = 1;
         for (int64_t i = 0; i < n; ++i) {
-            out.total[i] = 0;
+            total[i] = 0;
             for (int t = 0; t < kTerms; ++t) {
-                out.parts[t * n + i] = terms[t * n + i];
-                out.total[i] += static_cast<T>(options.lambda[t]) * terms[t * n + i];
+                parts[t * n + i] = terms[t * n + i];
+                total[i] += static_cast<T>(options.lambda[t]) * terms[t * n + i];
             }
         }
         return;
     }
     int64_t valid = 0;
-    for (int64_t i = 0; i < n; ++i) valid += in.positive[i] >= 0;
+    for (int64_t i = 0; i < n; ++i) valid += positive[i] >= 0;
     const bool mean = options.reduction == Reduction::mean && valid > 0;
-    const double scale = mean ? 1.0 / static_cast<double>(valid) : 1.0;
-    double total = 0;
+    const double factor = mean ? 1.0 / static_cast<double>(valid) : 1.0;
+    double sum = 0;
     for (int t = 0; t < kTerms; ++t) {
         double part = 0;
         for (int64_t i = 0; i < n; ++i) part += terms[t * n + i];
-        out.parts[t] = static_cast<T>(part * scale);
-        total += options.lambda[t] * part * scale;
+        parts[t] = static_cast<T>(part * factor);
+        sum += options.lambda[t] * part * factor;
     }
-    *out.scale = static_cast<T>(scale);
-    *out.total = static_cast<T>(total);
+    *scale = static_cast<T>(factor);
+    *total = static_cast<T>(sum);
 }
 
 template <typename T>
-void attribute_triplet_loss_backward(const LossInputs<T>& in, const LossOptions& options,
-                                     const T* grad_total, const T* grad_parts, const T* distances,
-                                     const T* scale, const LossGradients<T>& out, int threads) {
-    const int64_t n = in.n, m = in.m, d = in.d, k = in.k;
-    const bool has_logits = in.has_logits;
+void attribute_triplet_loss_backward(const ChosenTriplets<T>& triplets,
+                                     const Predictions<T>& predictions, const LossOptions& options,
+                                     const T* grad_total, const T* grad_parts, T* grad_sketch,
+                                     T* grad_photo, T* grad_sketch_logits, T* grad_photo_logits,
+                                     int threads) {
+    const int64_t n = triplets.n, m = triplets.m, d = triplets.d, k = predictions.k;
+    const T* distances = triplets.distances;
     const Metric metric = options.metric;
     const AttributeMetric attribute_metric = options.attribute_metric;
-    const References references(in.positive, in.negative, n, m);
-    std::vector<Factors<T>> factors(n);
+    const References references(triplets.positive, triplets.negative, n, m);
+    std::vector<GradientFactors<T>> factors(n);
 
     parallel_rows(n, grain_of(4 * d + 64 * k), threads, [&](int64_t i) FGSBIR_INLINE {
-        T* grad = out.sketch + i * d;
+        T* grad = grad_sketch + i * d;
         std::fill_n(grad, d, T(0));
-        const int64_t chosen[2] = {in.positive[i], in.negative[i]};
+        const int64_t chosen[2] = {triplets.positive[i], triplets.negative[i]};
         if (chosen[0] < 0) {
-            if (has_logits) std::fill_n(out.sketch_logits + i * k, k, T(0));
+            if (predictions.given) std::fill_n(grad_sketch_logits + i * k, k, T(0));
             return;
         }
-        factors[i] = factors_of(i, n, k, options, grad_total, grad_parts, distances, *scale);
-        const Factors<T>& f = factors[i];
+        factors[i] =
+            gradient_factors(i, n, k, options, grad_total, grad_parts, distances, *triplets.scale);
+        const GradientFactors<T>& f = factors[i];
         for (int side = 0; side < 2; ++side) {
             if (f.triplet[side] == 0) continue;
-            add_embedding_gradient(in.sketch + i * d, in.photo + chosen[side] * d, d, metric,
-                                   distances[(kPositive + side) * n + i], f.triplet[side], grad);
+            add_embedding_gradient(triplets.sketch + i * d, triplets.photo + chosen[side] * d, d,
+                                   metric, distances[(kPositive + side) * n + i], f.triplet[side],
+                                   grad);
         }
-        if (!has_logits) return;
-        const int8_t* attributes = in.sketch_attributes + i * k;
+        if (!predictions.given) return;
+        const int8_t* attributes = predictions.sketch_attributes + i * k;
         const T of_loss = f.prediction[0] / known_attributes<T>(attributes, k);
         by_parts<T>(k, [&](const Part<T>& part) FGSBIR_INLINE {
-            const Prediction<T> own(part.load(in.sketch_logits + i * k));
+            const Prediction<T> own(part.load(predictions.sketch_logits + i * k));
             Vec<T> total = {};
             for (int side = 0; side < 2; ++side) {
                 if (f.attribute_rank[side] == 0) continue;
-                const Prediction<T> other(part.load(in.photo_logits + chosen[side] * k));
+                const Prediction<T> other(part.load(predictions.photo_logits + chosen[side] * k));
                 total +=
                     distance_gradient(own, other, attribute_metric, false, f.attribute_rank[side]);
             }
             total += loss_gradient(own, part.load_annotation(attributes), of_loss);
-            part.store(out.sketch_logits + i * k, total);
+            part.store(grad_sketch_logits + i * k, total);
         });
     });
 
     parallel_rows(m, grain_of(4 * d + 64 * k), threads, [&](int64_t j) FGSBIR_INLINE {
-        T* grad = out.photo + j * d;
+        T* grad = grad_photo + j * d;
         std::fill_n(grad, d, T(0));
         const int64_t* begin = references.triplets.data() + references.begin[j];
         const int64_t* end = references.triplets.data() + references.begin[j + 1];
@@ -218,37 +226,38 @@ void attribute_triplet_loss_backward(const LossInputs<T>& in, const LossOptions&
             const int64_t i = *r / 2, side = *r % 2;
             const T factor = factors[i].triplet[side];
             if (factor == 0) continue;
-            add_embedding_gradient(in.photo + j * d, in.sketch + i * d, d, metric,
+            add_embedding_gradient(triplets.photo + j * d, triplets.sketch + i * d, d, metric,
                                    distances[(kPositive + side) * n + i], factor, grad);
         }
-        if (!has_logits) return;
-        const int8_t* attributes = in.photo_attributes + j * k;
+        if (!predictions.given) return;
+        const int8_t* attributes = predictions.photo_attributes + j * k;
         const T known = known_attributes<T>(attributes, k);
         by_parts<T>(k, [&](const Part<T>& part) FGSBIR_INLINE {
-            const Prediction<T> own(part.load(in.photo_logits + j * k));
+            const Prediction<T> own(part.load(predictions.photo_logits + j * k));
             const Vec<T> annotation = part.load_annotation(attributes);
             Vec<T> total = {};
             for (const int64_t* r = begin; r != end; ++r) {
                 const int64_t i = *r / 2, side = *r % 2;
-                const Factors<T>& f = factors[i];
+                const GradientFactors<T>& f = factors[i];
                 if (f.attribute_rank[side] != 0) {
-                    const Prediction<T> other(part.load(in.sketch_logits + i * k));
+                    const Prediction<T> other(part.load(predictions.sketch_logits + i * k));
                     total += distance_gradient(own, other, attribute_metric, true,
                                                f.attribute_rank[side]);
                 }
                 total += loss_gradient(own, annotation, f.prediction[1 + side] / known);
             }
-            part.store(out.photo_logits + j * k, total);
+            part.store(grad_photo_logits + j * k, total);
         });
     });
 }
 
-#define FGSBIR_INSTANTIATE(T)                                                               \
-    template void attribute_triplet_loss(const LossInputs<T>&, const LossOptions&,          \
-                                         const LossOutputs<T>&, int);                       \
-    template void attribute_triplet_loss_backward(const LossInputs<T>&, const LossOptions&, \
-                                                  const T*, const T*, const T*, const T*,   \
-                                                  const LossGradients<T>&, int);
+#define FGSBIR_INSTANTIATE(T)                                                                      \
+    template void attribute_triplet_loss(const Mining<T>&, const Predictions<T>&,                  \
+                                         const LossOptions&, T*, T*, int64_t*, int64_t*, T*, T*,   \
+                                         int);                                                     \
+    template void attribute_triplet_loss_backward(const ChosenTriplets<T>&, const Predictions<T>&, \
+                                                  const LossOptions&, const T*, const T*, T*, T*,  \
+                                                  T*, T*, int);
 FGSBIR_INSTANTIATE(float)
 FGSBIR_INSTANTIATE(double)
 #undef FGSBIR_INSTANTIATE

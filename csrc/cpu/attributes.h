@@ -14,7 +14,7 @@ namespace fgsbir::cpu {
 template <typename T>
 class AttributeRows {
   public:
-    explicit AttributeRows(const Attributes& attributes)
+    explicit AttributeRows(const PackedAttributes& attributes)
         : attributes_(attributes), words_(attribute_words(attributes.k)) {
         if (attributes.weights == nullptr) {
             total_ = attributes.k > 0 ? static_cast<double>(attributes.k) : 1;
@@ -86,7 +86,7 @@ class AttributeRows {
         return attributes_.b + (words_ + w) * attributes_.m;
     }
 
-    Attributes attributes_;
+    PackedAttributes attributes_;
     int64_t words_;
     double total_ = 0;
     std::vector<double> share_;

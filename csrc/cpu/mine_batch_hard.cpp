@@ -26,7 +26,7 @@ constexpr T kInfinity = std::numeric_limits<T>::infinity();
 
 // A search through a batch, and the best so far.
 template <typename T>
-struct Mining : Batch<T> {
+struct State : Mining<T> {
     std::vector<T> sketch_norms;  // as norms() computes them
     ColumnNorms<T> photo_norms;
     std::vector<int64_t> order, begin, end;  // positives of sketch i: order[begin[i]:end[i]]
@@ -34,7 +34,7 @@ struct Mining : Batch<T> {
     int64_t* positive;  // [N] result, -1 where not valid
     int64_t* negative;  // [N] result, -1 where not valid
 
-    Mining(const Batch<T>& batch, int64_t* positive, int64_t* negative, int threads);
+    State(const Mining<T>& mining, int64_t* positive, int64_t* negative, int threads);
 };
 
 // The positives of anchor i among photos in [from, m), ascending.
@@ -43,15 +43,15 @@ struct Positives {
     const int64_t* next;
     const int64_t* end;
 
-    Positives(const Mining<T>& mining, const int64_t& i, int64_t from) {
-        next = mining.paired ? &i : mining.order.data() + mining.begin[i];
-        end = mining.paired ? next + 1 : mining.order.data() + mining.end[i];
+    Positives(const State<T>& mining, const int64_t& i, int64_t from) {
+        next = mining.sketch_labels == nullptr ? &i : mining.order.data() + mining.begin[i];
+        end = mining.sketch_labels == nullptr ? next + 1 : mining.order.data() + mining.end[i];
         next = std::lower_bound(next, end, from);
     }
 };
 
 template <typename T>
-FGSBIR_INLINE inline void offer_positive(Mining<T>& mining, int64_t i, int64_t j, T distance) {
+FGSBIR_INLINE inline void offer_positive(State<T>& mining, int64_t i, int64_t j, T distance) {
     T& best = mining.positive_distance[i];
     if (std::isnan(best) ||
         (mining.positive[i] >= 0 && !(distance > best) && !std::isnan(distance)))
@@ -63,7 +63,7 @@ FGSBIR_INLINE inline void offer_positive(Mining<T>& mining, int64_t i, int64_t j
 // The smallest of the scores meets the best so far; among equals the lowest index wins, in whatever
 // order blocks come. Struck-out scores are infinite.
 template <typename T>
-FGSBIR_INLINE inline void offer_negatives(Mining<T>& mining, int64_t i, int64_t first,
+FGSBIR_INLINE inline void offer_negatives(State<T>& mining, int64_t i, int64_t first,
                                           const T* scores) {
     T& best = mining.negative_score[i];
     int64_t& negative = mining.negative[i];
@@ -82,7 +82,7 @@ FGSBIR_INLINE inline void offer_negatives(Mining<T>& mining, int64_t i, int64_t 
 // The same where attributes come first: `scores` are distances, `h` attribute distances, infinite
 // where struck out. A NaN distance still comes before everything.
 template <typename T>
-FGSBIR_INLINE inline void offer_negatives_by_attributes(Mining<T>& mining, int64_t i, int64_t first,
+FGSBIR_INLINE inline void offer_negatives_by_attributes(State<T>& mining, int64_t i, int64_t first,
                                                         T* scores, const T* h) {
     T& best_h = mining.negative_attribute_distance[i];
     const T closest = smallest_of(h).value;
@@ -102,7 +102,7 @@ FGSBIR_INLINE inline void offer_negatives_by_attributes(Mining<T>& mining, int64
 // One anchor against some columns.
 template <typename T>
 struct Sweep {
-    Mining<T>& mining;
+    State<T>& mining;
     const AttributeRows<T>* attributes;  // null without guidance
     const T* products;                   // [columns]
     int64_t i, column, columns;
@@ -190,7 +190,7 @@ struct Sweep {
 };
 
 template <typename T>
-FGSBIR_INLINE inline void mine_row(Mining<T>& mining, const AttributeRows<T>* attributes,
+FGSBIR_INLINE inline void mine_row(State<T>& mining, const AttributeRows<T>* attributes,
                                    const T* products, int64_t i, int64_t column, int64_t columns) {
     const bool finite =
         mining.photo_norms.finite(column, columns) && all_finite(&mining.sketch_norms[i], 1);
@@ -206,7 +206,7 @@ FGSBIR_INLINE inline void mine_row(Mining<T>& mining, const AttributeRows<T>* at
 
 // Where every score was infinite none improved on the start: then the lowest negative is due.
 template <typename T>
-int64_t lowest_negative(const Mining<T>& mining, int64_t i) {
+int64_t lowest_negative(const State<T>& mining, int64_t i) {
     int64_t lowest = 0;
     for (Positives<T> p(mining, i, 0); p.next != p.end && *p.next == lowest; ++p.next) ++lowest;
     return lowest < mining.m ? lowest : -1;
@@ -214,7 +214,7 @@ int64_t lowest_negative(const Mining<T>& mining, int64_t i) {
 
 // Sorts photos by label, and finds those of each sketch's.
 template <typename T>
-void group_by_label(Mining<T>& mining) {
+void group_by_label(State<T>& mining) {
     const int64_t* labels = mining.photo_labels;
     std::vector<int64_t>& order = mining.order;
     order.resize(mining.m);
@@ -236,24 +236,24 @@ void group_by_label(Mining<T>& mining) {
 }
 
 template <typename T>
-Mining<T>::Mining(const Batch<T>& batch, int64_t* positive, int64_t* negative, int threads)
-    : Batch<T>(batch),
-      sketch_norms(batch.n),
-      photo_norms(batch.photo, batch.m, batch.d, batch.metric),
-      positive_distance(batch.n, -kInfinity<T>),
-      negative_score(batch.n, kInfinity<T>),
-      negative_attribute_distance(batch.n, kInfinity<T>),
+State<T>::State(const Mining<T>& mining, int64_t* positive, int64_t* negative, int threads)
+    : Mining<T>(mining),
+      sketch_norms(mining.n),
+      photo_norms(mining.photo, mining.m, mining.d, mining.metric),
+      positive_distance(mining.n, -kInfinity<T>),
+      negative_score(mining.n, kInfinity<T>),
+      negative_attribute_distance(mining.n, kInfinity<T>),
       positive(positive),
       negative(negative) {
-    std::fill_n(positive, batch.n, int64_t{-1});
-    std::fill_n(negative, batch.n, int64_t{-1});
-    norms(batch.sketch, sketch_norms.data(), batch.n, batch.d, batch.metric, threads);
-    if (!batch.paired) group_by_label(*this);
+    std::fill_n(positive, mining.n, int64_t{-1});
+    std::fill_n(negative, mining.n, int64_t{-1});
+    norms(mining.sketch, sketch_norms.data(), mining.n, mining.d, mining.metric, threads);
+    if (mining.sketch_labels != nullptr) group_by_label(*this);
 }
 
 // Completes the results once all columns were met.
 template <typename T>
-void finish(Mining<T>& mining) {
+void finish(State<T>& mining) {
     for (int64_t i = 0; i < mining.n; ++i) {
         if (mining.negative[i] < 0) mining.negative[i] = lowest_negative(mining, i);
         if (mining.positive[i] < 0 || mining.negative[i] < 0) {
@@ -265,21 +265,21 @@ void finish(Mining<T>& mining) {
 }  // namespace
 
 template <typename T>
-void mine_batch_hard(const Batch<T>& batch, int64_t* positive, int64_t* negative, int threads) {
-    Mining<T> mining(batch, positive, negative, threads);
-    const bool guided = batch.guidance > 0;
-    const AttributeRows<T> attributes(guided ? batch.attributes : Attributes{});
+void mine_batch_hard(const Mining<T>& mining, int64_t* positive, int64_t* negative, int threads) {
+    State<T> state(mining, positive, negative, threads);
+    const bool guided = mining.guidance > 0;
+    const AttributeRows<T> attributes(guided ? mining.attributes : PackedAttributes{});
     const auto use = [&](int64_t i, int64_t column, int64_t columns,
                          Products<T, 1> products) FGSBIR_INLINE {
-        mine_row(mining, guided ? &attributes : nullptr, products[0], i, column, columns);
+        mine_row(state, guided ? &attributes : nullptr, products[0], i, column, columns);
     };
-    Product<T, 1>({{{batch.sketch, batch.photo, batch.d}}}, batch.n, batch.m, threads)
-        .sweep(mining.photo_norms, use);
-    finish(mining);
+    Product<T, 1>({{{mining.sketch, mining.photo, mining.d}}}, mining.n, mining.m, threads)
+        .sweep(state.photo_norms, use);
+    finish(state);
 }
 
 #define FGSBIR_INSTANTIATE(T) \
-    template void mine_batch_hard(const Batch<T>&, int64_t*, int64_t*, int);
+    template void mine_batch_hard(const Mining<T>&, int64_t*, int64_t*, int);
 FGSBIR_INSTANTIATE(float)
 FGSBIR_INSTANTIATE(double)
 #undef FGSBIR_INSTANTIATE

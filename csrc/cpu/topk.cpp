@@ -23,13 +23,17 @@ namespace {
 // A search, and what distances need beside products.
 template <typename T>
 struct State : Search<T> {
+    T* values;                   // [N, k] result
+    int64_t* indices;            // [N, k] result
     std::vector<T> query_norms;  // as norms() computes them
     ColumnNorms<T> gallery_norms;
     bool ordered;  // what attributes add is a number and not negative. (A cross-entropy that is
                    // nearly 0 may be, by rounding.)
 
-    State(const Search<T>& search, int threads)
+    State(const Search<T>& search, T* values, int64_t* indices, int threads)
         : Search<T>(search),
+          values(values),
+          indices(indices),
           query_norms(search.n),
           gallery_norms(search.gallery, search.m, search.d, search.metric) {
         norms(search.query, query_norms.data(), search.n, search.d, search.metric, threads);
@@ -162,7 +166,7 @@ void search_rows(State<T>& search, const std::array<Factors<T>, kCount>& factors
 
 // Computes the distances of what was found anew, and sorts by them.
 template <typename T>
-void finish(const Search<T>& search, int threads) {
+void finish(const State<T>& search, int threads) {
     const int64_t k = search.k;
     parallel_rows(search.n, grain_of(k * search.d), threads, [&](int64_t i) FGSBIR_INLINE {
         T* values = search.values + i * k;
@@ -186,8 +190,8 @@ void finish(const Search<T>& search, int threads) {
 }  // namespace
 
 template <typename T>
-void topk(const Search<T>& search, int threads) {
-    State<T> state(search, threads);
+void topk(const Search<T>& search, T* values, int64_t* indices, int threads) {
+    State<T> state(search, values, indices, threads);
     const Factors<T> embeddings{search.query, search.gallery, search.d};
     if (search.query_logits == nullptr) {
         search_rows<T, 1>(state, {{embeddings}}, threads);
@@ -197,10 +201,10 @@ void topk(const Search<T>& search, int threads) {
             {{embeddings, {search.query_operand, search.gallery_operand, search.attributes}}},
             threads);
     }
-    finish(search, threads);
+    finish(state, threads);
 }
 
-#define FGSBIR_INSTANTIATE(T) template void topk(const Search<T>&, int);
+#define FGSBIR_INSTANTIATE(T) template void topk(const Search<T>&, T*, int64_t*, int);
 FGSBIR_INSTANTIATE(float)
 FGSBIR_INSTANTIATE(double)
 #undef FGSBIR_INSTANTIATE

@@ -1,7 +1,7 @@
 """Backends of ``torch.ops.fgsbir``: one module per device type.
 
-Each has one function per operation in :data:`fgsbir_ext.ops.OPERATIONS`, with the arguments of its
-schema, already checked. It makes inputs dense, allocates the results with torch, launches, returns:
+Each has one function per operation, whose arguments have been checked: tensors one by one, or as
+two sides and options. It makes inputs dense, allocates the results with torch, launches, returns:
 no autograd, and on CUDA no host synchronisation.
 """
 

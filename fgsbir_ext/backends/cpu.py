@@ -12,12 +12,19 @@ import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from .. import _C
+from .. import _C, results
+from ..types import ChosenTriplets, LossOptions, MiningOptions, Side
+from .common import (
+    METRIC,
+    address,
+    loss_options,
+    mining_fields,
+    prediction_fields,
+    search_fields,
+    triplet_fields,
+)
 
-_METRIC = _C.Metric.__members__
-_ATTRIBUTE_METRIC = _C.AttributeMetric.__members__
-_REDUCTION = _C.Reduction.__members__
-_NO_ATTRIBUTES = _C.cpu.Attributes()
+_NO_ATTRIBUTES = _C.cpu.PackedAttributes()
 _PACK = {
     torch.int8: _C.cpu.pack_attributes_int8,
     torch.float32: _C.cpu.pack_attributes_float32,
@@ -27,16 +34,14 @@ _PACK = {
 
 def pairwise_distance(x: Tensor, y: Tensor, metric: str) -> Tensor:
     x, y = _computable(x), _computable(y)
-    n, m, d = len(x), len(y), x.shape[1]
-    distance = x.new_empty(n, m)
+    distance = results.pairwise_distances(x, y)
     _kernel("pairwise_distance", x)(
         x.data_ptr(),
         y.data_ptr(),
         distance.data_ptr(),
-        n,
-        m,
-        d,
-        _METRIC[metric],
+        *distance.shape,
+        x.shape[1],
+        METRIC[metric],
         torch.get_num_threads(),
     )
     return distance
@@ -59,7 +64,7 @@ def pairwise_distance_backward(
             len(of),
             len(to),
             of.shape[1],
-            _METRIC[metric],
+            METRIC[metric],
             transposed,
             torch.get_num_threads(),
         )
@@ -70,167 +75,77 @@ def pairwise_distance_backward(
 
 def attribute_distance(a: Tensor, b: Tensor, weights: Tensor | None) -> Tensor:
     attributes, _keep = _packed(("a", a), ("b", b), ("weights", weights))
-    distance = a.new_empty(len(a), len(b), dtype=torch.float32)
+    distance = results.attribute_distances(a, b)
     _C.cpu.attribute_distance(attributes, distance.data_ptr(), torch.get_num_threads())
     return distance
 
 
 def mine_batch_hard(
-    sketch: Tensor,
-    photo: Tensor,
-    sketch_labels: Tensor | None,
-    photo_labels: Tensor | None,
-    sketch_attributes: Tensor | None,
-    photo_attributes: Tensor | None,
-    attribute_weights: Tensor | None,
-    metric: str,
-    attribute_guidance: float,
-    exclude_self: bool,
+    sketch: Side, photo: Side, attribute_weights: Tensor | None, options: MiningOptions
 ) -> tuple[Tensor, Tensor]:
-    sketch, photo = _computable(sketch), _computable(photo)
-    (n, d), m = sketch.shape, photo.shape[0]
-    positive, negative = (sketch.new_empty(n, dtype=torch.int64) for _ in range(2))
-
-    paired = sketch_labels is None or photo_labels is None
-    labels = [None if x is None else x.contiguous() for x in (sketch_labels, photo_labels)]
-    attributes, _keep = _NO_ATTRIBUTES, None
-    if sketch_attributes is not None and photo_attributes is not None:
-        attributes, _keep = _packed(
-            ("sketch_attributes", sketch_attributes),
-            ("photo_attributes", photo_attributes),
-            ("attribute_weights", attribute_weights),
-        )
-
-    _kernel("mine_batch_hard", sketch)(
-        sketch.data_ptr(),
-        photo.data_ptr(),
-        paired,
-        *map(_address, labels),
-        attributes,
-        attribute_guidance,
-        exclude_self,
-        _METRIC[metric],
-        n,
-        m,
-        d,
-        positive.data_ptr(),
-        negative.data_ptr(),
-        torch.get_num_threads(),
+    sketch, photo = _dense(sketch), _dense(photo)
+    mining, _keep = _mining(sketch, photo, attribute_weights, options)
+    picks = results.picks(sketch.embedding)
+    _kernel("mine_batch_hard", sketch.embedding)(
+        mining, *map(address, picks), torch.get_num_threads()
     )
-    return positive, negative
+    return picks
 
 
 def attribute_triplet_loss(
-    sketch: Tensor,
-    photo: Tensor,
-    sketch_logits: Tensor | None,
-    photo_logits: Tensor | None,
-    sketch_attributes: Tensor | None,
-    photo_attributes: Tensor | None,
-    sketch_labels: Tensor | None,
-    photo_labels: Tensor | None,
-    attribute_weights: Tensor | None,
-    attribute_guidance: float,
-    *options: Any,
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
-    metric, reduction = options[0], options[-1]
-    sketch, photo = _computable(sketch), _computable(photo)
-    positive, negative = mine_batch_hard(
-        sketch,
-        photo,
-        sketch_labels,
-        photo_labels,
-        sketch_attributes,
-        photo_attributes,
-        attribute_weights,
-        metric,
-        attribute_guidance,
-        False,
-    )
-    inputs, _keep = _loss_inputs(
-        sketch,
-        photo,
-        sketch_logits,
-        photo_logits,
-        sketch_attributes,
-        photo_attributes,
-        positive,
-        negative,
-    )
-    n = sketch.shape[0]
-    per_anchor = (n,) if reduction == "none" else ()
-    total, parts = sketch.new_empty(per_anchor), sketch.new_empty((5, *per_anchor))
-    distances, scale = sketch.new_empty(4, n), sketch.new_empty(())
-    _kernel("attribute_triplet_loss", sketch)(
-        inputs,
-        _loss_options(*options),
-        total.data_ptr(),
-        parts.data_ptr(),
-        distances.data_ptr(),
-        scale.data_ptr(),
+    sketch: Side, photo: Side, attribute_weights: Tensor | None, options: LossOptions
+) -> tuple[Tensor, ...]:
+    sketch, photo = _dense(sketch), _dense(photo)
+    mining, _keep_mining = _mining(sketch, photo, attribute_weights, options.mining)
+    predictions, _keep_predictions = _predictions(sketch, photo)
+    outputs = results.loss(sketch.embedding, options.reduction)
+    _kernel("attribute_triplet_loss", sketch.embedding)(
+        mining,
+        predictions,
+        loss_options(options),
+        *map(address, outputs),
         torch.get_num_threads(),
     )
-    return total, parts, positive, negative, distances, scale
+    return outputs
 
 
 def attribute_triplet_loss_backward(
     grad_total: Tensor | None,
     grad_parts: Tensor | None,
-    sketch: Tensor,
-    photo: Tensor,
-    sketch_logits: Tensor | None,
-    photo_logits: Tensor | None,
-    sketch_attributes: Tensor | None,
-    photo_attributes: Tensor | None,
-    positive: Tensor,
-    negative: Tensor,
-    distances: Tensor,
-    scale: Tensor,
-    *options: Any,
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    inputs, keep = _loss_inputs(
-        sketch,
-        photo,
-        sketch_logits,
-        photo_logits,
-        sketch_attributes,
-        photo_attributes,
-        positive,
-        negative,
-    )
-    grad_total = None if grad_total is None else grad_total.contiguous()
-    grad_parts = None if grad_parts is None else grad_parts.contiguous()
-    grads = [sketch.new_empty(0) if x is None else torch.empty_like(x) for x in keep[:4]]
-    _kernel("attribute_triplet_loss_backward", grads[0])(
-        inputs,
-        _loss_options(*options),
-        _address(grad_total),
-        _address(grad_parts),
-        distances.data_ptr(),
-        scale.data_ptr(),
-        *(grad.data_ptr() for grad in grads),
+    sketch: Side,
+    photo: Side,
+    chosen: ChosenTriplets,
+    options: LossOptions,
+) -> tuple[Tensor, ...]:
+    dtype = sketch.embedding.dtype
+    sketch, photo = _dense(sketch), _dense(photo)
+    predictions, _keep = _predictions(sketch, photo)
+    incoming = [None if grad is None else grad.contiguous() for grad in (grad_total, grad_parts)]
+    grads = results.gradients(sketch, photo)
+    _kernel("attribute_triplet_loss_backward", sketch.embedding)(
+        _kernel("ChosenTriplets", sketch.embedding)(*triplet_fields(sketch, photo, chosen)),
+        predictions,
+        loss_options(options),
+        *map(address, incoming),
+        *map(address, grads),
         torch.get_num_threads(),
     )
-    if grads[0].dtype != sketch.dtype:
-        grads = [grad.to(sketch.dtype) for grad in grads]
-    of_sketch, of_photo, of_sketch_logits, of_photo_logits = grads
-    return of_sketch, of_photo, of_sketch_logits, of_photo_logits
+    return grads if sketch.embedding.dtype == dtype else tuple(grad.to(dtype) for grad in grads)
 
 
 def topk(
     query: Tensor,
     gallery: Tensor,
-    k: int,
     query_logits: Tensor | None,
     gallery_logits: Tensor | None,
+    k: int,
     attribute_weight: float,
     metric: str,
     attribute_metric: str,
 ) -> tuple[Tensor, Tensor]:
     query, gallery = _computable(query), _computable(gallery)
-    n, m = len(query), len(gallery)
-    values, indices = query.new_empty(n, k), query.new_empty(n, k, dtype=torch.int64)
-    if n == 0 or k == 0:
+    values, indices = results.nearest(query, k)
+    if values.numel() == 0:
         return values, indices
 
     operands: tuple[Tensor | None, ...] = (None, None, None, None)
@@ -239,21 +154,10 @@ def topk(
         operands = _prediction_product(query_logits, gallery_logits, attribute_metric)
     else:
         query_logits = gallery_logits = None
-
+    logits = (query_logits, gallery_logits)
+    fields = search_fields(query, gallery, k, logits, attribute_weight, metric, attribute_metric)
     _kernel("topk", query)(
-        query.data_ptr(),
-        gallery.data_ptr(),
-        _address(query_logits),
-        _address(gallery_logits),
-        *map(_address, operands),
-        attribute_weight,
-        _METRIC[metric],
-        _ATTRIBUTE_METRIC[attribute_metric],
-        n,
-        m,
-        query.shape[1],
-        0 if query_logits is None else query_logits.shape[1],
-        k,
+        _kernel("Search", query)(*fields, *map(address, operands)),
         values.data_ptr(),
         indices.data_ptr(),
         torch.get_num_threads(),
@@ -277,8 +181,15 @@ def _computable(x: Tensor) -> Tensor:
     return (x if x.dtype in (torch.float32, torch.float64) else x.float()).contiguous()
 
 
-def _address(x: Tensor | None) -> int:
-    return 0 if x is None else x.data_ptr()
+def _dense(side: Side) -> Side:
+    """Embeddings, logits and labels as the kernels read them."""
+    embedding, logits, attributes, labels = side
+    return Side(
+        _computable(embedding),
+        None if logits is None else _computable(logits),
+        attributes,
+        None if labels is None else labels.contiguous(),
+    )
 
 
 def _prediction_product(
@@ -293,12 +204,37 @@ def _prediction_product(
     return a, b, a.square().sum(1), b.square().sum(1)
 
 
+def _mining(
+    sketch: Side, photo: Side, attribute_weights: Tensor | None, options: MiningOptions
+) -> tuple[Any, Any]:
+    """A batch of dense sides to mine, and what it points into."""
+    attributes, keep = _NO_ATTRIBUTES, None
+    if sketch.attributes is not None and photo.attributes is not None:
+        attributes, keep = _packed(
+            ("sketch_attributes", sketch.attributes),
+            ("photo_attributes", photo.attributes),
+            ("attribute_weights", attribute_weights),
+        )
+    mining = _kernel("Mining", sketch.embedding)
+    return mining(*mining_fields(sketch, photo, attributes, options)), (attributes, keep)
+
+
+def _predictions(sketch: Side, photo: Side) -> tuple[Any, Any]:
+    """The predictions of dense sides, and the annotations that they point into."""
+    a, b = sketch.attributes, photo.attributes
+    if sketch.logits is None or a is None or b is None:
+        return _kernel("Predictions", sketch.embedding)(*prediction_fields(sketch, photo, 0, 0)), ()
+    a, b = _as_int8(a), _as_int8(b)
+    fields = prediction_fields(sketch, photo, a.data_ptr(), b.data_ptr())
+    return _kernel("Predictions", sketch.embedding)(*fields), (a, b)
+
+
 def _packed(
     a: tuple[str, Tensor], b: tuple[str, Tensor], weights: tuple[str, Tensor | None]
 ) -> tuple[Any, Tensor | None]:
     """Attributes as bits, and the weights, which must live as long as they do."""
     dense_weights = _dense_weights(*weights)
-    attributes = _C.cpu.Attributes(_codes(*a), _codes(*b), _address(dense_weights))
+    attributes = _C.cpu.PackedAttributes(_codes(*a), _codes(*b), address(dense_weights))
     return attributes, dense_weights
 
 
@@ -338,51 +274,3 @@ def _dense_weights(name: str, weights: Tensor | None) -> Tensor | None:
     if len(dense) > 0 and not bool(dense.any()):
         raise ValueError(f"{name} must not all be 0")
     return dense
-
-
-def _loss_options(
-    metric: str,
-    attribute_metric: str,
-    margin: float | None,
-    attribute_margin: float | None,
-    lambdas: list[float],
-    reduction: str,
-) -> Any:
-    return _C.LossOptions(
-        _METRIC[metric],
-        _ATTRIBUTE_METRIC[attribute_metric],
-        margin,
-        attribute_margin,
-        lambdas,
-        _REDUCTION[reduction],
-    )
-
-
-def _loss_inputs(
-    sketch: Tensor,
-    photo: Tensor,
-    sketch_logits: Tensor | None,
-    photo_logits: Tensor | None,
-    sketch_attributes: Tensor | None,
-    photo_attributes: Tensor | None,
-    positive: Tensor,
-    negative: Tensor,
-) -> tuple[Any, list[Tensor | None]]:
-    """The inputs of the loss kernels, and the dense tensors that they point into."""
-    has_logits = sketch_logits is not None
-    floats = (sketch, photo, sketch_logits, photo_logits)
-    keep = [None if x is None else _computable(x) for x in floats]
-    for x in (sketch_attributes, photo_attributes):
-        keep.append(None if x is None or not has_logits else _as_int8(x))
-    (n, d), m = sketch.shape, photo.shape[0]
-    inputs = _kernel("LossInputs", sketch)(
-        has_logits,
-        *map(_address, keep),
-        positive.data_ptr(),
-        negative.data_ptr(),
-        n,
-        m,
-        d,
-        0 if sketch_logits is None else sketch_logits.shape[1],
-    )
-    return inputs, keep

@@ -40,13 +40,11 @@ def result_of(name: str, operation: Any, inputs: Inputs) -> Any:
     return BASELINES[name].operations[operation](inputs)()
 
 
-def labels_and_attributes(inputs: Inputs) -> dict[str, Any]:
-    return {name: getattr(inputs, name) for name in cupy.ANNOTATIONS}
-
-
 def expected_loss(inputs: Inputs) -> torch.Tensor:
     total = reference.attribute_triplet_loss(
-        *inputs.leaves, **labels_and_attributes(inputs), attribute_guidance=GUIDANCE
+        *inputs.leaves[:2],
+        **inputs.both("logits", "attributes", "labels"),
+        attribute_guidance=GUIDANCE,
     )
     assert isinstance(total, torch.Tensor)
     return total
@@ -78,8 +76,9 @@ def test_metric_learning_computes_half_of_the_triplets_loss(shots: int) -> None:
     """Over triplets that do not lie beyond the margin: of these it takes the mean."""
     inputs = make_inputs(replace(SMALL, shots=shots, d=2))
     total = result_of("pytorch-metric-learning", "loss forward", inputs)
-    labels = {name: x for name, x in labels_and_attributes(inputs).items() if "labels" in name}
-    hinge = reference.attribute_triplet_loss(*inputs.leaves[:2], **labels, reduction="none")
+    hinge = reference.attribute_triplet_loss(
+        *inputs.leaves[:2], **inputs.both("labels"), reduction="none"
+    )
     assert isinstance(hinge, torch.Tensor)
     torch.testing.assert_close(total, hinge[hinge > 0].mean() / 2, rtol=1e-4, atol=1e-6)
 
@@ -103,7 +102,7 @@ def test_cupy_mines_the_same_triplets_by_its_logic_in_numpy(shots: int) -> None:
 def assert_hardest(inputs: Inputs, positive: torch.Tensor, negative: torch.Tensor) -> None:
     embeddings = (x.detach() for x in inputs.leaves[:2])
     expected = reference.mine_batch_hard(
-        *embeddings, **labels_and_attributes(inputs), attribute_guidance=GUIDANCE
+        *embeddings, **inputs.both("attributes", "labels"), attribute_guidance=GUIDANCE
     )
     assert expected.valid.all()
     assert torch.equal(positive, expected.positive)

@@ -15,14 +15,15 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads the peak 
 MEASURE = """
     import json, torch
     import fgsbir_ext as fx
+    from tests.support.cases import both
 
     torch.set_num_threads(2)
 
     def batch(n):
         sketch, photo = (torch.randn(n, 256, requires_grad=True) for _ in range(2))
-        logits = [torch.randn(n, 21, requires_grad=True) for _ in range(2)]
-        attributes = [torch.randint(-1, 2, (n, 21), dtype=torch.int8) for _ in range(2)]
-        return sketch, photo, logits, attributes
+        u, v = (torch.randn(n, 21, requires_grad=True) for _ in range(2))
+        a, b = (torch.randint(-1, 2, (n, 21), dtype=torch.int8) for _ in range(2))
+        return sketch, photo, both(logits=(u, v)), both(attributes=(a, b))
 
     def status(name):
         for line in open("/proc/self/status"):
@@ -64,7 +65,7 @@ def test_training_step() -> None:
     call = """
     def step(sketch, photo, logits, attributes):
         loss = fx.attribute_triplet_loss(
-            sketch, photo, *logits, *attributes, attribute_guidance=0.5
+            sketch, photo, **logits, **attributes, attribute_guidance=0.5
         )
         loss.backward()
 
@@ -76,8 +77,9 @@ def test_training_step() -> None:
 def test_mining() -> None:
     call = """
     def mine(sketch, photo, logits, attributes):
-        labels = torch.arange(len(sketch)) // 4
-        fx.mine_batch_hard(sketch, photo, labels, labels, *attributes, attribute_guidance=0.5)
+        ids = torch.arange(len(sketch)) // 4
+        labels = {"sketch_labels": ids, "photo_labels": ids}
+        fx.mine_batch_hard(sketch, photo, **labels, **attributes, attribute_guidance=0.5)
 
     report(mine, 8192)
     """
@@ -89,7 +91,11 @@ def test_topk() -> None:
     def search(query, gallery, logits, attributes):
         with torch.no_grad():
             fx.topk(
-                query, gallery, 100, query_logits=logits[0], gallery_logits=logits[1],
+                query,
+                gallery,
+                100,
+                query_logits=logits["sketch_logits"],
+                gallery_logits=logits["photo_logits"],
                 attribute_weight=0.5,
             )
 

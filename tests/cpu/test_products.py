@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 import fgsbir_ext as fx
+from tests.support.cases import both
 from tests.support.subprocesses import run_python
 
 # Around what is multiplied without packing, at once, in a panel, a block and a chunk.
@@ -68,10 +69,10 @@ def check_search(n: int, m: int, d: int, dtype: torch.dtype) -> None:
 
 def check_mining(n: int, m: int, d: int, dtype: torch.dtype) -> None:
     x, y = whole_numbers(n, d, dtype=dtype), whole_numbers(m, d, dtype=dtype)
-    labels = torch.arange(n) % 3, torch.arange(m) % 3
+    labels = both(labels=(torch.arange(n) % 3, torch.arange(m) % 3))
     for found, expected in zip(
-        fx.mine_batch_hard(x, y, *labels),
-        fx.reference.mine_batch_hard(x.double(), y.double(), *labels),
+        fx.mine_batch_hard(x, y, **labels),
+        fx.reference.mine_batch_hard(x.double(), y.double(), **labels),
         strict=True,
     ):
         assert torch.equal(found, expected)
@@ -116,7 +117,7 @@ def test_photos_that_are_the_same_tie_wherever_they_are(n: int, threads: int) ->
     assert (nearest < 1000).all()
     labels = torch.zeros(n, dtype=torch.int64), 1 + torch.arange(5000)
     labels[1][4999] = 0  # the positive
-    _, negative, _ = fx.mine_batch_hard(anchors, gallery, *labels)
+    _, negative, _ = fx.mine_batch_hard(anchors, gallery, **both(labels=labels))
     assert torch.equal(negative, nearest[:, 0])
 
 

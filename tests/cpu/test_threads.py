@@ -27,8 +27,9 @@ ALL_OPERATIONS = """
         x = torch.randn(600, 64, requires_grad=True)
         logits = torch.randn(600, 21, requires_grad=True)
         attributes = torch.randint(-1, 2, (600, 21))
-        inputs = (x, x, logits, logits, attributes, attributes)
-        fx.attribute_triplet_loss(*inputs, attribute_guidance=0.5).backward()
+        known = {"sketch_logits": logits, "photo_logits": logits}
+        known |= {"sketch_attributes": attributes, "photo_attributes": attributes}
+        fx.attribute_triplet_loss(x, x, **known, attribute_guidance=0.5).backward()
         fx.pairwise_distance(x, x).sum().backward()
         fx.attribute_distance(attributes, attributes)
         fx.topk(x, x, 10, query_logits=logits, gallery_logits=logits, attribute_weight=0.5)

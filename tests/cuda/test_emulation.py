@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import torch
 
+from fgsbir_ext.types import ChosenTriplets, LossOptions, MiningOptions, Side
 from tests.emulation.build import (
     MODULE_VARIABLE,
     build,
@@ -27,37 +28,41 @@ from tests.support.compare import assert_same_bits
 from tests.support.paths import ROOT
 
 pytestmark = pytest.mark.slow
-LAMBDAS = [0.5, 2.0, 3.0, 0.7]
+LAMBDAS = (0.5, 2.0, 3.0, 0.7)
 
 
-def loss_arguments(guidance: float, reduction: str, **options: Any) -> tuple[Any, ...]:
+def loss_arguments(guidance: float, reduction: Any, **options: Any) -> tuple[Any, ...]:
+    """Sketches, photos, weights and options of the loss."""
     batch = make_batch((70, 90, 37, 21), dtype=torch.float32, **options)
-    names = ("sketch", "photo", "sketch_logits", "photo_logits")
-    names += ("sketch_attributes", "photo_attributes", "sketch_labels", "photo_labels")
-    tensors = [batch.get(name) for name in names]
+    sides = [
+        Side(batch[side], *(batch.get(f"{side}_{kind}") for kind in Side._fields[1:]))
+        for side in ("sketch", "photo")
+    ]
     weights = make_weights(21) if guidance else None
     margins = (0.3, None)
-    return *tensors, weights, guidance, "cosine", "cross_entropy", *margins, LAMBDAS, reduction
+    settings = LossOptions("cosine", "cross_entropy", *margins, *LAMBDAS, guidance, reduction)
+    return *sides, weights, settings
 
 
 def run_all(backend: Any) -> list[Any]:
     """A result of every operation."""
     results = []
     for guidance, reduction in ((0.0, "mean"), (0.5, "none"), (float("inf"), "sum")):
-        arguments = loss_arguments(guidance, reduction)
-        forward = backend.attribute_triplet_loss(*arguments)
-        total, parts, *saved = forward
+        sketch, photo, weights, options = loss_arguments(guidance, reduction)
+        forward = backend.attribute_triplet_loss(sketch, photo, weights, options)
+        total, parts, *chosen = forward
         incoming = (torch.ones_like(total), torch.ones_like(parts))
         backward = backend.attribute_triplet_loss_backward(
-            *incoming, *arguments[:6], *saved, *arguments[10:]
+            *incoming, sketch, photo, ChosenTriplets(*chosen), options
         )
         results += [*forward, *backward]
-    x, y, a, b = arguments[:4]
+    x, y = sketch.embedding, photo.embedding
     distance = backend.pairwise_distance(x, y, "cosine")
     results += [distance]
     results += backend.pairwise_distance_backward(distance, distance, x, y, "cosine")
-    results += [backend.attribute_distance(*arguments[4:6], make_weights(21))]
-    results += backend.topk(x, y, 11, a, b, 0.7, "euclidean", "sqeuclidean")
+    results += [backend.attribute_distance(sketch.attributes, photo.attributes, make_weights(21))]
+    logits = sketch.logits, photo.logits
+    results += backend.topk(x, y, *logits, 11, 0.7, "euclidean", "sqeuclidean")
     return results
 
 
@@ -80,13 +85,13 @@ def test_launches_of_the_loss(
     emulation: tuple[Any, Any], guidance: float, forward: int, reduction: str, labels: bool
 ) -> None:
     backend, kernels = emulation
-    arguments = loss_arguments(guidance, reduction, labels=labels)
+    sketch, photo, weights, options = loss_arguments(guidance, reduction, labels=labels)
     before = kernels.launches()
-    total, _, *saved = backend.attribute_triplet_loss(*arguments)
+    total, _, *chosen = backend.attribute_triplet_loss(sketch, photo, weights, options)
     assert kernels.launches() - before == forward
     before = kernels.launches()
     backend.attribute_triplet_loss_backward(
-        torch.ones_like(total), None, *arguments[:6], *saved, *arguments[10:]
+        torch.ones_like(total), None, sketch, photo, ChosenTriplets(*chosen), options
     )
     assert kernels.launches() - before == 2
 
@@ -97,8 +102,8 @@ def test_an_empty_batch_launches_no_empty_grid(emulation: tuple[Any, Any]) -> No
     for n, m in ((0, 0), (0, 5), (5, 0)):
         x, y = torch.empty(n, 3), torch.empty(m, 3)
         assert backend.pairwise_distance(x, y, "cosine").shape == (n, m)
-        labels = torch.zeros(n, dtype=torch.int64), torch.zeros(m, dtype=torch.int64)
-        picks = backend.mine_batch_hard(x, y, *labels, None, None, None, "cosine", 0.0, False)
+        sides = [Side(z, labels=torch.zeros(len(z), dtype=torch.int64)) for z in (x, y)]
+        picks = backend.mine_batch_hard(*sides, None, MiningOptions("cosine", 0.0))
         assert all((pick == -1).all() for pick in picks)
 
 
@@ -106,7 +111,7 @@ def test_more_than_1024_neighbours_are_refused(emulation: tuple[Any, Any]) -> No
     backend, _ = emulation
     x = torch.zeros(1, 2)
     with pytest.raises(ValueError, match="k must be at most 1024 on CUDA, got 1025"):
-        backend.topk(x, x.expand(2000, 2), 1025, None, None, 0.0, "sqeuclidean", "sqeuclidean")
+        backend.topk(x, x.expand(2000, 2), None, None, 1025, 0.0, "sqeuclidean", "sqeuclidean")
 
 
 # --- Operations on CUDA cores -------------------------------------------------------------------

@@ -17,8 +17,15 @@ import torch
 from torch import Tensor
 
 import fgsbir_ext as fx
+from fgsbir_ext.types import MiningOptions, Side
 from tests.emulation.attach import attach
-from tests.support.cases import METRICS, all_pairs, make_batch, make_weights
+from tests.support.cases import (
+    METRICS,
+    all_pairs,
+    both,
+    make_batch,
+    make_weights,
+)
 from tests.support.compare import assert_accurate, assert_good_picks, assert_same_bits, exact
 
 TENSOR_TYPES = (torch.float32, torch.float16, torch.bfloat16)
@@ -114,10 +121,11 @@ def test_ties_in_large_tiles_go_to_the_lowest_index(
     photo = torch.randint(-2, 3, (m, 8), generator=generator).to(dtype)
     attributes = [torch.randint(-1, 2, (rows, k), generator=generator) for rows in (n, m)]
     labels = [torch.randint(0, 40, (rows,), generator=generator) for rows in (n, m)]
-    batch = [x.to(device) for x in (sketch, photo, *labels, *attributes)]
+    batch = {"sketch": sketch, "photo": photo} | both(labels=labels, attributes=attributes)
+    batch = {name: x.to(device) for name, x in batch.items()}
     for guidance in (0.0, 0.25, float("inf")):
-        picks = fx.mine_batch_hard(*batch, attribute_guidance=guidance)
-        expected = fx.reference.mine_batch_hard(*batch, attribute_guidance=guidance)
+        picks = fx.mine_batch_hard(**batch, attribute_guidance=guidance)
+        expected = fx.reference.mine_batch_hard(**batch, attribute_guidance=guidance)
         assert_same_bits(tuple(picks), tuple(expected))
 
 
@@ -149,9 +157,10 @@ def test_picks_where_a_split_has_several_tiles(
     sketch, photo = (torch.randint(-3, 4, (k, 8), generator=generator).to(dtype) for k in (n, m))
     sketch[:100, 0] = photo[m - 10, 0] = torch.inf
     labels = torch.randperm(n, generator=generator), torch.arange(m) % n
-    batch = [x.to(device) for x in (sketch, photo, *labels)]
-    picks = fx.mine_batch_hard(*batch, metric=metric)
-    expected = fx.reference.mine_batch_hard(*batch, metric=metric)
+    batch = {"sketch": sketch, "photo": photo} | both(labels=labels)
+    batch = {name: x.to(device) for name, x in batch.items()}
+    picks = fx.mine_batch_hard(**batch, metric=metric)
+    expected = fx.reference.mine_batch_hard(**batch, metric=metric)
     assert (expected.negative[:100] == m - 10).sum() > 90
     assert_same_bits(tuple(picks), tuple(expected))
 
@@ -300,13 +309,14 @@ def held_to(
     return attached
 
 
-def whole_numbers(n: int, m: int, k: int, dtype: torch.dtype) -> tuple[Tensor, ...]:
+def whole_numbers(n: int, m: int, k: int, dtype: torch.dtype) -> tuple[Side, Side]:
     """Embeddings, labels and attributes of which no rounding is to be feared, with many ties."""
     generator = torch.Generator().manual_seed(0)
     x, y = (torch.randint(-2, 3, (rows, 40), generator=generator).to(dtype) for rows in (n, m))
     labels = [torch.randint(0, 9, (rows,), generator=generator) for rows in (n, m)]
     attributes = [torch.randint(-1, 2, (rows, k), generator=generator) for rows in (n, m)]
-    return x, y, *labels, *attributes
+    of_x, of_y = zip(attributes, labels, strict=True)
+    return Side(x, None, *of_x), Side(y, None, *of_y)
 
 
 @pytest.mark.slow
@@ -320,16 +330,16 @@ def test_engines_agree_bit_by_bit_on_whole_numbers(
     dtype: torch.dtype,
 ) -> None:
     batch = whole_numbers(150, 700, k, dtype)
-    x, y = batch[:2]
+    x, y = (side.embedding for side in batch)
     generator = torch.Generator().manual_seed(1)
     logits = [torch.randn(n, 5, generator=generator).to(dtype) for n in (150, 700)]
     results = []
     for backend, _ in (emulation, held_to("0")):
         found = [backend.pairwise_distance(x, y, metric)]
         for guidance in (0.0, 0.5, float("inf")):
-            found += backend.mine_batch_hard(*batch, None, metric, guidance, False)
-        found += backend.topk(x, y, 20, None, None, 0.0, metric, "sqeuclidean")
-        found += backend.topk(x, y, 20, *logits, 0.5, metric, "cross_entropy")
+            found += backend.mine_batch_hard(*batch, None, MiningOptions(metric, guidance))
+        found += backend.topk(x, y, None, None, 20, 0.0, metric, "sqeuclidean")
+        found += backend.topk(x, y, *logits, 20, 0.5, metric, "cross_entropy")
         results.append(found)
     assert_same_bits(*results)
 
@@ -340,11 +350,12 @@ def test_engines_agree_bit_by_bit_in_large_tiles(
 ) -> None:
     """All three of them; and each is the one that the switch asks for."""
     batch = whole_numbers(130, 128 * 128, 21, torch.bfloat16)
+    embeddings = [side.embedding for side in batch]
     results, products = [], []
     for backend, kernels in (emulation, held_to("mma"), held_to("0")):
         before = kernels.products_of_warpgroups()
-        found = [backend.pairwise_distance(*batch[:2], "euclidean")]
-        found += backend.mine_batch_hard(*batch, None, "sqeuclidean", 0.5, False)
+        found = [backend.pairwise_distance(*embeddings, "euclidean")]
+        found += backend.mine_batch_hard(*batch, None, MiningOptions("sqeuclidean", 0.5))
         results.append(found)
         products.append(kernels.products_of_warpgroups() - before)
     assert_same_bits(results[0], results[1])

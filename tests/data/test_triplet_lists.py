@@ -23,6 +23,7 @@ from fgsbir.data.triplet_lists import (
 )
 from fgsbir.models import Output
 from fgsbir.training.listed_triplets import ListedObjective, TripletBatch, TripletBatches
+from tests.support.cases import both
 
 
 @pytest.fixture(scope="module")
@@ -142,9 +143,7 @@ def test_the_loss_of_given_triplets_is_eq_1(metric, attribute_metric, margin):
     parts = fx.attribute_triplet_loss(
         1.5 * sketch,
         1.5 * photo,
-        s_logits,
-        p_logits,
-        *attributes,
+        **both(logits=(s_logits, p_logits), attributes=attributes),
         lambda_a=0.4,
         lambda_s=0.3,
         lambda_pos=0.2,

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 from torch import library
@@ -17,21 +18,23 @@ from torch import library
 from tests.emulation.attach import attach
 from tests.emulation.build import MODULE_VARIABLE, build
 
+emulated: Any = None
+"""The module of the registered kernels."""
+
 _keep: list[library.Library] = []
 
 
 def register() -> None:
     """Makes the emulated kernels those of the CPU, for the life of the process."""
-    from fgsbir_ext import dispatch, ops
+    from fgsbir_ext import ops
 
+    global emulated
     given = os.environ.get(MODULE_VARIABLE)
     backend, emulated = attach(Path(given) if given else build())
     emulated.set_seed(int(os.environ.get("FGSBIR_EMULATION_SEED", "0")))
     kernels = library.Library("fgsbir", "IMPL")
-    for name in ops.OPERATIONS:
-        kernels.impl(name, getattr(backend, name), "CPU", allow_override=True)
+    ops.register(backend, "cpu", kernels, allow_override=True)
     _keep.append(kernels)
-    dispatch.BACKENDS["cpu"] = backend
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -10,6 +10,7 @@ from torch import Tensor, library
 from torch._dynamo.testing import CompileCounterWithBackend
 
 import fgsbir_ext as fx
+from fgsbir_ext.types import LossOptions
 from tests.support.cases import (
     ATTRIBUTE_METRICS,
     FLOATS,
@@ -237,19 +238,14 @@ def test_same_bits_twice(device: str, reduction: str) -> None:
 
 def op_inputs(batch: dict[str, Tensor], options: dict[str, Any]) -> tuple[Any, ...]:
     """Arguments of the operation itself."""
-    names = ("sketch_attributes", "photo_attributes", "sketch_labels", "photo_labels")
-    tensors = [batch.get(name) for name in (*LOSS_INPUTS, *names)]
-    margins = [options[name] for name in ("margin", "attribute_margin")]
-    lambdas = [options[name] for name in ("lambda_a", "lambda_s", "lambda_pos", "lambda_neg")]
+    kinds = ("", "_logits", "_attributes", "_labels")
+    tensors = [batch.get(f"{side}{kind}") for side in ("sketch", "photo") for kind in kinds]
+    options = {"attribute_guidance": 0.0, "attribute_weights": None} | options
+    settings = (options[name] for name in LossOptions._fields)
     return (
         *tensors,
-        options.get("attribute_weights"),
-        options.get("attribute_guidance", 0.0),
-        options["metric"],
-        options["attribute_metric"],
-        *(None if margin == "soft" else margin for margin in margins),
-        lambdas,
-        options["reduction"],
+        options["attribute_weights"],
+        *(None if value == "soft" else value for value in settings),
     )
 
 
@@ -259,7 +255,8 @@ def test_opcheck(device: str, case: dict[str, Any]) -> None:
     forward = op_inputs(batch, options)
     total, parts, *saved = OP(*forward)
     of_total, of_parts = torch.ones_like(total), torch.ones_like(parts)
-    backward = (of_total, of_parts, *forward[:6], *saved, *forward[10:])
+    sides = (*forward[:3], *forward[4:7])
+    backward = (of_total, of_parts, *sides, *saved, *forward[9:])
     library.opcheck(BACKWARD, backward, rtol=0, atol=0)
     for name in LOSS_INPUTS:
         if name in batch:

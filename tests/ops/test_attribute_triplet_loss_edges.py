@@ -17,6 +17,7 @@ from tests.support.cases import (
     REDUCTIONS,
     all_pairs,
     make_batch,
+    mining_inputs,
 )
 from tests.support.compare import (
     assert_accurate,
@@ -204,13 +205,7 @@ def test_a_nan_reaches_the_loss(
     device: str, where: str, metric: str, attribute_metric: str, reduction: str
 ) -> None:
     batch = make_batch((6, 9, 5, 3), device=device)
-    picks = fx.mine_batch_hard(
-        batch["sketch"],
-        batch["photo"],
-        batch["sketch_labels"],
-        batch["photo_labels"],
-        metric=metric,
-    )
+    picks = fx.mine_batch_hard(**mining_inputs(batch), metric=metric)
     anchor = picks.valid.nonzero()[0, 0]
     row = anchor if "sketch" in where else picks.negative[anchor]
     batch[where][row, 1] = NAN

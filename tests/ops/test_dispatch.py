@@ -11,7 +11,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import fgsbir_ext as fx
 from fgsbir_ext import dispatch, functional
-from tests.support.cases import make_batch
+from tests.support.cases import (
+    both,
+    make_batch,
+)
 from tests.support.compare import assert_same_bits
 
 
@@ -32,7 +35,8 @@ def loss_and_gradients(device: str) -> list[Tensor]:
     names = ("sketch", "photo", "sketch_logits", "photo_logits")
     leaves = [batch[name].requires_grad_() for name in names]
     annotations = batch["sketch_attributes"], batch["photo_attributes"]
-    loss = fx.attribute_triplet_loss(*leaves, *annotations, attribute_guidance=0.5)
+    known = both(logits=leaves[2:], attributes=annotations)
+    loss = fx.attribute_triplet_loss(*leaves[:2], **known, attribute_guidance=0.5)
     return [loss, *torch.autograd.grad(loss, leaves)]
 
 
@@ -109,6 +113,7 @@ def test_results_are_where_the_inputs_are_whatever_the_default_device(device: st
     batch = make_batch((33, 33, 17, 5), dtype=torch.float32, device=device)
     embeddings = batch["sketch"], batch["photo"]
     annotations = batch["sketch_attributes"], batch["photo_attributes"]
+    attributes = both(attributes=annotations)
     weights = [1.0, 2.0, 0.5, 1.0, 3.0]
     leaves = [
         x.requires_grad_() for x in (*embeddings, batch["sketch_logits"], batch["photo_logits"])
@@ -116,9 +121,10 @@ def test_results_are_where_the_inputs_are_whatever_the_default_device(device: st
 
     def everything() -> list[Tensor]:
         mined = fx.mine_batch_hard(
-            *embeddings, None, None, *annotations, attribute_guidance=0.5, attribute_weights=weights
+            *embeddings, **attributes, attribute_guidance=0.5, attribute_weights=weights
         )
-        loss = fx.attribute_triplet_loss(*leaves, *annotations, attribute_weights=weights)
+        known = both(logits=leaves[2:]) | attributes
+        loss = fx.attribute_triplet_loss(*leaves[:2], **known, attribute_weights=weights)
         return [
             loss,
             *torch.autograd.grad(loss, leaves),

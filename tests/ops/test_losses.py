@@ -10,7 +10,10 @@ import pytest
 import torch
 
 import fgsbir_ext as fx
-from tests.support.cases import make_batch
+from tests.support.cases import (
+    both,
+    make_batch,
+)
 from tests.support.compare import assert_same_bits
 
 OPTIONS = {
@@ -96,7 +99,9 @@ def test_trains(device: str) -> None:
     for _ in range(80):
         out = [layer(x) for layer, x in zip(layers, domains, strict=True)]
         sketch, photo = (x[:, :8] for x in out)
-        total = loss(sketch, photo, *(x[:, 8:] for x in out), attributes, attributes)
+        logits = [x[:, 8:] for x in out]
+        known = both(logits=logits, attributes=(attributes, attributes))
+        total = loss(sketch, photo, **known)
         optimizer.zero_grad()
         total.backward()
         optimizer.step()

@@ -18,10 +18,10 @@ from tests.support.cases import (
     GUIDANCES,
     LAYOUTS,
     METRICS,
-    MINING_INPUTS,
     SHAPES,
     SMALL_SHAPES,
     all_pairs,
+    both,
     make_batch,
     make_weights,
     mining_inputs,
@@ -183,9 +183,12 @@ def test_ties_across_blocks_and_tiles_go_to_the_lowest_index(
     same = torch.ones(m, 4, device=device)
     attributes = torch.ones(m, 3, device=device, dtype=torch.int8)
     picks = fx.mine_batch_hard(
-        same[:300], same, labels[:300], labels, attributes[:300], attributes,
-        attribute_guidance=guidance, metric=metric,
-    )  # fmt: skip
+        same[:300],
+        same,
+        **both(labels=(labels[:300], labels), attributes=(attributes[:300], attributes)),
+        attribute_guidance=guidance,
+        metric=metric,
+    )
     assert torch.equal(picks.positive, labels[:300])
     assert torch.equal(picks.negative, (labels[:300] == 0).long())
 
@@ -199,7 +202,7 @@ def test_the_best_is_found_wherever_it_is(device: str, best: int) -> None:
     photo[best] = photo[9001] = 1.0
     sketch = torch.zeros(2, 1, device=device)
     sketch_labels = torch.tensor([0, 1], device=device)
-    picks = fx.mine_batch_hard(sketch, photo, sketch_labels, labels)
+    picks = fx.mine_batch_hard(sketch, photo, sketch_labels=sketch_labels, photo_labels=labels)
     assert picks.negative.tolist() == [best, int(best == 0)]
     assert picks.positive.tolist() == [int(best == 0), best]
 
@@ -216,9 +219,12 @@ def test_duplicates_are_at_distance_0_whatever_products_say(device: str, metric:
     attributes = torch.ones(3 * n, 2, device=device)
     attributes[2 * n :] = 0
     picks = fx.mine_batch_hard(
-        sketch, photo, labels, photo_labels, attributes[:n], attributes,
-        attribute_guidance=1e6, metric=metric,
-    )  # fmt: skip
+        sketch,
+        photo,
+        **both(labels=(labels, photo_labels), attributes=(attributes[:n], attributes)),
+        attribute_guidance=1e6,
+        metric=metric,
+    )
     assert torch.equal(picks.positive, labels + n)
     assert (picks.negative < 2 * n).all()
 
@@ -227,11 +233,11 @@ def test_anchors_without_positive_or_negative(device: str) -> None:
     x = torch.eye(4, device=device)
     labels = torch.tensor([7, 7, 9, 9], device=device)
     missing = torch.tensor([7, 8, 9, 8], device=device)
-    picks = fx.mine_batch_hard(x, x, missing, labels)
+    picks = fx.mine_batch_hard(x, x, **both(labels=(missing, labels)))
     assert picks.valid.tolist() == [True, False, True, False]
     assert picks.positive.tolist() == [1, -1, 3, -1]
     assert picks.negative.tolist() == [2, -1, 0, -1]
-    no_negative = fx.mine_batch_hard(x, x, labels * 0, labels * 0)
+    no_negative = fx.mine_batch_hard(x, x, **both(labels=(labels * 0, labels * 0)))
     assert not no_negative.valid.any()
     assert (no_negative.positive == -1).all()
 
@@ -260,17 +266,18 @@ def test_labels_of_any_value(device: str) -> None:
 def test_guidance_prefers_negatives_that_share_attributes(device: str) -> None:
     """Photos 1, 2, 3 are at distances 1, 4, 9 and differ in 2, 1, 0 of 2 attributes."""
     sketch, photo = torch.zeros(1, 1), torch.tensor([[0.0], [1.0], [2.0], [3.0]])
-    inputs = [sketch, photo, torch.tensor([0]), torch.tensor([0, 1, 2, 3])]
-    inputs += [torch.tensor([[1, 0]]), torch.tensor([[1, 0], [0, 1], [1, 1], [1, -1]])]
-    inputs = [x.to(device) for x in inputs]
+    attributes = torch.tensor([[1, 0]]), torch.tensor([[1, 0], [0, 1], [1, 1], [1, -1]])
+    inputs = {"sketch": sketch, "photo": photo}
+    inputs |= both(labels=(torch.tensor([0]), torch.arange(4)), attributes=attributes)
+    inputs = {name: x.to(device) for name, x in inputs.items()}
     picks = {
-        beta: fx.mine_batch_hard(*inputs, attribute_guidance=beta).negative.item()
+        beta: fx.mine_batch_hard(**inputs, attribute_guidance=beta).negative.item()
         for beta in (0.0, 5.9, 6.1, 9.9, 10.1, INF)
     }
     # d + beta h: 1 + beta, 4 + beta / 2, 9.
     assert picks == {0.0: 1, 5.9: 1, 6.1: 2, 9.9: 2, 10.1: 3, INF: 3}
     ignore_the_second = {"attribute_guidance": INF, "attribute_weights": [1.0, 0.0]}
-    assert fx.mine_batch_hard(*inputs, **ignore_the_second).negative.item() == 2
+    assert fx.mine_batch_hard(**inputs, **ignore_the_second).negative.item() == 2
 
 
 # --- NaN, infinity ------------------------------------------------------------------------------
@@ -321,7 +328,7 @@ def test_norms_that_overflow_where_distances_do_not(device: str) -> None:
     sketch = torch.tensor([[0.8e19]], device=device)
     photo = torch.tensor([[-1.9e19], [1.9e19], [1e19]], device=device)
     labels = torch.tensor([0], device=device), torch.tensor([1, 1, 0], device=device)
-    picks = fx.mine_batch_hard(sketch, photo, *labels)
+    picks = fx.mine_batch_hard(sketch, photo, **both(labels=labels))
     assert (picks.positive.tolist(), picks.negative.tolist()) == ([2], [1])
 
 
@@ -352,7 +359,8 @@ def test_same_picks_twice(device: str) -> None:
 @pytest.mark.parametrize("case", all_pairs(shape=SMALL_SHAPES[1:4], **FACTORS))
 def test_opcheck(device: str, case: dict[str, Any]) -> None:
     batch, options = arrange(case, device)
-    inputs = [batch.get(name) for name in MINING_INPUTS]
+    kinds = ("", "_attributes", "_labels")
+    inputs = [batch.get(f"{side}{kind}") for side in ("sketch", "photo") for kind in kinds]
     inputs += [
         options.get("attribute_weights"),
         case["metric"],

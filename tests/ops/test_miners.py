@@ -10,7 +10,7 @@ from torch import Tensor
 
 import fgsbir_ext as fx
 from tests.support import brute_force
-from tests.support.cases import METRICS, make_batch
+from tests.support.cases import METRICS, both, make_batch
 from tests.support.compare import assert_same_bits
 
 INF = float("inf")
@@ -77,7 +77,8 @@ def test_between_two_sets_as_the_function(device: str, metric: str) -> None:
     arguments = [batch[x] for x in ("sketch", "sketch_labels", "photo", "photo_labels")]
     anchor, positive, negative = fx.BatchHardMiner(metric=metric)(*arguments)
     sketch, sketch_labels, photo, photo_labels = arguments
-    picks = fx.mine_batch_hard(sketch, photo, sketch_labels, photo_labels, metric=metric)
+    labels = both(labels=(sketch_labels, photo_labels))
+    picks = fx.mine_batch_hard(sketch, photo, **labels, metric=metric)
     assert torch.equal(anchor, picks.valid.nonzero().squeeze(1))
     assert torch.equal(positive, picks.positive[picks.valid])
     assert torch.equal(negative, picks.negative[picks.valid])

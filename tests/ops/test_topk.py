@@ -200,8 +200,8 @@ def test_same_bits_twice(device: str) -> None:
 def test_opcheck(device: str, case: dict[str, Any]) -> None:
     inputs, options = arrange(case, device)
     names = ("query_logits", "gallery_logits")
-    arguments = (inputs["query"], inputs["gallery"], options["k"], *map(inputs.get, names))
-    settings = (case["mu"] or 0.0, case["metric"], case["attribute_metric"])
+    arguments = (inputs["query"], inputs["gallery"], *map(inputs.get, names))
+    settings = (options["k"], case["mu"] or 0.0, case["metric"], case["attribute_metric"])
     library.opcheck(OP, (*arguments, *settings))
 
 

@@ -125,6 +125,16 @@ def make_batch(
     return {name: guarded(x.to(device)) for name, x in batch.items()}
 
 
+def both(**kinds: Sequence[Any]) -> dict[str, Any]:
+    """``labels=(x, y)`` as ``sketch_labels=x, photo_labels=y``, and so of logits and attributes."""
+    sides = ("sketch", "photo")
+    return {
+        f"{side}_{kind}": value
+        for kind, values in kinds.items()
+        for side, value in zip(sides, values, strict=True)
+    }
+
+
 def make_weights(k: int, device: str = "cpu") -> Tensor:
     """(K,) weights, some of them 0."""
     return torch.arange(k, device=device).mul(0.7).cos().abs().sub(0.2).clamp(min=0) + (k == 1)

@@ -24,6 +24,7 @@ from tests.support.cases import (
     METRICS,
     REDUCTIONS,
     all_pairs,
+    both,
     make_batch,
     make_weights,
     relayout,
@@ -223,10 +224,8 @@ def train_a_little(network: nn.Module, loss: nn.Module, batches: list[dict[str, 
         total = loss(
             embedding[:n],
             embedding[n:],
-            logits[:n],
-            logits[n:],
-            *(batch[f"{of}_attributes"] for of in ("sketch", "photo")),
-            *(batch[f"{of}_labels"] for of in ("sketch", "photo")),
+            **both(logits=(logits[:n], logits[n:])),
+            **{name: batch[name] for name in batch if name.endswith(("_attributes", "_labels"))},
         )
         total.backward()
         optimizer.step()
@@ -274,18 +273,19 @@ def refusals() -> list[str]:
     """What ranks say that pass different things."""
     rank, loss = dist.get_rank(), fx.DistributedAttributeTripletLoss()
     x, known = torch.randn(3, 4), torch.ones(3, 2, dtype=torch.int8)
-    calls: list[tuple[Any, ...]] = [
-        (x, x.double() if rank else x),
-        (x[:, : 4 - rank], x[:, : 4 - rank]),
-        (x, x.clone().requires_grad_(rank == 0)),
-        (x, x, known.float(), known.float(), known.bool() if rank else known, known),
-        (x, x, *(() if rank else (None, None, None, None, torch.arange(3), torch.arange(3)))),
-        (x, x, x, x, known, known.bool() if rank else known),
+    ids = torch.arange(3)
+    calls: list[dict[str, Any]] = [
+        {"photo": x.double() if rank else x},
+        {"sketch": x[:, : 4 - rank], "photo": x[:, : 4 - rank]},
+        {"photo": x.clone().requires_grad_(rank == 0)},
+        both(logits=(known.float(),) * 2, attributes=(known.bool() if rank else known, known)),
+        {} if rank else both(labels=(ids, ids)),
+        both(logits=(x, x), attributes=(known, known.bool() if rank else known)),
     ]
     messages = []
     for arguments in calls:
         try:
-            loss(*arguments)
+            loss(**{"sketch": x, "photo": x} | arguments)
         except ValueError as error:
             messages.append(str(error))
         else:

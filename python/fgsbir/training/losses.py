@@ -39,7 +39,12 @@ class Objective(nn.Module):
         """The scalar to minimise, and the figures to log."""
         s, p = self.embedding_scale * sketch.embedding, self.embedding_scale * photo.embedding
         parts = self.triplet_loss(
-            s, p, sketch.logits, photo.logits, batch.sketch_attributes, batch.photo_attributes
+            s,
+            p,
+            sketch_logits=sketch.logits,
+            photo_logits=photo.logits,
+            sketch_attributes=batch.sketch_attributes,
+            photo_attributes=batch.photo_attributes,
         )
         total = parts.total
         figures = {"triplet": parts.triplet.item()}

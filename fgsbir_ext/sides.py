@@ -1,0 +1,102 @@
+"""Validation of a batch: each of its two sides, then one against the other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from torch import Tensor
+
+from . import checks
+from .types import Side
+
+
+class SideNames(NamedTuple):
+    """What messages call the tensors of a :class:`Side` and the number of its rows."""
+
+    embedding: str
+    logits: str
+    attributes: str
+    labels: str
+    rows: str
+
+
+SKETCH = SideNames("sketch", "sketch_logits", "sketch_attributes", "sketch_labels", "N")
+PHOTO = SideNames("photo", "photo_logits", "photo_attributes", "photo_labels", "M")
+
+
+def check_side(side: Side, names: SideNames) -> Side:
+    """Types and ranks of what is given, and a row for each embedding."""
+    rows, logits, attributes, labels = names.rows, side.logits, side.attributes, side.labels
+    embedding = checks.matrix(names.embedding, side.embedding, f"({rows}, D)")
+    first = (names.embedding, embedding)
+    if logits is not None:
+        logits = checks.matrix(names.logits, logits, f"({rows}, K)")
+        checks.same_size(rows, 0, first, (names.logits, logits))
+    if attributes is not None:
+        attributes = checks.attributes(names.attributes, attributes, f"({rows}, K)")
+        checks.same_size(rows, 0, first, (names.attributes, attributes))
+    if labels is not None:
+        labels = checks.labels(names.labels, labels, rows, embedding.shape[0])
+    return Side(embedding, logits, attributes, labels)
+
+
+def check_mining(
+    sketch: Side,
+    photo: Side,
+    attribute_weights: Tensor | Sequence[float] | None,
+    guided: bool,
+    names: tuple[SideNames, SideNames] = (SKETCH, PHOTO),
+) -> tuple[Side, Side, Tensor | None]:
+    """What :func:`fgsbir_ext.mine_batch_hard` takes; logits are looked at one side at a time."""
+    of_sketch, of_photo = names
+    sketch, photo = check_side(sketch, of_sketch), check_side(photo, of_photo)
+    embeddings = (of_sketch.embedding, sketch.embedding), (of_photo.embedding, photo.embedding)
+    checks.same_size("D", 1, *embeddings)
+    if not checks.all_or_none((of_sketch.labels, sketch.labels), (of_photo.labels, photo.labels)):
+        checks.same_size("N", 0, *embeddings)
+
+    weights: Tensor | None = None
+    of_attributes = (of_sketch.attributes, of_photo.attributes)
+    annotated = tuple(zip(of_attributes, (sketch.attributes, photo.attributes), strict=True))
+    if checks.all_or_none(*annotated):
+        k = checks.same_size("K", 1, *annotated)  # type: ignore[arg-type]  # all are given
+        device = sketch.embedding.device
+        weights = checks.weights("attribute_weights", attribute_weights, k, device)
+    elif guided or attribute_weights is not None:
+        alone = "attribute_guidance > 0" if guided else "attribute_weights"
+        raise ValueError(f"{alone} must come with {' and '.join(dict.fromkeys(of_attributes))}")
+    checks.same_device(
+        embeddings[0],
+        *zip(of_sketch, sketch, strict=False),
+        *zip(of_photo, photo, strict=False),
+        ("attribute_weights", weights),
+    )
+    if sketch.embedding.dtype != photo.embedding.dtype:
+        x, y = checks.same_type(*embeddings)
+        sketch, photo = sketch._replace(embedding=x), photo._replace(embedding=y)
+    return sketch, photo, weights
+
+
+def check_loss(
+    sketch: Side,
+    photo: Side,
+    attribute_weights: Tensor | Sequence[float] | None,
+    guided: bool,
+) -> tuple[Side, Side, Tensor | None]:
+    """What :func:`fgsbir_ext.attribute_triplet_loss` takes."""
+    sketch, photo, weights = check_mining(sketch, photo, attribute_weights, guided)
+    predicted = (SKETCH.logits, sketch.logits), (PHOTO.logits, photo.logits)
+    annotated = (SKETCH.attributes, sketch.attributes), (PHOTO.attributes, photo.attributes)
+    if checks.all_or_none(*predicted):
+        checks.all_or_none(*predicted, *annotated)
+        checks.same_size("K", 1, annotated[0], *predicted)  # type: ignore[arg-type]
+    elif sketch.attributes is not None and not guided:
+        raise ValueError(
+            "sketch_attributes and photo_attributes must come with sketch_logits and photo_logits, "
+            "or with attribute_guidance > 0 to guide the mining alone"
+        )
+    x, y, u, v = checks.same_type(
+        (SKETCH.embedding, sketch.embedding), (PHOTO.embedding, photo.embedding), *predicted
+    )
+    return sketch._replace(embedding=x, logits=u), photo._replace(embedding=y, logits=v), weights
