@@ -8,8 +8,6 @@
 #include <string>
 #include <type_traits>
 
-#include "ops.h"
-
 namespace fgsbir {
 
 // What Python passes for a T: for a pointer the address that tensor.data_ptr() gives, or that of

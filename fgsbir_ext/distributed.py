@@ -63,9 +63,9 @@ class DistributedAttributeTripletLoss(AttributeTripletLoss):
         self.group = group
         self.equal_sizes = equal_sizes
 
-    def of_sides(self, sketch: Side, photo: Side) -> Any:
+    def _of_sides(self, sketch: Side, photo: Side) -> Any:
         if count_ranks(self.group) == 1:
-            return super().of_sides(sketch, photo)
+            return super()._of_sides(sketch, photo)
         sketch, photo = check_side(sketch, SKETCH), check_side(photo, PHOTO)
         labels = (SKETCH.labels, sketch.labels), (PHOTO.labels, photo.labels)
         labelled = checks.all_or_none(*labels)

@@ -70,12 +70,12 @@ class AttributeTripletLoss(nn.Module):
         sketch_labels: Any = None,
         photo_labels: Any = None,
     ) -> Any:
-        return self.of_sides(
+        return self._of_sides(
             Side(sketch, sketch_logits, sketch_attributes, sketch_labels),
             Side(photo, photo_logits, photo_attributes, photo_labels),
         )
 
-    def of_sides(self, sketch: Side, photo: Side) -> Any:
+    def _of_sides(self, sketch: Side, photo: Side) -> Any:
         """The loss of tensors that are still to be checked."""
         return loss_of_sides(sketch, photo, self.attribute_weights, self.options, self.return_parts)
 

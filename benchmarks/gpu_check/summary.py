@@ -10,19 +10,9 @@ from ..harness.cards import Card, find_card, short_name
 from ..harness.entries import Entry, Run
 from ..harness.targets import LOSS as LOSS_SCENARIO
 from ..harness.targets import gpu_target_table
+from . import names
 from .figures import Figures
-from .names import (
-    COMPILED,
-    DEFAULT,
-    GRAPH,
-    INTO_FLOAT32,
-    LOSS,
-    MINING,
-    OURS,
-    PLAIN,
-    PRODUCT,
-    TUNED,
-)
+from .names import DEFAULT, GRAPH, INTO_FLOAT32, LOSS, OURS, PRODUCT
 from .predictions import PREDICTIONS, Prediction
 
 MOST_CHARACTERS = 10_000
@@ -31,20 +21,21 @@ _D = 256
 _LARGE = (16384, 65536)
 _HOST_BOUND = 1024  # up to which size the host's time is shown
 _TILE = re.compile(r"\b\w*Tile<.*>(?=>)")
+_GUIDED = {" 0": "0.0", " .5": "0.5", "inf": "inf"}
 _COLUMNS = {
-    "mine 0": (MINING, OURS, "0.0"),
-    "mine .5": (MINING, OURS, "0.5"),
-    "mineinf": (MINING, OURS, "inf"),
-    "loss 0": (LOSS, OURS, "0.0"),
-    "loss .5": (LOSS, OURS, "0.5"),
-    "lossinf": (LOSS, OURS, "inf"),
-    "graph": (LOSS, GRAPH, "0.5"),
-    "product": (LOSS, PRODUCT, "0.5"),
-    "->f32": (LOSS, INTO_FLOAT32, "0.5"),
-    "plain": (LOSS, PLAIN, "0.5"),
-    "tuned": (LOSS, TUNED, "0.5"),
-    "compile": (LOSS, COMPILED, "0.5"),
+    f"{short}{label}": (operation, OURS, guidance)
+    for short, operation in (("mine", names.MINING), ("loss", LOSS))
+    for label, guidance in _GUIDED.items()
 }
+_BESIDE = {
+    "graph": GRAPH,
+    "product": PRODUCT,
+    "->f32": INTO_FLOAT32,
+    "plain": names.PLAIN,
+    "tuned": names.TUNED,
+    "compile": names.COMPILED,
+}
+_COLUMNS |= {column: (LOSS, baseline, "0.5") for column, baseline in _BESIDE.items()}
 _DEVICE_TITLE = """\
 Microseconds of a call on the device
 (mine, loss: this library, guided by 0, .5, inf; graph: loss .5 in a CUDA graph;

@@ -204,19 +204,17 @@ void attribute_triplet_loss(const Mining& mining, const Predictions& predictions
     with_type(mining.type, [&](auto type) {
         using S = decltype(type);
         using T = Compute<S>;
-        const MiningPlan plan = plan_for_this_device(mining);
         Workspace workspace(memory);
-        const MiningScratch<T> scratch(workspace, mining);
-        mine<S>(mining, plan, scratch, stream);
+        const Mined<T> mined = mine<S>(mining, workspace, stream);
 
         const bool per_anchor = options.reduction == Reduction::none;
         T* terms = per_anchor ? static_cast<T*>(parts) : workspace.take<T>(kTerms * mining.n);
         const LossArguments<S> arguments = {static_cast<const S*>(mining.sketch),
                                             static_cast<const S*>(mining.photo),
-                                            scratch.sketch_norms,
-                                            scratch.photo_norms,
-                                            scratch.positive,
-                                            scratch.negative,
+                                            mined.sketch_norms,
+                                            mined.photo_norms,
+                                            mined.positive,
+                                            mined.negative,
                                             PredictionRows<S>(predictions),
                                             options,
                                             positive,
@@ -224,7 +222,7 @@ void attribute_triplet_loss(const Mining& mining, const Predictions& predictions
                                             static_cast<T*>(distances),
                                             terms,
                                             per_anchor ? static_cast<T*>(total) : nullptr,
-                                            plan.splits,
+                                            mined.splits,
                                             mining.n,
                                             mining.d};
         FGSBIR_CHECK_CUDA(launch(loss_of_anchors<S>, grid_of(ceil_div(mining.n, kWarps)),

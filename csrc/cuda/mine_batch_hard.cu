@@ -314,35 +314,26 @@ __global__ void __launch_bounds__(kFinishWarps* kWarp)
     negative[i] = triplet.negative;
 }
 
-template <typename S, typename Square>
-void launch_tiles(const MineArguments<S>& arguments, const MiningPlan& plan, cudaStream_t stream) {
-    static DeviceSet allowed;
-    constexpr size_t kShared = sizeof(MineMemories<Compute<S>, Square>);
-    static_assert(kShared <= Square::kMostShared);
-    const auto kernel = mine_tiles<S, Square>;
-    allow_shared(kernel, kShared, allowed);
-    const dim3 grid(grid_of(plan.row_tiles), static_cast<unsigned>(plan.splits));
-    FGSBIR_CHECK_CUDA(launch(kernel, grid, kTileThreads, kShared, stream, arguments));
-}
-
-// The tiles of a plan.
-template <typename S>
-void launch_plan(const MineArguments<S>& arguments, const MiningPlan& plan, cudaStream_t stream) {
-    using T = Compute<S>;
-    if constexpr (std::is_same_v<T, float>) {
-        if (plan.engine != Engine::cuda_cores) {
-            const bool large = plan.rows == kLargeRows;
-            return with_tensor_tile<S>(plan.engine, large, [&](auto kind) {
-                launch_tiles<S, typename decltype(kind)::Square>(arguments, plan, stream);
-            });
-        }
-        if (plan.rows == 128) return launch_tiles<S, Tile<T, 128, 64>>(arguments, plan, stream);
-    }
-    if (plan.rows == 64) return launch_tiles<S, Tile<T, 64, 64>>(arguments, plan, stream);
-    launch_tiles<S, Tile<T, 32, 32>>(arguments, plan, stream);
-}
-
 // --- Plan ---------------------------------------------------------------------------------------
+
+// How the matrix of pairs is cut into tiles.
+struct MiningTiles {
+    Engine engine;
+    int rows, columns;  // of a tile
+    int64_t row_tiles, column_tiles;
+    int64_t most_splits;  // on whatever device
+
+    MiningTiles(const Mining& mining, Engine engine);
+};
+
+// And its columns into splits of whole tiles: each block takes one row of tiles within one split.
+// Up to the rounding of inner products, results do not depend on it.
+struct MiningPlan : MiningTiles {
+    int64_t tiles_per_split, splits;
+
+    // The splits that take the least time on a device with so many blocks at once.
+    MiningPlan(const MiningTiles& tiles, int64_t blocks_at_once);
+};
 
 // Whether scores are such that scan() can compute them, as long as the embeddings are tame.
 bool can_scan(const Mining& mining) {
@@ -355,8 +346,6 @@ bool can_scan(const Mining& mining) {
            mining.attributes.weights.data == nullptr &&
            attribute_code_words(mining.attributes.k) <= (infinite ? 1 : kCodeWords);
 }
-
-}  // namespace
 
 // Large tiles are for scan() alone.
 MiningTiles::MiningTiles(const Mining& mining, Engine engine_) : engine(engine_) {
@@ -405,19 +394,47 @@ MiningPlan::MiningPlan(const MiningTiles& tiles, int64_t blocks_at_once) : Minin
     }
 }
 
+// --- Launches -----------------------------------------------------------------------------------
+
+template <typename S, typename Square>
+void launch_tiles(const MineArguments<S>& arguments, const MiningPlan& plan, cudaStream_t stream) {
+    static DeviceSet allowed;
+    constexpr size_t kShared = sizeof(MineMemories<Compute<S>, Square>);
+    static_assert(kShared <= Square::kMostShared);
+    const auto kernel = mine_tiles<S, Square>;
+    allow_shared(kernel, kShared, allowed);
+    const dim3 grid(grid_of(plan.row_tiles), static_cast<unsigned>(plan.splits));
+    FGSBIR_CHECK_CUDA(launch(kernel, grid, kTileThreads, kShared, stream, arguments));
+}
+
+// The tiles of a plan.
+template <typename S>
+void launch_plan(const MineArguments<S>& arguments, const MiningPlan& plan, cudaStream_t stream) {
+    using T = Compute<S>;
+    if constexpr (std::is_same_v<T, float>) {
+        if (plan.engine != Engine::cuda_cores) {
+            const bool large = plan.rows == kLargeRows;
+            return with_tensor_tile<S>(plan.engine, large, [&](auto kind) {
+                launch_tiles<S, typename decltype(kind)::Square>(arguments, plan, stream);
+            });
+        }
+        if (plan.rows == 128) return launch_tiles<S, Tile<T, 128, 64>>(arguments, plan, stream);
+    }
+    if (plan.rows == 64) return launch_tiles<S, Tile<T, 64, 64>>(arguments, plan, stream);
+    launch_tiles<S, Tile<T, 32, 32>>(arguments, plan, stream);
+}
+
+}  // namespace
+
 int64_t most_splits(const Mining& mining) {
     return std::max(MiningTiles(mining, Engine::cuda_cores).most_splits,
                     MiningTiles(mining, Engine::tensor_cores).most_splits);
 }
 
-MiningPlan plan_for_this_device(const Mining& mining) {
-    return {MiningTiles(mining, engine_for(mining.type)), kBlocksAtOnce * multiprocessors()};
-}
-
 template <typename S>
-void mine(const Mining& mining, const MiningPlan& plan, const MiningScratch<Compute<S>>& scratch,
-          cudaStream_t stream) {
+Mined<Compute<S>> mine(const Mining& mining, Workspace& workspace, cudaStream_t stream) {
     using T = Compute<S>;
+    const MiningScratch<T> scratch(workspace, mining);
     if (mining.m >= 0xffffffffll) throw std::runtime_error("mining takes at most 2^32 - 2 photos");
 
     Preparation preparation = {};
@@ -449,6 +466,8 @@ void mine(const Mining& mining, const MiningPlan& plan, const MiningScratch<Comp
     if (metric == Metric::euclidean && guidance != Guidance::finite) metric = Metric::sqeuclidean;
     const auto share = static_cast<T>(
         mining.guidance / static_cast<double>(std::max<int64_t>(1, mining.attributes.k)));
+    const MiningPlan plan(MiningTiles(mining, engine_for(mining.type)),
+                          kBlocksAtOnce * multiprocessors());
     const MineArguments<S> arguments = {{static_cast<const S*>(mining.sketch), mining.n, mining.d},
                                         {static_cast<const S*>(mining.photo), mining.m, mining.d},
                                         scratch.sketch_norms,
@@ -466,16 +485,13 @@ void mine(const Mining& mining, const MiningPlan& plan, const MiningScratch<Comp
                                         can_scan(mining),
                                         grid_of(plan.tiles_per_split)};
     launch_plan(arguments, plan, stream);
+    return {scratch, plan.splits};
 }
 
-template void mine<float>(const Mining&, const MiningPlan&, const MiningScratch<float>&,
-                          cudaStream_t);
-template void mine<double>(const Mining&, const MiningPlan&, const MiningScratch<double>&,
-                           cudaStream_t);
-template void mine<__half>(const Mining&, const MiningPlan&, const MiningScratch<float>&,
-                           cudaStream_t);
-template void mine<__nv_bfloat16>(const Mining&, const MiningPlan&, const MiningScratch<float>&,
-                                  cudaStream_t);
+template Mined<float> mine<float>(const Mining&, Workspace&, cudaStream_t);
+template Mined<double> mine<double>(const Mining&, Workspace&, cudaStream_t);
+template Mined<float> mine<__half>(const Mining&, Workspace&, cudaStream_t);
+template Mined<float> mine<__nv_bfloat16>(const Mining&, Workspace&, cudaStream_t);
 
 int64_t mine_batch_hard_workspace(const Mining& mining) {
     return workspace_size(mining.type, [&](auto s, Workspace& workspace) {
@@ -487,14 +503,12 @@ void mine_batch_hard(const Mining& mining, int64_t* positive, int64_t* negative,
                      Stream stream) {
     with_type(mining.type, [&](auto type) {
         using S = decltype(type);
-        using T = Compute<S>;
-        const MiningPlan plan = plan_for_this_device(mining);
         Workspace workspace(memory);
-        const MiningScratch<T> scratch(workspace, mining);
-        mine<S>(mining, plan, scratch, stream);
-        FGSBIR_CHECK_CUDA(launch(write_triplets<T>, grid_of(ceil_div(mining.n, kFinishWarps)),
-                                 kFinishWarps * kWarp, 0, stream, scratch.positive,
-                                 scratch.negative, plan.splits, mining.n, positive, negative));
+        const auto mined = mine<S>(mining, workspace, stream);
+        FGSBIR_CHECK_CUDA(launch(write_triplets<Compute<S>>,
+                                 grid_of(ceil_div(mining.n, kFinishWarps)), kFinishWarps * kWarp, 0,
+                                 stream, mined.positive, mined.negative, mined.splits, mining.n,
+                                 positive, negative));
     });
 }
 

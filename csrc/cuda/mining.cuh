@@ -2,31 +2,9 @@
 #pragma once
 
 #include "attributes.cuh"
-#include "engine.h"
 #include "key.cuh"
 
 namespace fgsbir::cuda {
-
-// How the matrix of pairs is cut into tiles.
-struct MiningTiles {
-    Engine engine;
-    int rows, columns;  // of a tile
-    int64_t row_tiles, column_tiles;
-    int64_t most_splits;  // on whatever device
-
-    MiningTiles(const Mining& mining, Engine engine);
-};
-
-// And its columns into splits of whole tiles: each block takes one row of tiles within one split.
-// Up to the rounding of inner products, results do not depend on it.
-struct MiningPlan : MiningTiles {
-    int64_t tiles_per_split, splits;
-
-    // The splits that take the least time on a device with so many blocks at once.
-    MiningPlan(const MiningTiles& tiles, int64_t blocks_at_once);
-};
-
-MiningPlan plan_for_this_device(const Mining& mining);
 
 // The most splits of any engine on any device: what a workspace is laid out for, wherever it is
 // used.
@@ -63,10 +41,16 @@ struct MiningScratch {
     bool guided() const { return closest != nullptr; }
 };
 
-// Launches everything up to the winners of each split: 2 launches, 3 for infinite guidance.
+// The winners, and of how many splits.
+template <typename T>
+struct Mined : MiningScratch<T> {
+    int64_t splits;
+};
+
+// Launches everything up to the winners of each split: 2 launches, 3 for infinite guidance. Takes
+// its scratch memory from the workspace first.
 template <typename S>
-void mine(const Mining& mining, const MiningPlan& plan, const MiningScratch<Compute<S>>& scratch,
-          cudaStream_t stream);
+Mined<Compute<S>> mine(const Mining& mining, Workspace& workspace, cudaStream_t stream);
 
 // The chosen photos of an anchor, -1 both unless it has both.
 struct Triplet {

@@ -14,7 +14,9 @@
 // Memory traffic: as mining, plus one pool of pool_size(k) keys a query and split, and k gathered
 // rows a query. Limits: k <= 1024, M < 2^32 - 1.
 
-#include "mining.cuh"
+#include "engine.h"
+#include "key.cuh"
+#include "prepare.h"
 #include "sort.cuh"
 #include "tensor_tile.cuh"
 

@@ -452,30 +452,32 @@ cudaError_t cudaDriverGetVersion(int* version) {
     return cudaSuccess;
 }
 
-const char* cudaGetErrorName(cudaError_t error) {
+namespace {
+
+struct ErrorText {
+    const char *name, *description;
+};
+
+ErrorText text_of(cudaError_t error) {
     switch (error) {
         case cudaSuccess:
-            return "cudaSuccess";
+            return {"cudaSuccess", "no error"};
         case cudaErrorInvalidValue:
-            return "cudaErrorInvalidValue";
+            return {"cudaErrorInvalidValue", "invalid argument"};
         case cudaErrorInvalidConfiguration:
-            return "cudaErrorInvalidConfiguration";
+            return {"cudaErrorInvalidConfiguration", "invalid configuration argument"};
         case cudaErrorLaunchFailure:
-            return "cudaErrorLaunchFailure";
+            return {"cudaErrorLaunchFailure", emulation::last_failure.c_str()};
     }
-    return "unknown";
+    return {"unknown", "unknown"};
+}
+
+}  // namespace
+
+const char* cudaGetErrorName(cudaError_t error) {
+    return text_of(error).name;
 }
 
 const char* cudaGetErrorString(cudaError_t error) {
-    switch (error) {
-        case cudaSuccess:
-            return "no error";
-        case cudaErrorInvalidValue:
-            return "invalid argument";
-        case cudaErrorInvalidConfiguration:
-            return "invalid configuration argument";
-        case cudaErrorLaunchFailure:
-            return emulation::last_failure.c_str();
-    }
-    return "unknown";
+    return text_of(error).description;
 }

@@ -47,6 +47,8 @@ def test_takes_the_arguments_and_defaults_of_the_function() -> None:
     of_call = dict(inspect.signature(fx.AttributeTripletLoss.forward).parameters)
     del of_call["self"]
     assert list(of_function) == [*of_call, *of_init]
+    by_position = [x.name for x in of_function.values() if x.kind is not x.KEYWORD_ONLY]
+    assert by_position == ["sketch", "photo"]
     for name, parameter in (of_call | of_init).items():
         assert parameter.default == of_function[name].default
         assert parameter.kind == of_function[name].kind
