@@ -62,7 +62,7 @@ struct MiningOf {
     const int64_t* photo_labels;   // [M]
     Attributes attributes;         // used where guidance > 0
     double guidance;               // beta; infinity compares attributes first, distances second
-    bool exclude_self;             // photo i is neither a positive nor a negative of sketch i
+    bool exclude_self;             // photo i is no positive of sketch i
     Metric metric;
     int64_t n, m, d;
 };

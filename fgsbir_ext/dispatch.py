@@ -44,9 +44,12 @@ def call(name: str, tensors: Sequence[Tensor | None], options: Sequence[Any] = (
     _refuse_transforms(name, given)
     if _unobserved(given):
         differentiated = torch.is_grad_enabled() and any(x.requires_grad for x in given)
-        if not differentiated or name in _CONSTANT:
+        kernel = KERNELS[given[0].device.type][name]
+        if not differentiated:
+            return kernel(tensors, options)
+        if name in _CONSTANT:
             with torch.no_grad():
-                return KERNELS[given[0].device.type][name](tensors, options)
+                return kernel(tensors, options)
         if name in FUNCTIONS:
             # Function.apply looks for transforms, which have been refused, in every argument.
             return super(Function, FUNCTIONS[name]).apply(*tensors, options)  # type: ignore[misc]

@@ -71,10 +71,8 @@ class DistributedAttributeTripletLoss(AttributeTripletLoss):
         labelled = checks.all_or_none(*labels)
         if not labelled:
             checks.same_size("N", 0, ("sketch", sketch.embedding), ("photo", photo.embedding))
-        names = (PHOTO.embedding, PHOTO.logits, PHOTO.attributes, PHOTO.labels)
-        tensors, first = gather_rows(
-            **dict(zip(names, photo, strict=True)), group=self.group, equal_sizes=self.equal_sizes
-        )
+        named = dict(zip(PHOTO.tensors, photo, strict=True))
+        tensors, first = gather_rows(**named, group=self.group, equal_sizes=self.equal_sizes)
         photo = Side._make(tensors)
         if not labelled:
             rows = torch.arange(len(photo.embedding), device=photo.embedding.device)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import torch
@@ -19,7 +19,7 @@ from . import checks, ops
 from .dispatch import call
 from .options import loss_options, mining_options
 from .results import computed_in
-from .sides import PHOTO, SKETCH, SideNames, check_loss, check_mining
+from .sides import PHOTO, SKETCH, SideNames, check_loss, check_mining, check_search
 from .types import (
     AttributeMetric,
     LossOptions,
@@ -28,6 +28,7 @@ from .types import (
     Metric,
     MiningOptions,
     Reduction,
+    SearchOptions,
     Side,
     Triplets,
 )
@@ -235,26 +236,16 @@ def loss_of_sides(
     return_parts: bool,
 ) -> Any:
     """:func:`attribute_triplet_loss` of tensors that are still to be checked."""
-    guided = options.attribute_guidance > 0
-    tensors = [*sketch, *photo, attribute_weights]
-    key = _PASSED.key(tensors, guided)
-    weights: Any = attribute_weights
-    if key is None or key not in _PASSED:
-        sketch, photo, weights = check_loss(sketch, photo, attribute_weights, guided)
-        if key is not None and all(map(operator.is_, [*sketch, *photo, weights], tensors)):
-            _PASSED.add(key)
-    total, parts, chosen = ops.attribute_triplet_loss(
+    sketch, photo, weights = _checked(
+        check_loss, sketch, photo, attribute_weights, options.attribute_guidance > 0
+    )
+    total, parts, positive, negative, *_ = ops.attribute_triplet_loss(
         sketch, photo, weights, _representable(options, sketch.embedding)
     )
     if not return_parts:
         return total
-    positive, negative = chosen.positive, chosen.negative
     triplets = Triplets(positive, negative, positive >= 0)
     return LossParts._make([total, *parts.unbind(), triplets])
-
-
-_PASSED = checks.Passed()
-"""Calls of the loss: in a small batch the checks would take a tenth of its time."""
 
 
 def mine(
@@ -265,8 +256,9 @@ def mine(
     names: tuple[SideNames, SideNames] = (SKETCH, PHOTO),
 ) -> Triplets:
     """:func:`mine_batch_hard` of tensors that are still to be checked, under the caller's names."""
-    guided = options.attribute_guidance > 0
-    sketch, photo, weights = check_mining(sketch, photo, attribute_weights, guided, names)
+    sketch, photo, weights = _checked(
+        check_mining, sketch, photo, attribute_weights, options.attribute_guidance > 0, names
+    )
     options = _representable(options, sketch.embedding)
     positive, negative = ops.mine_batch_hard(sketch, photo, weights, options)
     return Triplets(positive, negative, positive >= 0)
@@ -305,43 +297,46 @@ def topk(
     Raises:
         TypeError, ValueError: Bad input of any argument, named in the message.
     """
-    query = checks.matrix("query", query, "(Q, D)")
-    gallery = checks.matrix("gallery", gallery, "(G, D)")
     checks.choice("metric", metric, Metric)
     checks.choice("attribute_metric", attribute_metric, AttributeMetric)
     checks.number("attribute_weight", attribute_weight)
-    checks.same_size("D", 1, ("query", query), ("gallery", gallery))
-    k = checks.count("k", k, gallery.shape[0], "G")
-    if checks.all_or_none(("query_logits", query_logits), ("gallery_logits", gallery_logits)):
-        query_logits = checks.matrix("query_logits", query_logits, "(Q, K)")
-        gallery_logits = checks.matrix("gallery_logits", gallery_logits, "(G, K)")
-        of_query, of_gallery = ("query_logits", query_logits), ("gallery_logits", gallery_logits)
-        checks.same_size("Q", 0, ("query", query), of_query)
-        checks.same_size("G", 0, ("gallery", gallery), of_gallery)
-        checks.same_size("K", 1, of_query, of_gallery)
-    elif attribute_weight > 0:
+    of_query, of_gallery = _checked(
+        check_search, Side(query, query_logits), Side(gallery, gallery_logits)
+    )
+    if attribute_weight > 0 and of_query.logits is None:
         raise ValueError("attribute_weight > 0 must come with query_logits and gallery_logits")
-    tensors = (
-        ("query", query),
-        ("gallery", gallery),
-        ("query_logits", query_logits),
-        ("gallery_logits", gallery_logits),
-    )
-    checks.same_device(*tensors)
-    query, gallery, query_logits, gallery_logits = checks.same_type(*tensors)
-    return call(
-        "topk",
-        (query, gallery, query_logits, gallery_logits),
-        (k, float(attribute_weight), metric, attribute_metric),
-    )
+    k = checks.count("k", k, of_gallery.embedding.shape[0], "G")
+    options = SearchOptions(k, float(attribute_weight), metric, attribute_metric)
+    return ops.topk(of_query, of_gallery, options)
 
 
-_LARGEST = {dtype: torch.finfo(dtype).max for dtype in (torch.float32, torch.float64)}
+_PASSED = checks.Passed()
+"""Calls of mining and the loss: in a small batch the checks would take a tenth of its time."""
+
+
+def _checked(check: Callable[..., Any], one: Side, other: Side, *rest: Any) -> Any:
+    """``check(one, other, *rest)``, or its arguments where it has let the like of them pass.
+
+    The first of the rest are attribute weights, if it has any; the others are no tensors.
+    """
+    tensors = (*one, *other, *rest[:1])
+    key = _PASSED.key(tensors, check, *rest[1:])
+    if key is not None and key in _PASSED:
+        return one, other, *rest[:1]
+    checked = check(one, other, *rest)
+    unchanged = map(operator.is_, (*checked[0], *checked[1], *checked[2:]), tensors)
+    if key is not None and all(unchanged):
+        _PASSED.add(key)
+    return checked
+
+
 _Options = TypeVar("_Options", MiningOptions, LossOptions)
+_LARGEST_FLOAT32 = torch.finfo(torch.float32).max
 
 
 def _representable(options: _Options, embedding: Tensor) -> _Options:
     """With guidance that the scores can hold: beyond their largest number it is infinite."""
-    if options.attribute_guidance <= _LARGEST[computed_in(embedding)]:
+    guidance = options.attribute_guidance
+    if guidance <= _LARGEST_FLOAT32 or guidance <= torch.finfo(computed_in(embedding)).max:
         return options
     return options._replace(attribute_guidance=math.inf)

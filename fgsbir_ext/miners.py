@@ -42,8 +42,10 @@ class BatchHardMiner(nn.Module):
         attribute_weights: Tensor | Sequence[float] | None = None,
     ) -> None:
         super().__init__()
-        self.options = mining_options(metric=metric, attribute_guidance=attribute_guidance)
+        mining_options(metric=metric, attribute_guidance=attribute_guidance)
         attribute_weights = checks.fixed_weights("attribute_weights", attribute_weights)
+        self.metric = metric
+        self.attribute_guidance = attribute_guidance
         self.register_buffer("attribute_weights", attribute_weights, persistent=False)
 
     def forward(
@@ -71,12 +73,13 @@ class BatchHardMiner(nn.Module):
                 checks.all_or_none(("ref_attributes", ref_attributes), ("ref_emb", ref_emb))
             checks.all_or_none(("labels", labels), ("ref_emb", ref_emb), ("ref_labels", ref_labels))
         names = _ANCHORS, _ANCHORS if within else _REFERENCES
+        options = mining_options(metric=self.metric, attribute_guidance=self.attribute_guidance)
         try:
             triplets = mine(
                 Side(embeddings, None, attributes, labels),
                 Side(ref_emb, None, ref_attributes, ref_labels),
                 self.attribute_weights,
-                self.options._replace(exclude_self=within),
+                options._replace(exclude_self=within),
                 names,
             )
         except ValueError as error:  # kernels name values by the arguments of the operation

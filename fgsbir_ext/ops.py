@@ -1,15 +1,16 @@
 """Operations registered with torch: schemas, fake implementations and autograd.
 
 ``torch.ops.fgsbir.*`` take checked tensors; :mod:`fgsbir_ext.functional` checks them. The kernels
-are in :mod:`fgsbir_ext.backends`, one module per device type. A schema is a row of tensors, then of
-options: this module, and no other, knows where in the row the fields of a group stand.
+are in :mod:`fgsbir_ext.backends`, one module per device type. Here, and nowhere else, groups of
+arguments become a row, as torch has it: the tensors, those of each side in the order of its fields,
+and then the options in the order of theirs.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from types import ModuleType
-from typing import Any
+from typing import Any, get_type_hints
 
 import torch
 from torch import Tensor, library
@@ -17,81 +18,98 @@ from torch.autograd import Function
 
 from . import backends, dispatch, results
 from .dispatch import Kernel, call
-from .types import ChosenTriplets, LossOptions, MiningOptions, Side
+from .types import ChosenTriplets, LossOptions, MiningOptions, SearchOptions, Side
 
 _library = library.Library("fgsbir", "DEF")
-_tensors: dict[str, int] = {}  # how many arguments of an operation are tensors
-_options = {  # what groups the others, where that is no plain tuple
-    "mine_batch_hard": MiningOptions._make,
-    "attribute_triplet_loss": LossOptions._make,
-    "attribute_triplet_loss_backward": LossOptions._make,
-}
+_TENSORS: dict[str, int] = {}  # how many arguments of an operation are tensors
+_GROUPS: dict[str, Callable[[Sequence[Any]], Any]] = {}  # what makes a group of the others
 
 
-def _define(schema: str) -> None:
-    _library.define(schema)
-    arguments, _, _ = schema.partition(" -> ")
-    _tensors[schema.partition("(")[0]] = arguments.count("Tensor")
+def _define(name: str, tensors: str, returns: str, options: Any = None) -> None:
+    """``options`` is a class of options, or the one option that there is, if any."""
+    arguments = tensors
+    if isinstance(options, str):
+        arguments += f", {options}"
+    elif options is not None:
+        for field, of_type in get_type_hints(options).items():
+            arguments += f", {_SCHEMA_TYPES.get(of_type, 'str')} {field}"
+    _library.define(f"{name}({arguments}) -> {returns}")
+    _TENSORS[name] = tensors.count("Tensor")
+    _GROUPS[name] = tuple if options is None or isinstance(options, str) else options._make
 
 
-_define("pairwise_distance(Tensor x, Tensor y, str metric) -> Tensor")
+def _side(name: str) -> str:
+    return f"Tensor {name}, " + ", ".join(f"Tensor? {name}_{x}" for x in Side._fields[1:])
+
+
+# Of the options that are no choice between strings.
+_SCHEMA_TYPES = {float: "float", float | None: "float?", bool: "bool", int: "SymInt"}
+_BATCH = f"{_side('sketch')}, {_side('photo')}"
+
+_define("pairwise_distance", "Tensor x, Tensor y", "Tensor", "str metric")
 _define(
-    "pairwise_distance_backward(Tensor grad, Tensor distance, Tensor x, Tensor y, str metric)"
-    " -> (Tensor, Tensor)"
+    "pairwise_distance_backward",
+    "Tensor grad, Tensor distance, Tensor x, Tensor y",
+    "(Tensor, Tensor)",
+    "str metric",
 )
-_define("attribute_distance(Tensor a, Tensor b, Tensor? weights) -> Tensor")
+_define("attribute_distance", "Tensor a, Tensor b, Tensor? weights", "Tensor")
 _define(
-    "mine_batch_hard(Tensor sketch, Tensor? sketch_attributes, Tensor? sketch_labels,"
-    " Tensor photo, Tensor? photo_attributes, Tensor? photo_labels, Tensor? attribute_weights,"
-    " str metric, float attribute_guidance, bool exclude_self)"
-    " -> (Tensor positive, Tensor negative)"
-)
-_LOSS_OPTIONS = (
-    "str metric, str attribute_metric, float? margin, float? attribute_margin,"
-    " float lambda_a, float lambda_s, float lambda_pos, float lambda_neg,"
-    " float attribute_guidance, str reduction"
-)
-_define(
-    "attribute_triplet_loss("
-    "Tensor sketch, Tensor? sketch_logits, Tensor? sketch_attributes, Tensor? sketch_labels,"
-    " Tensor photo, Tensor? photo_logits, Tensor? photo_attributes, Tensor? photo_labels,"
-    f" Tensor? attribute_weights, {_LOSS_OPTIONS})"
-    " -> (Tensor total, Tensor parts, Tensor positive, Tensor negative,"
-    " Tensor distances, Tensor scale)"
+    "mine_batch_hard",
+    f"{_BATCH}, Tensor? attribute_weights",
+    "(Tensor positive, Tensor negative)",
+    MiningOptions,
 )
 _define(
-    "attribute_triplet_loss_backward(Tensor? grad_total, Tensor? grad_parts,"
-    " Tensor sketch, Tensor? sketch_logits, Tensor? sketch_attributes,"
-    " Tensor photo, Tensor? photo_logits, Tensor? photo_attributes,"
-    f" Tensor positive, Tensor negative, Tensor distances, Tensor scale, {_LOSS_OPTIONS})"
-    " -> (Tensor sketch, Tensor photo, Tensor sketch_logits, Tensor photo_logits)"
+    "attribute_triplet_loss",
+    f"{_BATCH}, Tensor? attribute_weights",
+    "(Tensor total, Tensor parts,"
+    " Tensor positive, Tensor negative, Tensor distances, Tensor scale)",
+    LossOptions,
 )
 _define(
-    "topk(Tensor query, Tensor gallery, Tensor? query_logits, Tensor? gallery_logits, SymInt k,"
-    " float attribute_weight, str metric, str attribute_metric)"
-    " -> (Tensor values, Tensor indices)"
+    "attribute_triplet_loss_backward",
+    f"Tensor? grad_total, Tensor? grad_parts, {_BATCH},"
+    " Tensor positive, Tensor negative, Tensor distances, Tensor scale",
+    "(Tensor sketch, Tensor photo, Tensor sketch_logits, Tensor photo_logits)",
+    LossOptions,
+)
+_define(
+    "topk",
+    f"{_side('query')}, {_side('gallery')}",
+    "(Tensor values, Tensor indices)",
+    SearchOptions,
 )
 
 
 # --- Groups of arguments, and the same in a row ---------------------------------------------------
+
+_FIELDS = len(Side._fields)
+_LOGITS, _LABELS = map(Side._fields.index, ("logits", "labels"))
 
 
 def mine_batch_hard(
     sketch: Side, photo: Side, attribute_weights: Tensor | None, options: MiningOptions
 ) -> tuple[Tensor, Tensor]:
     """Positive and negative of each sketch."""
-    x, _, *of_sketch = sketch
-    y, _, *of_photo = photo
-    return call("mine_batch_hard", (x, *of_sketch, y, *of_photo, attribute_weights), options)
+    return call("mine_batch_hard", (*sketch, *photo, attribute_weights), options)
 
 
 def attribute_triplet_loss(
     sketch: Side, photo: Side, attribute_weights: Tensor | None, options: LossOptions
-) -> tuple[Tensor, Tensor, ChosenTriplets]:
-    """Total and parts of the loss, and the triplets that it is of."""
-    tensors = (*sketch, *photo, attribute_weights)
-    total, parts, *chosen = call("attribute_triplet_loss", tensors, options)
-    return total, parts, ChosenTriplets._make(chosen)
+) -> tuple[Tensor, ...]:
+    """Total, parts and the fields of :class:`ChosenTriplets`."""
+    return call("attribute_triplet_loss", (*sketch, *photo, attribute_weights), options)
+
+
+def topk(query: Side, gallery: Side, options: SearchOptions) -> tuple[Tensor, Tensor]:
+    """Values and indices of the nearest of each query; the sides have embeddings and logits."""
+    return call("topk", (*query, *gallery), options)
+
+
+def _sides(row: Sequence[Any]) -> tuple[Side, Side, Sequence[Any]]:
+    """The two sides at the start of a row, and what follows them."""
+    return Side(*row[:_FIELDS]), Side(*row[_FIELDS : 2 * _FIELDS]), row[2 * _FIELDS :]
 
 
 def _kernels_of(backend: ModuleType) -> dict[str, Kernel]:
@@ -100,34 +118,34 @@ def _kernels_of(backend: ModuleType) -> dict[str, Kernel]:
     def plain(operation: Callable[..., Any]) -> Kernel:
         return lambda tensors, options: operation(*tensors, *options)
 
-    def mine(x: Sequence[Any], options: Any) -> Any:
-        sketch, photo = Side(x[0], None, *x[1:3]), Side(x[3], None, *x[4:6])
-        return backend.mine_batch_hard(sketch, photo, x[6], options)
+    def of_sides(operation: Callable[..., Any]) -> Kernel:
+        def run(tensors: Sequence[Any], options: Any) -> Any:
+            one, other, rest = _sides(tensors)
+            return operation(one, other, *rest, options)
 
-    def loss(x: Sequence[Any], options: Any) -> Any:
-        return backend.attribute_triplet_loss(Side(*x[:4]), Side(*x[4:8]), x[8], options)
+        return run
 
-    def loss_backward(x: Sequence[Any], options: Any) -> Any:
-        chosen = ChosenTriplets(*x[8:])
+    def loss_backward(tensors: Sequence[Any], options: Any) -> Any:
+        sketch, photo, chosen = _sides(tensors[2:])
         return backend.attribute_triplet_loss_backward(
-            x[0], x[1], Side(*x[2:5]), Side(*x[5:8]), chosen, options
+            *tensors[:2], sketch, photo, ChosenTriplets(*chosen), options
         )
 
     return {
         "pairwise_distance": plain(backend.pairwise_distance),
         "pairwise_distance_backward": plain(backend.pairwise_distance_backward),
         "attribute_distance": plain(backend.attribute_distance),
-        "mine_batch_hard": mine,
-        "attribute_triplet_loss": loss,
+        "mine_batch_hard": of_sides(backend.mine_batch_hard),
+        "attribute_triplet_loss": of_sides(backend.attribute_triplet_loss),
         "attribute_triplet_loss_backward": loss_backward,
-        "topk": plain(backend.topk),
+        "topk": of_sides(backend.topk),
     }
 
 
 def _grouped(name: str, row: Sequence[Any]) -> tuple[Any, Any]:
     """Tensors and options of a row of arguments."""
-    tensors = _tensors[name]
-    return row[:tensors], _options.get(name, tuple)(row[tensors:])
+    tensors = _TENSORS[name]
+    return row[:tensors], _GROUPS[name](row[tensors:])
 
 
 def register(
@@ -161,7 +179,7 @@ def _(x: Tensor, y: Tensor, metric: str) -> Tensor:
 
 @library.register_fake("fgsbir::pairwise_distance_backward", lib=_library)
 def _(grad: Tensor, distance: Tensor, x: Tensor, y: Tensor, metric: str) -> tuple[Tensor, Tensor]:
-    return x.new_empty(x.shape), y.new_empty(y.shape)
+    return results.pairwise_gradients(x.contiguous(), y.contiguous())
 
 
 @library.register_fake("fgsbir::attribute_distance", lib=_library)
@@ -175,19 +193,22 @@ def _(sketch: Tensor, *_: Any) -> tuple[Tensor, Tensor]:
 
 
 @library.register_fake("fgsbir::attribute_triplet_loss", lib=_library)
-def _(sketch: Tensor, *args: Any) -> tuple[Tensor, ...]:
-    return results.loss(sketch, reduction=args[-1])
+def _(*args: Any) -> tuple[Tensor, ...]:
+    (sketch, *_), options = _grouped("attribute_triplet_loss", args)
+    return results.loss(sketch, options.reduction)
 
 
 @library.register_fake("fgsbir::attribute_triplet_loss_backward", lib=_library)
 def _(*args: Any) -> tuple[Tensor, ...]:
-    dense: list[Any] = [None if x is None else x.contiguous() for x in args[2:8]]
-    return results.gradients(Side(*dense[:3]), Side(*dense[3:]))
+    (_, _, *tensors), _ = _grouped("attribute_triplet_loss_backward", args)
+    sketch, photo, _ = _sides([None if x is None else x.contiguous() for x in tensors])
+    return results.gradients(sketch, photo)
 
 
 @library.register_fake("fgsbir::topk", lib=_library)
-def _(query: Tensor, gallery: Tensor, u: Tensor, v: Tensor, k: int, *_: Any) -> Any:
-    return results.nearest(query, k)
+def _(*args: Any) -> tuple[Tensor, Tensor]:
+    (query, *_), options = _grouped("topk", args)
+    return results.nearest(query, options.k)
 
 
 # --- Gradients --------------------------------------------------------------------------------
@@ -210,26 +231,35 @@ def _save_pairwise(ctx: Any, tensors: Sequence[Any], output: Tensor) -> None:
 
 def _pairwise_backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
     grads = _run_backward(ctx, "pairwise_distance_backward", (grad, *ctx.saved_tensors))
-    return *grads, *ctx.constant
+    return *grads, *ctx.of_options
 
 
 def _save_loss(ctx: Any, tensors: Sequence[Any], output: tuple[Tensor, ...]) -> None:
     chosen = output[2:]
     ctx.mark_non_differentiable(*chosen)
     ctx.set_materialize_grads(False)
-    ctx.save_for_backward(*tensors[:3], *tensors[4:7], *chosen)  # both sides but for their labels
+    # No labels: they may be changed in place before the backward pass.
+    of_photo = tensors[_FIELDS : _FIELDS + _LABELS]
+    ctx.save_for_backward(*tensors[:_LABELS], *of_photo, *chosen)
 
 
 def _loss_backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
     saved = ctx.saved_tensors
+    of_sketch, of_photo, chosen = (
+        saved[:_LABELS],
+        saved[_LABELS : 2 * _LABELS],
+        saved[2 * _LABELS :],
+    )
     if grads[0] is None and grads[1] is None:
         return (None,) * len(ctx.needs_input_grad)
     sketch, photo, sketch_logits, photo_logits = _run_backward(
-        ctx, "attribute_triplet_loss_backward", (*grads[:2], *saved)
+        ctx,
+        "attribute_triplet_loss_backward",
+        (*grads[:2], *of_sketch, None, *of_photo, None, *chosen),
     )
-    if saved[1] is None:
+    if of_sketch[_LOGITS] is None:
         sketch_logits = photo_logits = None
-    return sketch, sketch_logits, None, None, photo, photo_logits, None, None, None, *ctx.constant
+    return *Side(sketch, sketch_logits), *Side(photo, photo_logits), None, *ctx.of_options
 
 
 def _save_nothing(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
@@ -260,13 +290,13 @@ def _mark_constant(name: str) -> None:
 def _differentiate(name: str, save: Callable[..., None], backward: Callable[..., Any]) -> None:
     """Makes an operation differentiable once, past torch's dispatcher and through it.
 
-    ``save(ctx, tensors, output)`` and ``backward(ctx, *grads)``, which finds the options in the
-    context, and the gradients of options: None for each that there is in a row, or for all at once.
+    ``save(ctx, tensors, output)`` and ``backward(ctx, *grads)`` are what both ways share. The
+    context has the options, and their gradients: a None for each in a row, or for all together.
     """
 
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
         tensors, ctx.options = _grouped(name, inputs)
-        ctx.constant = (None,) * len(ctx.options)
+        ctx.of_options = (None,) * len(ctx.options)
         save(ctx, tensors, output)
 
     library.register_autograd(
@@ -275,7 +305,7 @@ def _differentiate(name: str, save: Callable[..., None], backward: Callable[...,
 
     def forward(ctx: Any, *arguments: Any) -> Any:
         *tensors, ctx.options = arguments
-        ctx.constant = (None,)
+        ctx.of_options = (None,)
         ctx.kernels = dispatch.KERNELS[tensors[0].device.type]
         output = ctx.kernels[name](tensors, ctx.options)
         save(ctx, tensors, output)

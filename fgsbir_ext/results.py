@@ -22,6 +22,11 @@ def pairwise_distances(x: Tensor, y: Tensor) -> Tensor:
     return x.new_empty((x.shape[0], y.shape[0]), dtype=computed_in(x))
 
 
+def pairwise_gradients(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """Of x and y, both dense."""
+    return torch.empty_like(x), torch.empty_like(y)
+
+
 def attribute_distances(a: Tensor, b: Tensor) -> Tensor:
     """(N, M) float32 for a (N, K) and b (M, K)."""
     return a.new_empty((a.shape[0], b.shape[0]), dtype=torch.float32)

@@ -20,9 +20,16 @@ class SideNames(NamedTuple):
     labels: str
     rows: str
 
+    @property
+    def tensors(self) -> tuple[str, ...]:
+        """In the order of the fields of a side."""
+        return self[:-1]
+
 
 SKETCH = SideNames("sketch", "sketch_logits", "sketch_attributes", "sketch_labels", "N")
 PHOTO = SideNames("photo", "photo_logits", "photo_attributes", "photo_labels", "M")
+QUERY = SideNames("query", "query_logits", "", "", "Q")
+GALLERY = SideNames("gallery", "gallery_logits", "", "", "G")
 
 
 def check_side(side: Side, names: SideNames) -> Side:
@@ -48,7 +55,7 @@ def check_mining(
     guided: bool,
     names: tuple[SideNames, SideNames] = (SKETCH, PHOTO),
 ) -> tuple[Side, Side, Tensor | None]:
-    """What :func:`fgsbir_ext.mine_batch_hard` takes; logits are looked at one side at a time."""
+    """What :func:`fgsbir_ext.mine_batch_hard` takes, logits as far as one side alone goes."""
     of_sketch, of_photo = names
     sketch, photo = check_side(sketch, of_sketch), check_side(photo, of_photo)
     embeddings = (of_sketch.embedding, sketch.embedding), (of_photo.embedding, photo.embedding)
@@ -68,8 +75,8 @@ def check_mining(
         raise ValueError(f"{alone} must come with {' and '.join(dict.fromkeys(of_attributes))}")
     checks.same_device(
         embeddings[0],
-        *zip(of_sketch, sketch, strict=False),
-        *zip(of_photo, photo, strict=False),
+        *zip(of_sketch.tensors, sketch, strict=True),
+        *zip(of_photo.tensors, photo, strict=True),
         ("attribute_weights", weights),
     )
     if sketch.embedding.dtype != photo.embedding.dtype:
@@ -100,3 +107,16 @@ def check_loss(
         (SKETCH.embedding, sketch.embedding), (PHOTO.embedding, photo.embedding), *predicted
     )
     return sketch._replace(embedding=x, logits=u), photo._replace(embedding=y, logits=v), weights
+
+
+def check_search(query: Side, gallery: Side) -> tuple[Side, Side]:
+    """What :func:`fgsbir_ext.topk` takes, embeddings and logits."""
+    query, gallery = check_side(query, QUERY), check_side(gallery, GALLERY)
+    embeddings = (QUERY.embedding, query.embedding), (GALLERY.embedding, gallery.embedding)
+    predicted = (QUERY.logits, query.logits), (GALLERY.logits, gallery.logits)
+    checks.same_size("D", 1, *embeddings)
+    if checks.all_or_none(*predicted):
+        checks.same_size("K", 1, *predicted)  # type: ignore[arg-type]  # all are given
+    checks.same_device(*embeddings, *predicted)
+    x, y, u, v = checks.same_type(*embeddings, *predicted)
+    return Side(x, u), Side(y, v)

@@ -32,7 +32,7 @@ class Side(NamedTuple):
 
 
 class MiningOptions(NamedTuple):
-    """Checked options of mining.
+    """Checked options of :func:`fgsbir_ext.mine_batch_hard`.
 
     Attributes:
         metric: Distance of embeddings.
@@ -48,10 +48,10 @@ class MiningOptions(NamedTuple):
 class LossOptions(NamedTuple):
     """Checked options of :func:`fgsbir_ext.attribute_triplet_loss`; a margin of None is soft."""
 
-    metric: Metric
-    attribute_metric: AttributeMetric
     margin: float | None
     attribute_margin: float | None
+    metric: Metric
+    attribute_metric: AttributeMetric
     lambda_a: float
     lambda_s: float
     lambda_pos: float
@@ -68,6 +68,15 @@ class LossOptions(NamedTuple):
     def lambdas(self) -> tuple[float, ...]:
         """Weights of the terms after L_theta, in the order of :class:`LossParts`."""
         return (self.lambda_a, self.lambda_s, self.lambda_pos, self.lambda_neg)
+
+
+class SearchOptions(NamedTuple):
+    """Checked options of :func:`fgsbir_ext.topk`."""
+
+    k: int
+    attribute_weight: float
+    metric: Metric
+    attribute_metric: AttributeMetric
 
 
 class ChosenTriplets(NamedTuple):

@@ -28,13 +28,13 @@ from ..harness.machine import publish
 from ..workload import Workload, make_inputs
 
 PACK, LOSS, BACKWARD = "pack annotations", "mining and loss kernels", "gradient kernel"
-FORWARD, BACKENDS = "forward", "backward"
+FORWARD, BACKWARD_PASS = "forward", "backward"
 STRETCHES = {
     ("start", "loss"): "leaves without gradients",
     ("loss", FORWARD): "checks and dispatch",
     (f"end of {FORWARD}", "end of loss"): "autograd: the graph",
-    ("end of loss", BACKENDS): "autograd: to the backward pass",
-    (f"end of {BACKENDS}", "end"): "autograd: gradients to their leaves",
+    ("end of loss", BACKWARD_PASS): "autograd: to the backward pass",
+    (f"end of {BACKWARD_PASS}", "end"): "autograd: gradients to their leaves",
     **{(name, f"end of {name}"): name for name in (PACK, LOSS, BACKWARD)},
 }
 REST = "allocations and calls between them"
@@ -109,7 +109,7 @@ def time_stretches(steps: int) -> dict[str, list[float]]:
 
     patches = [
         mock.patch.object(node, "forward", marked(FORWARD, node.forward)),
-        mock.patch.object(node, "backward", marked(BACKENDS, node.backward)),
+        mock.patch.object(node, "backward", marked(BACKWARD_PASS, node.backward)),
         mock.patch.object(cpu, "_packed", marks.around(PACK, cpu._packed)),
         mock.patch.object(cpu, "_instance", marked_kernels(marks)),
     ]

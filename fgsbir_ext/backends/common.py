@@ -11,10 +11,10 @@ from typing import Any
 from torch import Tensor
 
 from .. import _C
-from ..types import ChosenTriplets, LossOptions, MiningOptions, Side
+from ..types import ChosenTriplets, LossOptions, MiningOptions, SearchOptions, Side
 
 METRIC = _C.Metric.__members__
-ATTRIBUTE_METRIC = _C.AttributeMetric.__members__
+_ATTRIBUTE_METRIC = _C.AttributeMetric.__members__
 _REDUCTION = _C.Reduction.__members__
 
 
@@ -40,10 +40,26 @@ def mining_fields(
     )
 
 
+def predicts(sketch: Side, photo: Side) -> bool:
+    """Whether the loss has more terms than that of the triplets."""
+    return not (
+        sketch.logits is None
+        or photo.logits is None
+        or sketch.attributes is None
+        or photo.attributes is None
+    )
+
+
 def prediction_fields(sketch: Side, photo: Side, *annotations: Any) -> tuple[Any, ...]:
-    """What the loss reads beside embeddings; annotations as the backend takes them."""
-    given, k = (False, 0) if sketch.logits is None else (True, sketch.logits.shape[1])
-    return (given, address(sketch.logits), address(photo.logits), *annotations, k)
+    """What the loss reads beside embeddings where it :func:`predicts`; annotations as the backend
+    takes them."""
+    k = _columns(sketch.logits)
+    return (True, address(sketch.logits), address(photo.logits), *annotations, k)
+
+
+def no_predictions(annotation: Any) -> tuple[Any, ...]:
+    """What it reads where it does not; what the backend takes for no annotation."""
+    return (False, 0, 0, annotation, annotation, 0)
 
 
 def triplet_fields(sketch: Side, photo: Side, chosen: ChosenTriplets) -> tuple[Any, ...]:
@@ -52,34 +68,28 @@ def triplet_fields(sketch: Side, photo: Side, chosen: ChosenTriplets) -> tuple[A
     return (*map(Tensor.data_ptr, tensors), *_sizes(sketch.embedding, photo.embedding))
 
 
-def search_fields(
-    query: Tensor,
-    gallery: Tensor,
-    k: int,
-    logits: tuple[Tensor | None, Tensor | None],
-    attribute_weight: float,
-    metric: str,
-    attribute_metric: str,
-) -> tuple[Any, ...]:
-    """A search for the k nearest; logits of both sides."""
-    n, m, d = _sizes(query, gallery)
+def search_fields(query: Side, gallery: Side, options: SearchOptions) -> tuple[Any, ...]:
+    """A search by embeddings, and by logits where both sides have them."""
     return (
-        query.data_ptr(),
-        gallery.data_ptr(),
-        *map(address, logits),
-        attribute_weight,
-        METRIC[metric],
-        ATTRIBUTE_METRIC[attribute_metric],
-        *(n, m, d, 0 if logits[0] is None else logits[0].shape[1], k),
+        query.embedding.data_ptr(),
+        gallery.embedding.data_ptr(),
+        address(query.logits),
+        address(gallery.logits),
+        options.attribute_weight,
+        METRIC[options.metric],
+        _ATTRIBUTE_METRIC[options.attribute_metric],
+        *_sizes(query.embedding, gallery.embedding),
+        _columns(query.logits),
+        options.k,
     )
 
 
 @functools.lru_cache
-def loss_options(options: LossOptions) -> Any:
+def cpp_loss_options(options: LossOptions) -> Any:
     """Options of the loss in C++; kept, since they are the same at every step."""
     return _C.LossOptions(
         METRIC[options.metric],
-        ATTRIBUTE_METRIC[options.attribute_metric],
+        _ATTRIBUTE_METRIC[options.attribute_metric],
         options.margin,
         options.attribute_margin,
         options.lambdas,
@@ -91,3 +101,8 @@ def _sizes(x: Tensor, y: Tensor) -> tuple[int, int, int]:
     """N, M and D of x (N, D) and y (M, D)."""
     n, d = x.shape
     return n, y.shape[0], d
+
+
+def _columns(x: Tensor | None) -> int:
+    """K of x (N, K), 0 where there is no tensor."""
+    return 0 if x is None else x.shape[1]

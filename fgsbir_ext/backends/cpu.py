@@ -13,16 +13,8 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from .. import _C, results
-from ..types import ChosenTriplets, LossOptions, MiningOptions, Side
-from .common import (
-    METRIC,
-    address,
-    loss_options,
-    mining_fields,
-    prediction_fields,
-    search_fields,
-    triplet_fields,
-)
+from ..types import ChosenTriplets, LossOptions, MiningOptions, SearchOptions, Side
+from . import common
 
 _NO_ATTRIBUTES = _C.cpu.PackedAttributes()
 _PACK = {
@@ -41,7 +33,7 @@ def pairwise_distance(x: Tensor, y: Tensor, metric: str) -> Tensor:
         distance.data_ptr(),
         *distance.shape,
         x.shape[1],
-        METRIC[metric],
+        common.METRIC[metric],
         torch.get_num_threads(),
     )
     return distance
@@ -52,9 +44,9 @@ def pairwise_distance_backward(
 ) -> tuple[Tensor, Tensor]:
     grad, distance = grad.contiguous(), distance.contiguous()
     rows, columns = _computable(x), _computable(y)
+    of_x, of_y = results.pairwise_gradients(rows, columns)
 
-    def gradient(of: Tensor, to: Tensor, transposed: bool) -> Tensor:
-        out = torch.empty_like(of)
+    def write(out: Tensor, of: Tensor, to: Tensor, transposed: bool) -> None:
         _kernel("pairwise_distance_backward", of)(
             grad.data_ptr(),
             distance.data_ptr(),
@@ -64,13 +56,14 @@ def pairwise_distance_backward(
             len(of),
             len(to),
             of.shape[1],
-            METRIC[metric],
+            common.METRIC[metric],
             transposed,
             torch.get_num_threads(),
         )
-        return out
 
-    return gradient(rows, columns, False).to(x.dtype), gradient(columns, rows, True).to(y.dtype)
+    write(of_x, rows, columns, False)
+    write(of_y, columns, rows, True)
+    return of_x.to(x.dtype), of_y.to(y.dtype)
 
 
 def attribute_distance(a: Tensor, b: Tensor, weights: Tensor | None) -> Tensor:
@@ -87,7 +80,7 @@ def mine_batch_hard(
     mining, _keep = _mining(sketch, photo, attribute_weights, options)
     picks = results.picks(sketch.embedding)
     _kernel("mine_batch_hard", sketch.embedding)(
-        mining, *map(address, picks), torch.get_num_threads()
+        mining, *map(common.address, picks), torch.get_num_threads()
     )
     return picks
 
@@ -102,8 +95,8 @@ def attribute_triplet_loss(
     _kernel("attribute_triplet_loss", sketch.embedding)(
         mining,
         predictions,
-        loss_options(options),
-        *map(address, outputs),
+        common.cpp_loss_options(options),
+        *map(common.address, outputs),
         torch.get_num_threads(),
     )
     return outputs
@@ -123,46 +116,34 @@ def attribute_triplet_loss_backward(
     incoming = [None if grad is None else grad.contiguous() for grad in (grad_total, grad_parts)]
     grads = results.gradients(sketch, photo)
     _kernel("attribute_triplet_loss_backward", sketch.embedding)(
-        _kernel("ChosenTriplets", sketch.embedding)(*triplet_fields(sketch, photo, chosen)),
+        _kernel("ChosenTriplets", sketch.embedding)(*common.triplet_fields(sketch, photo, chosen)),
         predictions,
-        loss_options(options),
-        *map(address, incoming),
-        *map(address, grads),
+        common.cpp_loss_options(options),
+        *map(common.address, incoming),
+        *map(common.address, grads),
         torch.get_num_threads(),
     )
     return grads if sketch.embedding.dtype == dtype else tuple(grad.to(dtype) for grad in grads)
 
 
-def topk(
-    query: Tensor,
-    gallery: Tensor,
-    query_logits: Tensor | None,
-    gallery_logits: Tensor | None,
-    k: int,
-    attribute_weight: float,
-    metric: str,
-    attribute_metric: str,
-) -> tuple[Tensor, Tensor]:
-    query, gallery = _computable(query), _computable(gallery)
-    values, indices = results.nearest(query, k)
-    if values.numel() == 0:
-        return values, indices
+def topk(query: Side, gallery: Side, options: SearchOptions) -> tuple[Tensor, Tensor]:
+    query, gallery = _dense(query), _dense(gallery)
+    found = results.nearest(query.embedding, options.k)
+    if found[0].numel() == 0:
+        return found
 
     operands: tuple[Tensor | None, ...] = (None, None, None, None)
-    if query_logits is not None and gallery_logits is not None and attribute_weight > 0:
-        query_logits, gallery_logits = _computable(query_logits), _computable(gallery_logits)
-        operands = _prediction_product(query_logits, gallery_logits, attribute_metric)
+    if query.logits is not None and gallery.logits is not None and options.attribute_weight > 0:
+        operands = _prediction_product(query.logits, gallery.logits, options.attribute_metric)
     else:
-        query_logits = gallery_logits = None
-    logits = (query_logits, gallery_logits)
-    fields = search_fields(query, gallery, k, logits, attribute_weight, metric, attribute_metric)
-    _kernel("topk", query)(
-        _kernel("Search", query)(*fields, *map(address, operands)),
-        values.data_ptr(),
-        indices.data_ptr(),
+        query, gallery = Side(query.embedding), Side(gallery.embedding)
+    fields = common.search_fields(query, gallery, options)
+    _kernel("topk", query.embedding)(
+        _kernel("Search", query.embedding)(*fields, *map(common.address, operands)),
+        *map(common.address, found),
         torch.get_num_threads(),
     )
-    return values, indices
+    return found
 
 
 def _kernel(name: str, like: Tensor) -> Any:
@@ -216,17 +197,17 @@ def _mining(
             ("attribute_weights", attribute_weights),
         )
     mining = _kernel("Mining", sketch.embedding)
-    return mining(*mining_fields(sketch, photo, attributes, options)), (attributes, keep)
+    return mining(*common.mining_fields(sketch, photo, attributes, options)), (attributes, keep)
 
 
 def _predictions(sketch: Side, photo: Side) -> tuple[Any, Any]:
     """The predictions of dense sides, and the annotations that they point into."""
-    a, b = sketch.attributes, photo.attributes
-    if sketch.logits is None or a is None or b is None:
-        return _kernel("Predictions", sketch.embedding)(*prediction_fields(sketch, photo, 0, 0)), ()
-    a, b = _as_int8(a), _as_int8(b)
-    fields = prediction_fields(sketch, photo, a.data_ptr(), b.data_ptr())
-    return _kernel("Predictions", sketch.embedding)(*fields), (a, b)
+    predictions = _kernel("Predictions", sketch.embedding)
+    if not common.predicts(sketch, photo):
+        return predictions(*common.no_predictions(0)), None
+    a, b = _as_int8(sketch.attributes), _as_int8(photo.attributes)
+    fields = common.prediction_fields(sketch, photo, a.data_ptr(), b.data_ptr())
+    return predictions(*fields), (a, b)
 
 
 def _packed(
@@ -234,7 +215,7 @@ def _packed(
 ) -> tuple[Any, Tensor | None]:
     """Attributes as bits, and the weights, which must live as long as they do."""
     dense_weights = _dense_weights(*weights)
-    attributes = _C.cpu.PackedAttributes(_codes(*a), _codes(*b), address(dense_weights))
+    attributes = _C.cpu.PackedAttributes(_codes(*a), _codes(*b), common.address(dense_weights))
     return attributes, dense_weights
 
 
@@ -261,7 +242,7 @@ def _annotation(attributes: Tensor) -> Tensor:
     return attributes.to(exact).contiguous()
 
 
-def _as_int8(attributes: Tensor) -> Tensor:
+def _as_int8(attributes: Any) -> Tensor:
     return (attributes if attributes.dtype == torch.int8 else attributes.char()).contiguous()
 
 

@@ -14,16 +14,8 @@ import torch
 from torch import Tensor
 
 from .. import _C, results
-from ..types import ChosenTriplets, LossOptions, MiningOptions, Side
-from .common import (
-    METRIC,
-    address,
-    loss_options,
-    mining_fields,
-    prediction_fields,
-    search_fields,
-    triplet_fields,
-)
+from ..types import ChosenTriplets, LossOptions, MiningOptions, SearchOptions, Side
+from . import common
 
 _kernels = _C.cuda
 _SCALAR_TYPE = {
@@ -31,6 +23,7 @@ _SCALAR_TYPE = {
 }
 _NO_ARRAY = _kernels.Array(0, _kernels.ScalarType.float32)
 _NO_ATTRIBUTES = _kernels.Attributes(_NO_ARRAY, _NO_ARRAY, _NO_ARRAY, 0)
+_NO_PREDICTIONS = _kernels.Predictions(*common.no_predictions(_NO_ARRAY))
 
 
 @contextmanager
@@ -52,7 +45,7 @@ def pairwise_distance(x: Tensor, y: Tensor, metric: str) -> Tensor:
     x, y = x.contiguous(), y.contiguous()
     (n, d), m = x.shape, len(y)
     distance = results.pairwise_distances(x, y)
-    kind, of = _SCALAR_TYPE[x.dtype], METRIC[metric]
+    kind, of = _SCALAR_TYPE[x.dtype], common.METRIC[metric]
     _launch(
         "pairwise_distance",
         x,
@@ -67,8 +60,8 @@ def pairwise_distance_backward(
 ) -> tuple[Tensor, Tensor]:
     grad, distance, x, y = (t.contiguous() for t in (grad, distance, x, y))
     (n, d), m = x.shape, len(y)
-    grads = torch.empty_like(x), torch.empty_like(y)
-    kind, of = _SCALAR_TYPE[x.dtype], METRIC[metric]
+    grads = results.pairwise_gradients(x, y)
+    kind, of = _SCALAR_TYPE[x.dtype], common.METRIC[metric]
     addresses = (t.data_ptr() for t in (grad, distance, x, y, *grads))
     _launch(
         "pairwise_distance_backward",
@@ -93,7 +86,7 @@ def mine_batch_hard(
     sketch, photo = _dense(sketch), _dense(photo)
     mining, _keep = _mining(sketch, photo, attribute_weights, options)
     picks = results.picks(sketch.embedding)
-    _launch("mine_batch_hard", sketch.embedding, (mining,), mining, *map(address, picks))
+    _launch("mine_batch_hard", sketch.embedding, (mining,), mining, *map(common.address, picks))
     return picks
 
 
@@ -107,7 +100,8 @@ def attribute_triplet_loss(
         "attribute_triplet_loss",
         sketch.embedding,
         (mining,),
-        *(mining, _predictions(sketch, photo), loss_options(options), *map(address, outputs)),
+        *(mining, _predictions(sketch, photo), common.cpp_loss_options(options)),
+        *map(common.address, outputs),
     )
     return outputs
 
@@ -122,41 +116,28 @@ def attribute_triplet_loss_backward(
 ) -> tuple[Tensor, ...]:
     sketch, photo = _dense(sketch), _dense(photo)
     kind = _SCALAR_TYPE[sketch.embedding.dtype]
-    triplets = _kernels.ChosenTriplets(*triplet_fields(sketch, photo, chosen), kind)
+    triplets = _kernels.ChosenTriplets(*common.triplet_fields(sketch, photo, chosen), kind)
     incoming = [None if grad is None else grad.contiguous() for grad in (grad_total, grad_parts)]
     grads = results.gradients(sketch, photo)
     _launch(
         "attribute_triplet_loss_backward",
         sketch.embedding,
         (triplets,),
-        *(triplets, _predictions(sketch, photo), loss_options(options)),
-        *map(address, (*incoming, *grads)),
+        *(triplets, _predictions(sketch, photo), common.cpp_loss_options(options)),
+        *map(common.address, (*incoming, *grads)),
     )
     return grads
 
 
-def topk(
-    query: Tensor,
-    gallery: Tensor,
-    query_logits: Tensor | None,
-    gallery_logits: Tensor | None,
-    k: int,
-    attribute_weight: float,
-    metric: str,
-    attribute_metric: str,
-) -> tuple[Tensor, Tensor]:
-    if k > _kernels.MAX_TOPK:
-        raise ValueError(f"k must be at most {_kernels.MAX_TOPK} on CUDA, got {k}")
-    query, gallery = query.contiguous(), gallery.contiguous()
-    logits = (
-        None if query_logits is None else query_logits.contiguous(),
-        None if gallery_logits is None else gallery_logits.contiguous(),
-    )
-    values, indices = results.nearest(query, k)
-    fields = search_fields(query, gallery, k, logits, attribute_weight, metric, attribute_metric)
-    search = _kernels.Search(*fields, _SCALAR_TYPE[query.dtype])
-    _launch("topk", query, (search,), search, values.data_ptr(), indices.data_ptr())
-    return values, indices
+def topk(query: Side, gallery: Side, options: SearchOptions) -> tuple[Tensor, Tensor]:
+    if options.k > _kernels.MAX_TOPK:
+        raise ValueError(f"k must be at most {_kernels.MAX_TOPK} on CUDA, got {options.k}")
+    query, gallery = _dense(query), _dense(gallery)
+    fields = common.search_fields(query, gallery, options)
+    search = _kernels.Search(*fields, _SCALAR_TYPE[query.embedding.dtype])
+    found = results.nearest(query.embedding, options.k)
+    _launch("topk", query.embedding, (search,), search, *map(common.address, found))
+    return found
 
 
 # --- Arguments of the kernels; `_keep` holds the dense tensors that they point into ---------------
@@ -183,11 +164,13 @@ def _mining(
     guided = options.attribute_guidance > 0
     if guided and sketch.attributes is not None and photo.attributes is not None:
         attributes, keep = _attributes(sketch.attributes, photo.attributes, attribute_weights)
-    fields = mining_fields(sketch, photo, attributes, options)
+    fields = common.mining_fields(sketch, photo, attributes, options)
     return _kernels.Mining(*fields, _SCALAR_TYPE[sketch.embedding.dtype]), keep
 
 
 def _predictions(sketch: Side, photo: Side) -> Any:
     """The predictions of dense sides."""
+    if not common.predicts(sketch, photo):
+        return _NO_PREDICTIONS
     annotations = _array(sketch.attributes), _array(photo.attributes)
-    return _kernels.Predictions(*prediction_fields(sketch, photo, *annotations))
+    return _kernels.Predictions(*common.prediction_fields(sketch, photo, *annotations))

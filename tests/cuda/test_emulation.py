@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import torch
 
-from fgsbir_ext.types import ChosenTriplets, LossOptions, MiningOptions, Side
+from fgsbir_ext.types import ChosenTriplets, LossOptions, MiningOptions, SearchOptions, Side
 from tests.emulation.build import (
     MODULE_VARIABLE,
     build,
@@ -40,7 +40,7 @@ def loss_arguments(guidance: float, reduction: Any, **options: Any) -> tuple[Any
     ]
     weights = make_weights(21) if guidance else None
     margins = (0.3, None)
-    settings = LossOptions("cosine", "cross_entropy", *margins, *LAMBDAS, guidance, reduction)
+    settings = LossOptions(*margins, "cosine", "cross_entropy", *LAMBDAS, guidance, reduction)
     return *sides, weights, settings
 
 
@@ -61,8 +61,8 @@ def run_all(backend: Any) -> list[Any]:
     results += [distance]
     results += backend.pairwise_distance_backward(distance, distance, x, y, "cosine")
     results += [backend.attribute_distance(sketch.attributes, photo.attributes, make_weights(21))]
-    logits = sketch.logits, photo.logits
-    results += backend.topk(x, y, *logits, 11, 0.7, "euclidean", "sqeuclidean")
+    search = SearchOptions(11, 0.7, "euclidean", "sqeuclidean")
+    results += backend.topk(sketch, photo, search)
     return results
 
 
@@ -110,8 +110,9 @@ def test_an_empty_batch_launches_no_empty_grid(emulation: tuple[Any, Any]) -> No
 def test_more_than_1024_neighbours_are_refused(emulation: tuple[Any, Any]) -> None:
     backend, _ = emulation
     x = torch.zeros(1, 2)
+    search = SearchOptions(1025, 0.0, "sqeuclidean", "sqeuclidean")
     with pytest.raises(ValueError, match="k must be at most 1024 on CUDA, got 1025"):
-        backend.topk(x, x.expand(2000, 2), None, None, 1025, 0.0, "sqeuclidean", "sqeuclidean")
+        backend.topk(Side(x), Side(x.expand(2000, 2)), search)
 
 
 # --- Operations on CUDA cores -------------------------------------------------------------------

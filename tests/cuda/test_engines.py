@@ -17,15 +17,9 @@ import torch
 from torch import Tensor
 
 import fgsbir_ext as fx
-from fgsbir_ext.types import MiningOptions, Side
+from fgsbir_ext.types import MiningOptions, SearchOptions, Side
 from tests.emulation.attach import attach
-from tests.support.cases import (
-    METRICS,
-    all_pairs,
-    both,
-    make_batch,
-    make_weights,
-)
+from tests.support.cases import METRICS, all_pairs, both, make_batch, make_weights
 from tests.support.compare import assert_accurate, assert_good_picks, assert_same_bits, exact
 
 TENSOR_TYPES = (torch.float32, torch.float16, torch.bfloat16)
@@ -338,8 +332,10 @@ def test_engines_agree_bit_by_bit_on_whole_numbers(
         found = [backend.pairwise_distance(x, y, metric)]
         for guidance in (0.0, 0.5, float("inf")):
             found += backend.mine_batch_hard(*batch, None, MiningOptions(metric, guidance))
-        found += backend.topk(x, y, None, None, 20, 0.0, metric, "sqeuclidean")
-        found += backend.topk(x, y, *logits, 20, 0.5, metric, "cross_entropy")
+        search = SearchOptions(20, 0.0, metric, "sqeuclidean")
+        found += backend.topk(Side(x), Side(y), search)
+        search = SearchOptions(20, 0.5, metric, "cross_entropy")
+        found += backend.topk(Side(x, logits[0]), Side(y, logits[1]), search)
         results.append(found)
     assert_same_bits(*results)
 

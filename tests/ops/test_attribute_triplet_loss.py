@@ -255,8 +255,7 @@ def test_opcheck(device: str, case: dict[str, Any]) -> None:
     forward = op_inputs(batch, options)
     total, parts, *saved = OP(*forward)
     of_total, of_parts = torch.ones_like(total), torch.ones_like(parts)
-    sides = (*forward[:3], *forward[4:7])
-    backward = (of_total, of_parts, *sides, *saved, *forward[9:])
+    backward = (of_total, of_parts, *forward[:8], *saved, *forward[9:])
     library.opcheck(BACKWARD, backward, rtol=0, atol=0)
     for name in LOSS_INPUTS:
         if name in batch:

@@ -11,10 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import fgsbir_ext as fx
 from fgsbir_ext import dispatch, functional
-from tests.support.cases import (
-    both,
-    make_batch,
-)
+from tests.support.cases import both, make_batch
 from tests.support.compare import assert_same_bits
 
 

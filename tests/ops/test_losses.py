@@ -10,10 +10,7 @@ import pytest
 import torch
 
 import fgsbir_ext as fx
-from tests.support.cases import (
-    both,
-    make_batch,
-)
+from tests.support.cases import both, make_batch
 from tests.support.compare import assert_same_bits
 
 OPTIONS = {

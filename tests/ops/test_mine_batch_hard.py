@@ -359,7 +359,7 @@ def test_same_picks_twice(device: str) -> None:
 @pytest.mark.parametrize("case", all_pairs(shape=SMALL_SHAPES[1:4], **FACTORS))
 def test_opcheck(device: str, case: dict[str, Any]) -> None:
     batch, options = arrange(case, device)
-    kinds = ("", "_attributes", "_labels")
+    kinds = ("", "_logits", "_attributes", "_labels")
     inputs = [batch.get(f"{side}{kind}") for side in ("sketch", "photo") for kind in kinds]
     inputs += [
         options.get("attribute_weights"),

@@ -119,6 +119,21 @@ def test_an_item_is_never_its_own_positive(device: str) -> None:
     assert negative.tolist() == [1, 1]
 
 
+def test_guidance_may_change_between_calls(device: str) -> None:
+    """As when it is annealed: attributes count more and more."""
+    x = torch.tensor([[0.0], [0.0], [1.0], [2.0]], device=device)
+    labels = torch.tensor([0, 0, 1, 2], device=device)
+    attributes = torch.tensor([[1], [1], [0], [1]], device=device)
+    miner, negatives = fx.BatchHardMiner(), []
+    for miner.attribute_guidance in (0.0, 10.0):
+        _, _, negative = miner(x, labels, attributes=attributes)
+        negatives.append(negative.tolist())
+    assert negatives == [[2, 2], [3, 3]]
+    miner.attribute_guidance = -1.0
+    with pytest.raises(ValueError, match="attribute_guidance must not be negative"):
+        miner(x, labels, attributes=attributes)
+
+
 def test_nothing_to_mine(device: str) -> None:
     x, labels = torch.zeros(0, 3, device=device), torch.zeros(0, dtype=torch.int64, device=device)
     assert_same_bits(fx.BatchHardMiner()(x, labels), (labels, labels, labels))

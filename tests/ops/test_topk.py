@@ -199,8 +199,8 @@ def test_same_bits_twice(device: str) -> None:
 @pytest.mark.parametrize("case", all_pairs(shape=SMALL_SHAPES[1:4], **FACTORS))
 def test_opcheck(device: str, case: dict[str, Any]) -> None:
     inputs, options = arrange(case, device)
-    names = ("query_logits", "gallery_logits")
-    arguments = (inputs["query"], inputs["gallery"], *map(inputs.get, names))
+    sides = ((x, f"{x}_logits") for x in ("query", "gallery"))
+    arguments = [x for side in sides for x in (*map(inputs.get, side), None, None)]
     settings = (options["k"], case["mu"] or 0.0, case["metric"], case["attribute_metric"])
     library.opcheck(OP, (*arguments, *settings))
 
