@@ -22,6 +22,7 @@ from .results import computed_in
 from .sides import PHOTO, SKETCH, SideNames, check_loss, check_mining, check_search
 from .types import (
     AttributeMetric,
+    DistanceOptions,
     LossOptions,
     LossParts,
     Margin,
@@ -56,7 +57,7 @@ def pairwise_distance(x: Any, y: Any, *, metric: Metric = "sqeuclidean") -> Tens
     checks.same_device(("x", x), ("y", y))
     checks.same_size("D", 1, ("x", x), ("y", y))
     x, y = checks.same_type(("x", x), ("y", y))
-    return call("pairwise_distance", (x, y), (metric,))
+    return call("pairwise_distance", (x, y), DistanceOptions(metric))
 
 
 def attribute_distance(

@@ -18,7 +18,14 @@ from torch.autograd import Function
 
 from . import backends, dispatch, results
 from .dispatch import Kernel, call
-from .types import ChosenTriplets, LossOptions, MiningOptions, SearchOptions, Side
+from .types import (
+    ChosenTriplets,
+    DistanceOptions,
+    LossOptions,
+    MiningOptions,
+    SearchOptions,
+    Side,
+)
 
 _library = library.Library("fgsbir", "DEF")
 _TENSORS: dict[str, int] = {}  # how many arguments of an operation are tensors
@@ -26,16 +33,13 @@ _GROUPS: dict[str, Callable[[Sequence[Any]], Any]] = {}  # what makes a group of
 
 
 def _define(name: str, tensors: str, returns: str, options: Any = None) -> None:
-    """``options`` is a class of options, or the one option that there is, if any."""
-    arguments = tensors
-    if isinstance(options, str):
-        arguments += f", {options}"
-    elif options is not None:
-        for field, of_type in get_type_hints(options).items():
-            arguments += f", {_SCHEMA_TYPES.get(of_type, 'str')} {field}"
-    _library.define(f"{name}({arguments}) -> {returns}")
+    """``options`` is a class of options, if there are any."""
+    arguments = [tensors]
+    for field, of_type in get_type_hints(options).items() if options else ():
+        arguments.append(f"{_SCHEMA_TYPES.get(of_type, 'str')} {field}")
+    _library.define(f"{name}({', '.join(arguments)}) -> {returns}")
     _TENSORS[name] = tensors.count("Tensor")
-    _GROUPS[name] = tuple if options is None or isinstance(options, str) else options._make
+    _GROUPS[name] = options._make if options else tuple
 
 
 def _side(name: str) -> str:
@@ -46,12 +50,12 @@ def _side(name: str) -> str:
 _SCHEMA_TYPES = {float: "float", float | None: "float?", bool: "bool", int: "SymInt"}
 _BATCH = f"{_side('sketch')}, {_side('photo')}"
 
-_define("pairwise_distance", "Tensor x, Tensor y", "Tensor", "str metric")
+_define("pairwise_distance", "Tensor x, Tensor y", "Tensor", DistanceOptions)
 _define(
     "pairwise_distance_backward",
     "Tensor grad, Tensor distance, Tensor x, Tensor y",
     "(Tensor, Tensor)",
-    "str metric",
+    DistanceOptions,
 )
 _define("attribute_distance", "Tensor a, Tensor b, Tensor? weights", "Tensor")
 _define(

@@ -31,6 +31,12 @@ class Side(NamedTuple):
     labels: Tensor | None = None
 
 
+class DistanceOptions(NamedTuple):
+    """Checked options of :func:`fgsbir_ext.pairwise_distance`."""
+
+    metric: Metric
+
+
 class MiningOptions(NamedTuple):
     """Checked options of :func:`fgsbir_ext.mine_batch_hard`.
 

@@ -35,8 +35,8 @@ def aligned(n: int, m: int, d: int, dtype: torch.dtype, device: str) -> Figures:
     """Mining, distances and search over rows that are whole chunks of 16 bytes."""
     inputs = make_inputs(Workload(n, m=m, d=d, dtype=dtype, device=device))
     x, y = inputs.sketch.detach(), inputs.photo.detach()
+    annotations = inputs.both("attributes", "labels")
     for guidance in GUIDANCES:
-        annotations = inputs.both("attributes", "labels")
         fx.mine_batch_hard(x, y, **annotations, attribute_guidance=guidance)
     fx.pairwise_distance(x, y)
     fx.topk(x[:64], y, 10)

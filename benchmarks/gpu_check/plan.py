@@ -28,9 +28,9 @@ REHEARSED = (
     "memory_layout or same or unknown or as_the_function or widest or no_copy or good_call "
     "or short_path or those_of_float32"
 )
-# Checks of properties.py, but for the one that compiles.
+# Checks of properties.py, but for the one that is timed and the one that compiles.
 PROPERTIES = (
-    *("same_bits", "hub", "launches", "no_synchronisation", "cuda_graph", "first_use_in_capture"),
+    *("same_bits", "launches", "no_synchronisation", "cuda_graph", "first_use_in_capture"),
     *("side_stream", "cupy_on_a_side_stream", "runtimes_side_by_side", "two_devices"),
     "beyond_32_bits",
 )
@@ -76,6 +76,7 @@ def _stages(rehearse: bool, report: str) -> Iterator[Stage]:
     for name, switch in ENGINES.items():
         arguments = ("bfloat16", "float32", "--sizes", *ENGINE_SIZES, "--only", OURS)
         yield (step(f"timings-{name}", "timings", 15, 40, *arguments, switch=switch),)
+    yield (step("hub", "properties", 10, 40, "hub"),)
     for first in range(0, len(PROPERTIES), SIDE_BY_SIDE):
         some = PROPERTIES[first : first + SIDE_BY_SIDE]
         yield tuple(step(name, "properties", 10, 40, name) for name in some)

@@ -1,7 +1,8 @@
 """Expected GPU times of the kernels: those of an H200, a tenth less to a tenth more.
 
-Measured with driver 580, CUDA 13.0 and torch 2.11: benchmarks/results/speed/gpu_check-H200. An H100
-has the same multiprocessors and slower memory. docs/gpu.md says what was predicted before.
+Measured with driver 580, CUDA 13.0 and torch 2.11 at commit 7ae8a1b; the times of 3564b94, in
+benchmarks/results/speed/gpu_check-H200, lie within them. An H100 has the same multiprocessors and
+slower memory. docs/gpu.md says what was predicted before.
 """
 
 from __future__ import annotations

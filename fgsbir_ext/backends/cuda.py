@@ -73,6 +73,7 @@ def pairwise_distance_backward(
 
 
 def attribute_distance(a: Tensor, b: Tensor, weights: Tensor | None) -> Tensor:
+    a, b = a.contiguous(), b.contiguous()
     attributes, _keep = _attributes(a, b, weights)
     n, m = len(a), len(b)
     distance = results.attribute_distances(a, b)
@@ -152,8 +153,9 @@ def _array(x: Tensor | None) -> Any:
 
 
 def _attributes(a: Tensor, b: Tensor, weights: Tensor | None) -> tuple[Any, Any]:
-    keep = a.contiguous(), b.contiguous(), None if weights is None else weights.contiguous()
-    return _kernels.Attributes(*map(_array, keep), a.shape[1]), keep
+    """Two dense sets of attributes, and the weights that they point into."""
+    weights = None if weights is None else weights.contiguous()
+    return _kernels.Attributes(_array(a), _array(b), _array(weights), a.shape[1]), weights
 
 
 def _mining(

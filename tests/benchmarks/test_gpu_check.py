@@ -472,7 +472,8 @@ def test_the_plan_fits_the_time_and_the_folder() -> None:
 
 
 def test_the_plan_begins_with_what_matters_most() -> None:
-    order = [stage[0].name for stage in plan.make_plan(False, "")]
+    stages = plan.make_plan(False, "")
+    place = {step.name: at for at, stage in enumerate(stages) for step in stage}
     for earlier, later in (
         ("build", "truth"),
         ("truth", "timings-bfloat16"),
@@ -483,12 +484,21 @@ def test_the_plan_begins_with_what_matters_most() -> None:
         ("timings-compiled", "memcheck"),
         ("memcheck", "synccheck"),
     ):
-        assert order.index(earlier) < order.index(later)
+        assert place[earlier] < place[later]
+
+
+def test_what_is_timed_runs_alone() -> None:
+    stages = [[step.name for step in stage] for stage in plan.make_plan(False, "")]
+    timed = [
+        stage for stage in stages if any("timings" in x or x in ("hub", "nsight") for x in stage)
+    ]
+    assert len(timed) == 7
+    assert all(len(stage) == 1 for stage in timed)
 
 
 def test_every_property_and_every_test_file_is_in_the_plan() -> None:
     names = {check.__name__ for check in properties.CHECKS}
-    assert {*plan.PROPERTIES, "compiled"} == names
+    assert {*plan.PROPERTIES, "hub", "compiled"} == names
     assert all((ROOT / name).exists() for name in (*plan.SUITE, *plan.TILED))
 
 
@@ -679,14 +689,17 @@ def test_a_time_below_the_floor_is_no_success() -> None:
 
 
 def device_us(card: str) -> dict[tuple[str, ...], float]:
-    """Microseconds that a stored check measured, by operation, baseline, type, N and guidance."""
+    """Microseconds that a stored check measured by the default engine.
+
+    By operation, baseline, type, N and guidance.
+    """
     report = ROOT / "benchmarks/results/speed" / f"gpu_check-{card}" / "report.json"
     key = ("operation", "baseline", "dtype", "n", "guidance")
     return {
         tuple(str(figure[name]) for name in key): figure["device_us"]
         for step in json.loads(report.read_text())["steps"].values()
         for figure in step["figures"]
-        if figure.get("name") == "time"
+        if figure.get("name") == "time" and figure["engine"] == names.DEFAULT
     }
 
 

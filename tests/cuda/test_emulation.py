@@ -23,7 +23,7 @@ from tests.emulation.build import (
     sanitizer_environment,
 )
 from tests.emulation.faults import FAULTS
-from tests.support.cases import make_batch, make_weights
+from tests.support.cases import make_batch, make_weights, sides_of
 from tests.support.compare import assert_same_bits
 from tests.support.paths import ROOT
 
@@ -34,14 +34,10 @@ LAMBDAS = (0.5, 2.0, 3.0, 0.7)
 def loss_arguments(guidance: float, reduction: Any, **options: Any) -> tuple[Any, ...]:
     """Sketches, photos, weights and options of the loss."""
     batch = make_batch((70, 90, 37, 21), dtype=torch.float32, **options)
-    sides = [
-        Side(batch[side], *(batch.get(f"{side}_{kind}") for kind in Side._fields[1:]))
-        for side in ("sketch", "photo")
-    ]
     weights = make_weights(21) if guidance else None
     margins = (0.3, None)
     settings = LossOptions(*margins, "cosine", "cross_entropy", *LAMBDAS, guidance, reduction)
-    return *sides, weights, settings
+    return *sides_of(batch), weights, settings
 
 
 def run_all(backend: Any) -> list[Any]:

@@ -26,6 +26,7 @@ from tests.support.cases import (
     make_weights,
     plain,
     relayout,
+    sides_of,
 )
 from tests.support.compare import (
     assert_accurate,
@@ -238,12 +239,12 @@ def test_same_bits_twice(device: str, reduction: str) -> None:
 
 def op_inputs(batch: dict[str, Tensor], options: dict[str, Any]) -> tuple[Any, ...]:
     """Arguments of the operation itself."""
-    kinds = ("", "_logits", "_attributes", "_labels")
-    tensors = [batch.get(f"{side}{kind}") for side in ("sketch", "photo") for kind in kinds]
+    sketch, photo = sides_of(batch)
     options = {"attribute_guidance": 0.0, "attribute_weights": None} | options
     settings = (options[name] for name in LossOptions._fields)
     return (
-        *tensors,
+        *sketch,
+        *photo,
         options["attribute_weights"],
         *(None if value == "soft" else value for value in settings),
     )

@@ -27,6 +27,7 @@ from tests.support.cases import (
     mining_inputs,
     plain,
     relayout,
+    sides_of,
 )
 from tests.support.compare import assert_good_picks, assert_same_bits
 
@@ -359,8 +360,7 @@ def test_same_picks_twice(device: str) -> None:
 @pytest.mark.parametrize("case", all_pairs(shape=SMALL_SHAPES[1:4], **FACTORS))
 def test_opcheck(device: str, case: dict[str, Any]) -> None:
     batch, options = arrange(case, device)
-    kinds = ("", "_logits", "_attributes", "_labels")
-    inputs = [batch.get(f"{side}{kind}") for side in ("sketch", "photo") for kind in kinds]
+    inputs = [x for side in sides_of(batch) for x in side]
     inputs += [
         options.get("attribute_weights"),
         case["metric"],

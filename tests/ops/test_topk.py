@@ -24,6 +24,7 @@ from tests.support.cases import (
     make_batch,
     plain,
     relayout,
+    sides_of,
 )
 from tests.support.compare import (
     assert_accurate,
@@ -199,8 +200,7 @@ def test_same_bits_twice(device: str) -> None:
 @pytest.mark.parametrize("case", all_pairs(shape=SMALL_SHAPES[1:4], **FACTORS))
 def test_opcheck(device: str, case: dict[str, Any]) -> None:
     inputs, options = arrange(case, device)
-    sides = ((x, f"{x}_logits") for x in ("query", "gallery"))
-    arguments = [x for side in sides for x in (*map(inputs.get, side), None, None)]
+    arguments = [x for side in sides_of(inputs, ("query", "gallery")) for x in side]
     settings = (options["k"], case["mu"] or 0.0, case["metric"], case["attribute_metric"])
     library.opcheck(OP, (*arguments, *settings))
 

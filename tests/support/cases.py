@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from fgsbir_ext.types import AttributeMetric, Metric, Reduction
+from fgsbir_ext.types import AttributeMetric, Metric, Reduction, Side
 
 FLOATS = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 METRICS = get_args(Metric)
@@ -133,6 +133,12 @@ def both(**kinds: Sequence[Any]) -> dict[str, Any]:
         for kind, values in kinds.items()
         for side, value in zip(sides, values, strict=True)
     }
+
+
+def sides_of(batch: dict[str, Any], names: Sequence[str] = ("sketch", "photo")) -> list[Side]:
+    """What a batch has of each side, as the operations take it."""
+    kinds = Side._fields[1:]
+    return [Side(batch[name], *(batch.get(f"{name}_{kind}") for kind in kinds)) for name in names]
 
 
 def make_weights(k: int, device: str = "cpu") -> Tensor:
