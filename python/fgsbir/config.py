@@ -243,6 +243,9 @@ class EvalConfig:
     views: Views = "single"
     """What is embedded of an image: itself, it and its mirror image, or ten crops (the corners
     and the middle at 225/256 of the side, each also mirrored), as in the CVPR 2016 paper."""
+    read_sketches: bool = True
+    """Whether sketches are read before they are embedded: turned to dark on light, cleaned and
+    fitted into the frame; without it they are taken as they are decoded."""
     hub_weight: float = 0.0
     """How much of a photo's mean distance to the nearest sketches of the training split is taken
     off its distances: hubs, near to sketches of anything, gain less than others."""

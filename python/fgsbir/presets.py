@@ -63,6 +63,6 @@ QUICKSTART = TrainConfig(
     model=ModelConfig("resnet", size=64, width=24, dropout=0.1),
     loss=LossConfig(contrastive_weight=1.0),
     optim=OptimConfig(batch_size=32, lr=1e-3, warmup_epochs=2),
-    augment=AugmentConfig(rotate=4, scale=0.05, shear=0.05, shift=0.03, elastic=0.01, cutout=0.3),
+    augment=AugmentConfig(rotate=8, scale=0.05, shear=0.05, shift=0.03, elastic=0.01, cutout=0.3),
 )
 """A few minutes on the synthetic set."""

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 
 from fgsbir.config import AugmentConfig
 from fgsbir.data import extract_edges, synthetic
 from fgsbir.data.edge_variants import VARIANTS, with_edge_variants
 from fgsbir.data.edges import LIKE_PUBLISHED
+from fgsbir.models.preprocess import to_ink
 from fgsbir.presets import QUICKSTART
 from fgsbir.reproduce.rows import VARIANTS as VARIANT_ROWS
 from fgsbir.reproduce.rows import override
@@ -63,7 +66,12 @@ def test_training_draws_any_of_them(tmp_path) -> None:
     assert plain.data.digest != varied.data.digest
 
 
-def test_listed_triplets_are_shown_by_any_of_them(tmp_path) -> None:
+def test_listed_triplets_are_shown_by_any_of_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "fgsbir.training.batches.sketches_to_ink", to_ink
+    )  # sketches are plain grey
     data = dataclasses.replace(
         synthetic("shoes", 4, "train"), triplets=np.array([[0, 0, 1], [1, 1, 2], [2, 2, 3]])
     )

@@ -9,7 +9,7 @@ from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from fgsbir.cli import main
 from fgsbir.data import synthetic
@@ -55,6 +55,53 @@ def test_search_prints_a_table(folder: Path, capsys: pytest.CaptureFixture[str])
     ranked = [line for line in lines if line.endswith(".png")]
     assert [line.split()[0] for line in ranked] == ["1", "2", "3"]
     assert all(os.path.isfile(line.split()[-1]) for line in ranked)
+
+
+def test_search_says_how_it_read_the_sketch(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sketch = Image.open(folder / "sketch.png")
+    sheet = Image.new("L", (900, 700), 255)
+    sheet.paste(sketch, (600, 400))
+    ImageOps.invert(sheet).save(tmp_path / "small.png")
+    found = {}
+    for name, path in (("small", tmp_path / "small.png"), ("drawn", folder / "sketch.png")):
+        assert main(["search", str(folder / "shoes.gallery"), str(path), "--json"]) == 0
+        found[name] = json.loads(capsys.readouterr().out)
+    assert found["small"]["changes"] == [
+        "turned to dark on light",
+        "moved and scaled into the frame",
+    ]
+    first = [found[name]["matches"][0]["path"] for name in ("small", "drawn")]
+    assert first[0] == first[1]
+    assert main(["search", str(folder / "shoes.gallery"), str(tmp_path / "small.png")]) == 0
+    err = capsys.readouterr().err
+    assert err == "sketch: turned to dark on light, moved and scaled into the frame\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (Image.new("L", (300, 200), 255), "the sketch is empty"),
+        ("<svg xmlns='http://www.w3.org/2000/svg'/>", "SVG is not read here"),
+    ],
+)
+def test_a_sketch_that_shows_nothing_is_one_line(
+    folder: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    content: Image.Image | str,
+    message: str,
+) -> None:
+    path = tmp_path / "sketch.png"
+    if isinstance(content, str):
+        path.write_text(content)
+    else:
+        content.save(path)
+    assert main(["search", str(folder / "shoes.gallery"), str(path)]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1
+    assert message in lines[0]
 
 
 def test_search_prints_json_and_draws(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

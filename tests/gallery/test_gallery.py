@@ -386,7 +386,7 @@ def test_threads_search_while_photos_are_added(
 ) -> None:
     write_photos(data, tmp_path / "photos", range(4))
     gallery = build()
-    expected = {i: numbers(gallery.search(data.sketches[i])) for i in range(8)}
+    expected = {i: numbers(gallery.search(data.sketches[i], 12)) for i in range(8)}
     wrong: list[object] = []
     stop = threading.Event()
 
@@ -394,7 +394,7 @@ def test_threads_search_while_photos_are_added(
         try:
             while not stop.is_set():
                 for i in range(8):
-                    found = [n for n in numbers(gallery.search(data.sketches[i])) if n < 4]
+                    found = [n for n in numbers(gallery.search(data.sketches[i], 12)) if n < 4]
                     if found != expected[i]:
                         wrong.append((i, found))
         except Exception as error:

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from fgsbir.data import synthetic
 from fgsbir.gallery import Gallery
 from tests.support.serving import encoded, small_gallery
 from tests.support.waiting import wait_until
@@ -26,7 +27,7 @@ from fastapi.testclient import TestClient
 from fgsbir.serve import Settings, create_app
 from fgsbir.serve.rate_limit import TokenBuckets, client_key
 
-BLANK = encoded(np.full((64, 64), 255, np.uint8))
+SKETCH = encoded(synthetic("shoes", 1, "test").sketches[0])
 
 
 def client_of(gallery: Gallery, **settings: object) -> TestClient:
@@ -68,7 +69,8 @@ def tiff_of_many_pages() -> bytes:
 def jpeg_of_many_scans(count: int) -> bytes:
     """A progressive JPEG whose last scan, of 16 bytes, is there again and again."""
     content = io.BytesIO()
-    Image.new("L", (1024, 1024), 255).save(content, "JPEG", progressive=True)
+    sketch = Image.open(io.BytesIO(SKETCH)).resize((1024, 1024))
+    sketch.save(content, "JPEG", progressive=True)
     whole = content.getvalue()
     scan = whole[whole.rindex(b"\xff\xda") : -2]
     return whole[:-2] + (count - whole.count(b"\xff\xda")) * scan + whole[-2:]
@@ -83,20 +85,20 @@ def test_a_progressive_sketch(client: TestClient) -> None:
     [
         (b"", 400, "empty"),
         (b"no picture at all", 415, "not a picture in PNG, JPEG, WEBP"),
-        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", 415, "not a picture"),
-        (b"GIF89a" + BLANK, 415, "not a picture"),
+        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", 415, "SVG is not read here"),
+        (b"GIF89a" + SKETCH, 415, "not a picture"),
         (tiff_of_many_pages(), 415, "not a picture"),
-        (BLANK[:60], 422, "cannot be decoded"),
-        (BLANK[:20], 415, "not a picture"),
+        (SKETCH[:60], 422, "cannot be decoded"),
+        (SKETCH[:20], 415, "not a picture"),
         (png(64, 64, b"\0" * 100), 422, "cannot be decoded"),
         (png(0, 64), 415, "not a picture"),
-        (png(3000, 3000), 413, "4194304 pixels"),
-        (png(12_000, 12_000), 413, "4194304 pixels"),
-        (png(2**31 - 1, 2**31 - 1), 413, "4194304 pixels"),
-        (encoded(np.zeros((2100, 2100), np.uint8)), 413, "4194304 pixels"),
-        (BLANK + b"\0" * (2 << 20), 413, "2097152 bytes"),
+        (png(3000, 3000), 413, "4.2 megapixels"),
+        (png(12_000, 12_000), 413, "4.2 megapixels"),
+        (png(2**31 - 1, 2**31 - 1), 413, "4.2 megapixels"),
+        (encoded(np.zeros((2100, 2100), np.uint8)), 413, "4.2 megapixels"),
+        (SKETCH + b"\0" * (2 << 20), 413, "2.1 MB"),
         (jpeg_of_many_scans(65), 422, "64 scans"),
-        (b"x" * (3 << 20), 413, "2097152 bytes"),
+        (b"x" * (3 << 20), 413, "2.1 MB"),
     ],
 )
 def test_a_file_that_is_no_honest_picture(
@@ -120,11 +122,13 @@ def test_a_body_of_unknown_length_is_not_read_beyond_the_limit(client: TestClien
 
 
 def test_pictures_of_odd_shapes_and_modes(client: TestClient) -> None:
-    images = [Image.new(mode, (40, 30)) for mode in ("1", "L", "LA", "P", "RGB", "RGBA", "I;16")]
-    for image in images:
-        assert client.post("/api/search", content=encoded(image)).status_code == 200, image.mode
-    for size in ((1, 1), (4000, 1), (1, 4000), (2048, 2048)):
-        answer = client.post("/api/search", content=encoded(Image.new("L", size, 255)))
+    sketch = Image.open(io.BytesIO(SKETCH))
+    for mode in ("1", "L", "LA", "P", "RGB", "RGBA", "I;16"):
+        image = sketch.point(lambda value: 257 * value, "I") if mode == "I;16" else sketch
+        answer = client.post("/api/search", content=encoded(image.convert(mode)))
+        assert answer.status_code == 200, mode
+    for size in ((40, 30), (800, 100), (100, 800), (2048, 2048)):
+        answer = client.post("/api/search", content=encoded(sketch.resize(size)))
         assert answer.status_code == 200, size
 
 
@@ -162,7 +166,7 @@ def test_damage_anywhere_in_a_file_is_an_answer(client: TestClient) -> None:
     ],
 )
 def test_a_value_out_of_range(client: TestClient, query: str, message: str) -> None:
-    answer = client.post(f"/api/search?{query}", content=BLANK)
+    answer = client.post(f"/api/search?{query}", content=SKETCH)
     assert answer.status_code == 422
     error = answer.json()["error"]
     assert message in error
@@ -241,14 +245,14 @@ def test_a_name_that_is_ours(gallery: Gallery, host: str) -> None:
 def test_only_the_page_itself_may_search(
     client: TestClient, headers: dict[str, str], status: int
 ) -> None:
-    answer = client.post("/api/search", content=BLANK, headers=headers)
+    answer = client.post("/api/search", content=SKETCH, headers=headers)
     assert answer.status_code == status
     assert "access-control-allow-origin" not in answer.headers
 
 
 def test_a_client_in_a_hurry_is_told_when_to_come_back(gallery: Gallery) -> None:
     with client_of(gallery, searches_per_second=0.5, burst=3) as client:
-        answers = [client.post("/api/search", content=BLANK) for _ in range(5)]
+        answers = [client.post("/api/search", content=SKETCH) for _ in range(5)]
         assert [answer.status_code for answer in answers] == [200, 200, 200, 429, 429]
         assert 1 <= int(answers[-1].headers["retry-after"]) <= 2
         assert answers[-1].json() == {"error": "too many requests"}
@@ -289,11 +293,11 @@ def test_more_searches_than_may_wait_are_turned_away(
     monkeypatch.setattr(gallery, "search", slow)
     with client_of(gallery, workers=2, max_waiting=3) as client, ThreadPoolExecutor(5) as pool:
         service = client.app.state.service  # type: ignore[attr-defined]
-        asked = [pool.submit(client.post, "/api/search", content=BLANK) for _ in range(5)]
+        asked = [pool.submit(client.post, "/api/search", content=SKETCH) for _ in range(5)]
         assert started.acquire(timeout=20)
         assert started.acquire(timeout=20)
         wait_until(lambda: service.queue.admitted == 5)
-        refused = client.post("/api/search", content=BLANK)
+        refused = client.post("/api/search", content=SKETCH)
         assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
         assert not started.acquire(blocking=False)  # two at a time
         release.set()
@@ -309,7 +313,7 @@ def test_an_unexpected_error_tells_nothing(
 
     monkeypatch.setattr(gallery, "search", broken)
     with client_of(gallery) as client:
-        answer = client.post("/api/search", content=BLANK)
+        answer = client.post("/api/search", content=SKETCH)
     assert (answer.status_code, answer.json()) == (500, {"error": "internal error"})
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import os
 import re
@@ -17,6 +18,7 @@ from PIL import Image
 
 from fgsbir.data import synthetic
 from fgsbir.gallery import Gallery
+from fgsbir.sketches import read_sketch
 from tests.support.serving import COUNT, encoded, small_gallery
 from tests.support.waiting import wait_until
 
@@ -71,6 +73,25 @@ def test_attributes_are_demanded_and_excluded(client: TestClient, gallery: Galle
     parameters = {"must": names[:2], "must_not": names[2:]}
     answer = client.post("/api/search", params=parameters, content=sketch)
     assert answer.status_code == 200
+
+
+def test_the_answer_says_how_the_sketch_was_read(client: TestClient) -> None:
+    as_drawn = client.post("/api/search", content=encoded(SKETCHES[0])).json()
+    assert as_drawn["sketch"] == {"changes": [], "image": None}
+    turned = client.post("/api/search", content=encoded(255 - SKETCHES[0])).json()
+    assert turned["sketch"]["changes"] == ["turned to dark on light"]
+    image = Image.open(io.BytesIO(base64.b64decode(turned["sketch"]["image"])))
+    assert np.array_equal(np.asarray(image), read_sketch(SKETCHES[0]).image)
+    assert turned["matches"] == as_drawn["matches"]
+
+
+@pytest.mark.parametrize("ground", [0, 128, 255])
+def test_an_empty_sketch_is_an_error(client: TestClient, ground: int) -> None:
+    for mode in ("L", "RGBA"):
+        image = Image.new(mode, (300, 200), ground if mode == "L" else (0, 0, 0, 0))
+        answer = client.post("/api/search", content=encoded(image))
+        assert answer.status_code == 422
+        assert answer.json() == {"error": "the sketch is empty"}
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])

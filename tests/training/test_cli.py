@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from fgsbir.cli import main
+from fgsbir.data import synthetic
 from fgsbir.gallery import Gallery
 
 TINY = ["--epochs=1", "--size=32", "--width=8", "--embedding-dim=16", "--batch-size=8"]
@@ -143,6 +144,6 @@ def test_a_model_of_a_category_scores_own_pairs(run, capsys, tmp_path):
     for name in "abcdefghij":
         for kind in ("photos", "sketches"):
             (tmp_path / kind).mkdir(exist_ok=True)
-            Image.new("RGB", (40, 40), "white").save(tmp_path / kind / f"{name}.png")
+            Image.fromarray(synthetic("shoes", 1).sketches[0]).save(tmp_path / kind / f"{name}.png")
     assert main(["evaluate", str(run), "--data", str(tmp_path), "--split", "train"]) == 0
     assert "acc@1 " in capsys.readouterr().out

@@ -60,7 +60,9 @@ def test_an_image_that_cannot_be_read_is_named_before_anything_is_written(tmp_pa
     for name in ("cat", "dog"):
         (tmp_path / "data" / name).mkdir(parents=True)
         for i in range(4):
-            Image.new("L", (32, 32), "white").save(tmp_path / "data" / name / f"{i}.png")
+            Image.fromarray(synthetic("shoes", 1).sketches[0]).save(
+                tmp_path / "data" / name / f"{i}.png"
+            )
     (tmp_path / "data" / "dog" / "3.png").write_bytes(b"\x89PNG cut off")
     out = tmp_path / "out"
     options = ["--size=32", "--width=4", "--batch-size=4", "--epochs=1"]

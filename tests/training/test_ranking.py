@@ -18,7 +18,7 @@ from fgsbir.evaluation.metrics import score
 from fgsbir.evaluation.ranking import embed, rank, rank_together
 from fgsbir.models import Output, RetrievalModel, build_model
 from fgsbir.models.checkpoint import load_run
-from fgsbir.models.preprocess import to_ink
+from fgsbir.models.preprocess import sketches_to_ink, to_ink
 
 COUNT, MU = 6, 0.3
 
@@ -40,7 +40,7 @@ def model_of(data: SketchPhotoSet, seed: int = 0) -> RetrievalModel:
 
 def between(model: RetrievalModel, sketches, edges, metric: str) -> torch.Tensor:
     """(S, P) d + mu D."""
-    s, p = embed(model, to_ink(sketches, 32)), embed(model, to_ink(edges, 32))
+    s, p = embed(model, sketches_to_ink(sketches, 32)), embed(model, to_ink(edges, 32))
     d = torch.cdist(s.embedding, p.embedding).square()
     predicted = s.logits[:, None], p.logits[None]
     return d + MU * fx.reference.predicted_attribute_distance(*predicted, metric=metric)
@@ -74,7 +74,8 @@ def test_an_ensemble_corrects_by_its_mean_distances(data: SketchPhotoSet, bank: 
     r, to_bank = (
         sum(
             torch.cdist(
-                embed(m, to_ink(sketches, 32)).embedding, embed(m, to_ink(data.edges, 32)).embedding
+                embed(m, sketches_to_ink(sketches, 32)).embedding,
+                embed(m, to_ink(data.edges, 32)).embedding,
             ).square()
             / 2
             for m in (one, two)
@@ -85,7 +86,7 @@ def test_an_ensemble_corrects_by_its_mean_distances(data: SketchPhotoSet, bank: 
 
 
 def test_a_photo_near_to_everything_no_longer_comes_first(
-    data: SketchPhotoSet, monkeypatch: pytest.MonkeyPatch
+    data: SketchPhotoSet, bank: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Photo 0 lies in the middle of all sketches, photo 1 by the only sketch, somewhat farther."""
     places = {"sketch": [[1.0, 0.0]], "photo": [[0.1, 0.0], [2.0, 0.0]]}
@@ -98,7 +99,7 @@ def test_a_photo_near_to_everything_no_longer_comes_first(
     model = build_model("resnet", size=32, width=8)
     assert rank(model, two).order.tolist() == [[0, 1]]
     config = EvalConfig(hub_weight=0.5, hub_neighbours=2)
-    assert rank(model, two, config, bank=np.zeros((4, 32, 32), np.uint8)).order.tolist() == [[1, 0]]
+    assert rank(model, two, config, bank=bank[:4]).order.tolist() == [[1, 0]]
 
 
 @pytest.mark.parametrize(

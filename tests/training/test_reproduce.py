@@ -10,6 +10,7 @@ from PIL import Image
 from fgsbir.cli import main
 from fgsbir.config import EvalConfig, TrainConfig
 from fgsbir.data import synthetic
+from fgsbir.evaluation.distortions import DISTORTIONS
 from fgsbir.evaluation.metrics import score
 from fgsbir.evaluation.ranking import rank_together
 from fgsbir.models.checkpoint import load_run
@@ -47,9 +48,28 @@ def table(tmp_path_factory):
     """A table of every row that a synthetic set has the annotation for, of two seeds."""
     out = tmp_path_factory.mktemp("table")
     command = ["reproduce", *DATA, *TINY, "--epochs", "1", "--seeds", "0", "1"]
-    command += ["--categories", "shoes", "chairs", "--out", str(out)]
+    command += ["--categories", "shoes", "chairs", "--no-robustness", "--out", str(out)]
     assert main(command) == 0
     return out, command
+
+
+def test_sketches_drawn_otherwise_are_part_of_the_report(tmp_path):
+    command = ["reproduce", *DATA, *TINY, "--epochs", "1", "--seeds", "0", "1"]
+    command += ["--rows", "full", "--out", str(tmp_path)]
+    assert main(command) == 0
+    results = json.loads((tmp_path / "results.json").read_text())
+    ours = [r["robustness"]["in pencil"]["read"] for r in results["results"]]
+    (entry,) = results["summary"]
+    mean = np.mean([scores["acc@10"] for scores in ours])
+    assert entry["robustness"]["in pencil"]["read"]["acc@10"] == pytest.approx(mean)
+    lines = (tmp_path / "REPORT.md").read_text().splitlines()
+    start = lines.index(f"| | {ROWS['full'].title} |")
+    assert [line.split(" | ")[0][2:] for line in lines[start + 2 :][: 1 + len(DISTORTIONS)]] == [
+        "as drawn",
+        *DISTORTIONS,
+    ]
+    assert main(command) == 0  # scores nothing anew
+    assert json.loads((tmp_path / "results.json").read_text())["results"] == results["results"]
 
 
 def test_the_report_has_every_row_with_means_deviations_and_sources(table):
@@ -139,11 +159,10 @@ def test_cross_validation_never_opens_the_test_split(tmp_path, monkeypatch):
 
 
 def test_pretraining_is_part_of_it(tmp_path):
-    for name in "ab":
+    for name, category in (("a", "shoes"), ("b", "chairs")):
         (tmp_path / "classes" / name).mkdir(parents=True)
-        for i in range(33):
-            image = np.random.default_rng(i).choice([0, 255], (32, 32)).astype("u1")
-            Image.fromarray(image).save(tmp_path / "classes" / name / f"{i}.png")
+        for i, sketch in enumerate(synthetic(category, 33, size=32).sketches):
+            Image.fromarray(sketch).save(tmp_path / "classes" / name / f"{i}.png")
     command = ["reproduce", *DATA, *TINY, "--epochs", "1", "--seeds", "0", "--rows", "triplet"]
     command += ["--pretrain-data", str(tmp_path / "classes"), "--pretrain-epochs", "1"]
     assert main([*command, "--out", str(tmp_path / "out")]) == 0

@@ -37,6 +37,9 @@ class Evaluate:
     """Which part of the data."""
     as_json: Annotated[FlagCreatePairsOff[bool], arg(name="json")] = False
     """Print JSON instead of a table."""
+    robustness: Annotated[FlagCreatePairsOff[bool], arg(name="robustness")] = False
+    """Also score the sketches drawn otherwise, on grey paper, small in a corner, in pencil and so
+    on, each read and taken as it is decoded."""
     picture: Path | None = None
     """Also draw some queries with their ranked photos into this file."""
     device: str = "cpu"
@@ -47,7 +50,8 @@ class Evaluate:
         from ..data import open_datasets
         from ..evaluation.metrics import score
         from ..evaluation.ranking import rank_together
-        from ..evaluation.tables import format_scores
+        from ..evaluation.robustness import robustness_table
+        from ..evaluation.tables import format_robustness, format_scores
         from ..models.checkpoint import load_run
 
         if not self.run_folders:
@@ -72,13 +76,18 @@ class Evaluate:
         for data, bank in zip(splits, banks, strict=True):
             members = [(run.model, run.data.columns_of(data.attribute_names)) for run in runs]
             ranking = rank_together(members, data, self.config, bank=bank)
-            scores = found[data.name] = score(ranking, data)
+            scores = score(ranking, data)
+            found[data.name] = scores.to_dict()
             if not self.as_json:
                 print(format_scores(data.name, scores))
+            if self.robustness:
+                table = robustness_table(members, data, self.config, bank=bank)
+                found[data.name]["robustness"] = table
+                if not self.as_json:
+                    print(format_robustness(data.name, table))
             if self.picture is not None:
                 from ..evaluation.figures import draw_retrievals
 
                 draw_retrievals(data, ranking.order, self.picture)
         if self.as_json:
-            records = {name: scores.to_dict() for name, scores in found.items()}
-            print(json.dumps(records if len(records) > 1 else records.popitem()[1], indent=2))
+            print(json.dumps(found if len(found) > 1 else found.popitem()[1], indent=2))

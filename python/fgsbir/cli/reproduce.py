@@ -39,6 +39,9 @@ class Reproduce:
     """One run of every row for each."""
     cross_validate: int = 0
     """Score on so many folds of the training split instead of on the test split."""
+    robustness: bool = True
+    """Also score the sketches drawn otherwise, as fgsbir evaluate --robustness does, of every run
+    by itself."""
     pretrain_data: str | None = None
     """Sketches in classes to pretrain the backbone on first, as for fgsbir pretrain."""
     pretrain_epochs: int | None = None
@@ -74,6 +77,7 @@ class Reproduce:
             config=self.config,
             scoring=EvalConfig(attribute_weight=self.attribute_weight, views=self.views),
             folds=self.cross_validate,
+            robustness=self.robustness,
             extra=self.extra,
             pretrain_data=self.pretrain_data,
             pretraining=pretraining,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated
@@ -20,7 +21,7 @@ class Search:
     gallery: Annotated[Positional[Path], arg(metavar="GALLERY")]
     """Folder that fgsbir index wrote."""
     sketch: Annotated[Positional[Path], arg(metavar="SKETCH")]
-    """Image file: dark lines on white, or on nothing."""
+    """Image file of the sketch: lines of any size, anywhere on paper, on a screen or on nothing."""
     k: Annotated[int, arg(aliases=["-k"])] = 10
     """How many photos."""
     attribute_weight: float = 0.0
@@ -42,14 +43,16 @@ class Search:
         from ..gallery import Gallery
         from ..gallery.folder import printable
         from ..gallery.tables import format_matches
+        from ..sketches import read_sketch
 
         if both := set(self.attribute) & set(self.not_attribute):
             raise ValueError(f"attribute: {both.pop()!r} is both required and excluded")
+        sketch = read_sketch(self.sketch)
         gallery = Gallery.load(self.gallery, index=self.index, device=self.device)
         if not len(gallery):
             raise ValueError(f"{self.gallery}: holds no photos; `fgsbir index` puts some in")
         matches = gallery.search(
-            self.sketch,
+            sketch,
             self.k,
             attribute_weight=self.attribute_weight,
             required={
@@ -57,14 +60,17 @@ class Search:
                 **dict.fromkeys(self.not_attribute, False),
             },
         )
-        predicted = gallery.predicted(self.sketch)
+        predicted = gallery.predicted(sketch)
         if self.as_json:
             found = [{**asdict(match), "path": str(match.path)} for match in matches]
-            print(json.dumps({"sketch": predicted, "matches": found}, indent=2))
+            record = {"sketch": predicted, "changes": sketch.changes, "matches": found}
+            print(json.dumps(record, indent=2))
         else:
+            if sketch.changes:
+                print(f"sketch: {', '.join(sketch.changes)}", file=sys.stderr)
             shown = [replace(match, path=Path(printable(str(match.path)))) for match in matches]
             print(format_matches(shown))
         if self.picture is not None:
             from ..gallery.figures import draw_search
 
-            draw_search(self.sketch, predicted, matches, self.picture)
+            draw_search(sketch, predicted, matches, self.picture)

@@ -18,7 +18,7 @@ class ClassifiedSketches:
 
     Attributes:
         name: for messages and logs.
-        images: n images (H, W) uint8, dark on white.
+        images: n images uint8, of anything that `fgsbir.sketches.read_sketch` takes.
         labels: (n,) int64 in [0, C).
         classes: the C names.
     """
@@ -76,7 +76,7 @@ def _open_folder(path: Path) -> ClassifiedSketches:
     labels = np.repeat(np.arange(len(members)), [len(files) for files in members.values()])
     files = [file for folder in members.values() for file in folder]
     return ClassifiedSketches(
-        path.name, ImageFiles(files, mode="L"), labels.astype(np.int64), tuple(members)
+        path.name, ImageFiles(files, mode=None), labels.astype(np.int64), tuple(members)
     )
 
 

@@ -20,7 +20,8 @@ class SketchPhotoSet:
 
     Attributes:
         name: What to call the set in reports, ``"shoes/train"``.
-        sketches: S images, (H, W) uint8, dark ink on white.
+        sketches: S images, (H, W), (H, W, 3) or (H, W, 4) uint8, as they were drawn; what a model
+            sees of them is what `fgsbir.sketches.read_sketch` reads.
         edges: P edge maps of the photos, (H, W) uint8, dark edges on white.
         photos: P images, (H, W, 3) uint8.
         sketch_labels: (S,) int64, instance ids.

@@ -13,6 +13,7 @@ from PIL import Image, ImageOps
 SIZE = 256
 """Pixels of the square that images are fitted into, as those of the QMUL benchmark are."""
 
+ORIENTATION = 0x0112  # the number of its EXIF tag
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
 
 
@@ -45,7 +46,9 @@ def verify_image(path: Path) -> None:
         raise ValueError(f"not a readable image: {path} ({error})") from error
 
 
-def read_image(path: Path, *, mode: str = "RGB", size: int | None = None) -> NDArray[np.uint8]:
+def read_image(
+    path: Path, *, mode: str | None = "RGB", size: int | None = None
+) -> NDArray[np.uint8]:
     """Decode an image file of any mode, upright, on white.
 
     EXIF orientation is applied, transparency becomes white, 16-bit and float grey values are
@@ -53,12 +56,13 @@ def read_image(path: Path, *, mode: str = "RGB", size: int | None = None) -> NDA
 
     Args:
         path: The file.
-        mode: ``"RGB"`` for (H, W, 3), ``"L"`` for (H, W).
+        mode: ``"RGB"`` for (H, W, 3), ``"L"`` for (H, W); None for what the file has, then (H, W),
+            (H, W, 3) or, with transparency as it is, (H, W, 4).
         size: Fit the whole image into a white square of so many pixels, keeping its proportions;
             None keeps the file's own size.
 
     Returns:
-        (H, W, 3) or (H, W) uint8.
+        uint8.
 
     Raises:
         ValueError: The file can't be decoded; names the file.
@@ -71,15 +75,32 @@ def read_image(path: Path, *, mode: str = "RGB", size: int | None = None) -> NDA
 
 
 def to_array(
-    image: Image.Image, *, mode: str = "RGB", size: int | None = None
+    image: Image.Image, *, mode: str | None = "RGB", size: int | None = None
 ) -> NDArray[np.uint8]:
     """What `read_image` gives of an image that is already open; damage raises Pillow's errors."""
-    upright = ImageOps.exif_transpose(image)
-    upright.load()
-    flat = _on_white(_to_8_bit(upright)).convert(mode)
+    flat = upright(image)
+    if mode is not None:
+        flat = on_white(flat).convert(mode)
     if size is not None and flat.size != (size, size):
         flat = ImageOps.pad(flat, (size, size), Image.Resampling.LANCZOS, color="white")
     return np.array(flat, dtype=np.uint8)
+
+
+def upright(image: Image.Image) -> Image.Image:
+    """An open image as it is to be looked at: decoded, turned by its EXIF orientation, of 8 bits.
+
+    Returns:
+        Mode L, RGB or RGBA; damage raises Pillow's errors.
+    """
+    turned = ImageOps.exif_transpose(image) if ORIENTATION in image.getexif() else image
+    turned.load()
+    shown = _to_8_bit(turned)
+    if _has_alpha(shown):
+        plain = shown.convert("LA") if shown.mode == "La" else shown
+        return plain if plain.mode == "RGBA" else plain.convert("RGBA")
+    return (
+        shown if shown.mode in ("L", "RGB") else shown.convert("L" if shown.mode == "1" else "RGB")
+    )
 
 
 def _to_8_bit(image: Image.Image) -> Image.Image:
@@ -93,18 +114,24 @@ def _to_8_bit(image: Image.Image) -> Image.Image:
     return Image.fromarray((values * scale).round().clip(0, 255).astype(np.uint8))
 
 
-def _on_white(image: Image.Image) -> Image.Image:
-    if image.mode not in ("RGBA", "RGBa", "LA", "La", "PA") and "transparency" not in image.info:
+def on_white(image: Image.Image) -> Image.Image:
+    """The picture on white, in mode RGB, where it is of mode RGBA; else itself."""
+    if image.mode != "RGBA":
         return image
-    layered = image.convert("RGBA")
-    return Image.alpha_composite(Image.new("RGBA", layered.size, "white"), layered)
+    opaque = Image.new("RGB", image.size, "white")
+    opaque.paste(image, mask=image.getchannel("A"))
+    return opaque
+
+
+def _has_alpha(image: Image.Image) -> bool:
+    return image.mode in ("RGBA", "RGBa", "LA", "La", "PA") or "transparency" in image.info
 
 
 class ImageFiles(Images):
     """Image files, decoded when asked for: see `read_image` for the arguments and errors."""
 
     def __init__(
-        self, paths: Sequence[Path], *, mode: str = "RGB", size: int | None = None
+        self, paths: Sequence[Path], *, mode: str | None = "RGB", size: int | None = None
     ) -> None:
         self.paths = tuple(paths)
         self.mode = mode
@@ -141,12 +168,17 @@ class Chained(Images):
         return sum(map(len, self.parts))
 
     def __getitem__(self, index: int, /) -> NDArray[np.uint8]:
+        part, place = self.at(index)
+        return part[place]
+
+    def at(self, index: int) -> tuple[Images, int]:
+        """The sequence that an image is of, and its number there."""
         place = range(len(self))[index]
         for part in self.parts:
             if place < len(part):
                 break
             place -= len(part)
-        return part[place]
+        return part, place
 
 
 class Mirrored(Images):
@@ -160,6 +192,17 @@ class Mirrored(Images):
 
     def __getitem__(self, index: int, /) -> NDArray[np.uint8]:
         return self.source[index][:, ::-1]
+
+
+def name_of(images: Images, index: int) -> str:
+    """What to call an image in an error: its file, where it has one, or its number."""
+    if isinstance(images, ImageFiles):
+        return str(images.paths[index])
+    if isinstance(images, Chosen):
+        return name_of(images.source, int(images.indices[index]))
+    if isinstance(images, Chained):
+        return name_of(*images.at(index))
+    return f"image {index}"
 
 
 def choose(images: Images, indices: NDArray[np.int64]) -> Images:

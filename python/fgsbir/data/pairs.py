@@ -57,7 +57,7 @@ def build_set(
         pairs: All pairs of the set, both splits.
         split: ``"train"`` or ``"test"``.
         name: What to call the set in reports and errors.
-        size: Side of the square that images are fitted into, in pixels.
+        size: Side of the square that photos are fitted into, in pixels.
         attributes: Names of the attributes, K of them.
 
     Raises:
@@ -86,7 +86,7 @@ def build_set(
     photo_files = ImageFiles([pair.photo for pair in photos], size=size)
     return SketchPhotoSet(
         name=f"{name}/{split}",
-        sketches=ImageFiles([path for path, _ in drawn], mode="L", size=size),
+        sketches=ImageFiles([path for path, _ in drawn], mode=None),
         edges=PhotoEdges(photo_files),
         photos=photo_files,
         sketch_labels=np.array([labels[pair.instance] for _, pair in drawn], dtype=np.int64),

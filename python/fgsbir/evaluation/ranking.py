@@ -8,7 +8,7 @@ the sketches of the training split: the one-sided form of cross-domain similarit
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -20,7 +20,7 @@ import fgsbir_ext as fx
 from ..config import EvalConfig, Views
 from ..data.dataset import SketchPhotoSet
 from ..data.images import Images
-from ..models.preprocess import as_float, to_ink
+from ..models.preprocess import as_float, sketches_to_ink, to_ink
 from ..models.retrieval import Output, RetrievalModel
 
 Members = Sequence[tuple[RetrievalModel, Sequence[int] | None]]
@@ -98,6 +98,7 @@ def rank_together(
     config: EvalConfig | None = None,
     *,
     bank: Images | None = None,
+    photo: Output | None = None,
 ) -> Ranking:
     """Ranks a split by several models together, an ensemble: squared distances and attribute
     logits are the means over them.
@@ -107,6 +108,7 @@ def rank_together(
         data: the split.
         config: how to rank.
         bank: as for :func:`rank`.
+        photo: what the models give for the photos, where another ranking of them has it.
 
     Raises:
         ValueError: as :func:`rank`, or when the models predict different attributes.
@@ -121,13 +123,17 @@ def rank_together(
             f"{data.name}: nothing to rank, {len(data.sketches)} sketches and "
             f"{len(data.photos)} photos"
         )
-    sketch = _embed_together(members, data.sketches, config)
-    photo = _embed_together(members, data.edges, config)
+    to_sketch_ink = sketches_to_ink if config.read_sketches else to_ink
+    sketch = _embed_together(members, data.sketches, config, to_sketch_ink)
+    if photo is None:
+        photo = _embed_together(members, data.edges, config, to_ink)
     distances, order = _topk(sketch, photo, config)
     if config.hub_weight > 0:
         if bank is None or not len(bank):
             raise ValueError("hub_weight > 0 needs a bank of training sketches")
-        known, photo_of = _topk(_embed_together(members, bank, config), photo, config)
+        known, photo_of = _topk(
+            _embed_together(members, bank, config, to_sketch_ink), photo, config
+        )
         by_photo = torch.empty_like(known).scatter_(1, photo_of, known)
         nearest = by_photo.topk(min(config.hub_neighbours, len(bank)), dim=0, largest=False)
         correction = config.hub_weight * nearest.values.mean(0)
@@ -136,7 +142,9 @@ def rank_together(
     return Ranking(distances, order, sketch, photo)
 
 
-def _embed_together(members: Members, images: Images, config: EvalConfig) -> Output:
+def _embed_together(
+    members: Members, images: Images, config: EvalConfig, to_ink: Callable[[Images, int], Tensor]
+) -> Output:
     inks: dict[int, Tensor] = {}
     outputs = []
     for model, columns in members:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .metrics import Scores
+from .robustness import RobustnessTable
 
 
 def format_scores(name: str, scores: Scores) -> str:
@@ -21,6 +22,19 @@ def format_scores(name: str, scores: Scores) -> str:
         mean = sum(scores.attributes.values()) / len(scores.attributes)
         lines.append(_line("attributes, mean", mean))
         lines += [_line(f"  {attribute}", value) for attribute, value in scores.attributes.items()]
+    return "\n".join(lines)
+
+
+def format_robustness(name: str, table: RobustnessTable) -> str:
+    """A table of the scores of sketches drawn otherwise, read and as they are decoded."""
+    lines = [
+        f"{name}, sketches drawn otherwise:",
+        f"{'':28}{'read':>18}{'as decoded':>18}",
+        f"{'':28}" + 2 * f"{'acc@1':>9}{'acc@10':>9}",
+    ]
+    for distortion, ways in table.items():
+        values = [ways[way][score] for way in ("read", "decoded") for score in ("acc@1", "acc@10")]
+        lines.append(f"{distortion:28}" + "".join(f"{value:8.1f}%" for value in values))
     return "\n".join(lines)
 
 

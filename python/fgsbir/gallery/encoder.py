@@ -6,19 +6,15 @@ from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor
 
 from ..data.edges import extract_edges
-from ..data.images import SIZE, read_image, to_array
+from ..data.images import SIZE, read_image
 from ..evaluation.ranking import embed
 from ..models.preprocess import to_ink
 from ..models.retrieval import Output, RetrievalModel
-
-Sketch = str | Path | Image.Image | NDArray[np.uint8]
+from ..sketches import Sketch, read_sketch
 
 REMEMBERED = 64  # sketches; moving a slider asks for the same one again
 
@@ -46,38 +42,13 @@ class Encoder:
         return embed(self.model, torch.cat(list(inks)))
 
     def sketch(self, sketch: Sketch) -> Output:
-        """Embedding (1, D) and logits (1, K) of a sketch, dark lines on white or transparent.
-
-        Raises:
-            FileNotFoundError: there is no such file.
-            TypeError: neither a path nor an image; or an array of another type than uint8.
-            ValueError: the file cannot be decoded, or the array is no image.
+        """Embedding (1, D) and logits (1, K) of a sketch; errors are those of
+        :func:`fgsbir.sketches.read_sketch`.
         """
-        ink = to_ink([read_sketch(sketch)], self.model.size)
+        ink = to_ink([read_sketch(sketch).image], self.model.size)
         return self._embed_ink(ink.numpy().tobytes())
 
     def _embed_bytes(self, ink: bytes) -> Output:
         size = self.model.size
         image = torch.frombuffer(bytearray(ink), dtype=torch.uint8)
         return embed(self.model, image.view(1, 1, size, size))
-
-
-def read_sketch(sketch: Sketch) -> NDArray[np.uint8]:
-    """A sketch of any kind as a square (SIZE, SIZE) uint8 array, dark on white."""
-    if isinstance(sketch, str | Path):
-        path = Path(sketch)
-        if not path.is_file():
-            raise FileNotFoundError(f"no such file: {path}")
-        return read_image(path, mode="L", size=SIZE)
-    if isinstance(sketch, np.ndarray):
-        if sketch.dtype != np.uint8:
-            raise TypeError(f"sketch: expected an array of uint8, got {sketch.dtype}")
-        channels = sketch.shape[2:]
-        if sketch.ndim not in (2, 3) or channels not in ((), (3,), (4,)) or not sketch.size:
-            raise ValueError(f"sketch: expected (H, W), (H, W, 3) or (H, W, 4), got {sketch.shape}")
-        sketch = Image.fromarray(np.ascontiguousarray(sketch))
-    if not isinstance(sketch, Image.Image):
-        raise TypeError(
-            f"sketch: expected a path, a Pillow image or an array, got {type(sketch).__name__}"
-        )
-    return to_array(sketch, mode="L", size=SIZE)

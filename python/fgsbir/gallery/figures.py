@@ -13,7 +13,7 @@ from scipy.stats import rankdata
 
 from ..data.images import read_image
 from ..evaluation.figures import CELL_INCHES, FAINT, TEXT, show_image
-from .encoder import Sketch, read_sketch
+from ..sketches import Sketch, read_sketch
 from .gallery import Gallery
 from .match import Match
 
@@ -53,7 +53,7 @@ def draw_search(
     grid = figure.subplots(
         len(heights) * len(blocks), columns + 1, squeeze=False, height_ratios=heights * len(blocks)
     )
-    image = read_sketch(sketch)
+    image = read_sketch(sketch).image
     for number, block in enumerate(blocks):
         top, *below = grid[len(heights) * number : len(heights) * (number + 1)]
         show_image(top[0], image, "", FAINT)

@@ -11,8 +11,9 @@ from types import MappingProxyType
 
 from ..models.checkpoint import FILE_NAME as MODEL_NAME
 from ..models.checkpoint import Run, load_run
+from ..sketches import Sketch
 from .add import Added, add_photos
-from .encoder import Encoder, Sketch
+from .encoder import Encoder
 from .folder import find_photos, printable
 from .indexes import Index, checked_index, open_index
 from .match import Match, best_matches
@@ -159,8 +160,8 @@ class Gallery:
         """The k photos nearest to a sketch, nearest first.
 
         Args:
-            sketch: dark lines on white, or on nothing: a file, a Pillow image, or an (H, W),
-                (H, W, 3) or (H, W, 4) array of uint8, of any size.
+            sketch: a file, a Pillow image or an array of uint8, as
+                :func:`fgsbir.sketches.read_sketch` takes it, or what that gave.
             k: how many, at least 1; fewer come back where fewer are there.
             attribute_weight: mu >= 0 in r = d + mu D.
             required: only photos that the model predicts these attributes in (True), or not in
@@ -169,7 +170,8 @@ class Gallery:
         Raises:
             FileNotFoundError: there is no such file.
             TypeError: a sketch of another type.
-            ValueError: a number out of range, an unknown attribute, or no readable image.
+            ValueError: a number out of range, an unknown attribute, no readable image, or an
+                empty sketch (:class:`fgsbir.sketches.EmptySketchError`).
         """
         if k < 1:
             raise ValueError(f"k: expected 1 or more, got {k}")

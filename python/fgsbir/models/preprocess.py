@@ -11,22 +11,27 @@ import math
 import numpy as np
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from torch import Generator, Tensor
 
 from ..config import AugmentConfig
-from ..data.images import SIZE, Images
+from ..data.images import SIZE, Images, to_array
+from ..sketches import ReadSketches
 
 
 def to_ink(images: Images, size: int) -> Tensor:
     """Resizes line images of any sizes to one (B, 1, size, size) uint8 tensor, ink 255.
 
-    Images (H, W) uint8, dark on white; one that is not square is padded with white around its
-    middle. Kept as uint8, since a set of them stays in memory for the whole training;
+    Images uint8, dark on white, in grey or colours; one that is not square is padded with white
+    around its middle. Kept as uint8, since a set of them stays in memory for the whole training;
     :func:`as_float` turns a batch of them into what a model takes.
     """
     inks = torch.empty((len(images), 1, size, size), dtype=torch.uint8)
     for i in range(len(images)):
-        ink = 255 - torch.tensor(np.asarray(images[i]), dtype=torch.float32)[None, None]
+        image = np.asarray(images[i])
+        if image.ndim == 3:
+            image = to_array(Image.fromarray(image), mode="L")
+        ink = 255 - torch.tensor(image, dtype=torch.float32)[None, None]
         height, width = ink.shape[-2:]
         side = max(height, width)
         left, top = (side - width) // 2, (side - height) // 2
@@ -36,6 +41,15 @@ def to_ink(images: Images, size: int) -> Tensor:
             ink = F.interpolate(ink, (size, size), mode="bilinear", antialias=True)
         inks[i] = ink[0].round().clamp(0, 255)
     return inks
+
+
+def sketches_to_ink(sketches: Images, size: int) -> Tensor:
+    """Reads sketches and resizes them, as :func:`to_ink` does line images.
+
+    Raises:
+        ValueError: an empty sketch; names it.
+    """
+    return to_ink(ReadSketches(sketches), size)
 
 
 def as_float(inks: Tensor) -> Tensor:

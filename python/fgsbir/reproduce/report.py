@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..atomic_files import write_atomically, write_json
+from ..evaluation.robustness import RobustnessTable
 from .plots import draw_plots
 from .provenance import versions
 from .published import PUBLISHED
@@ -75,8 +76,26 @@ def summarise(results: Results) -> list[dict[str, Any]]:
                 "deviation": statistics.stdev(seeds) if len(seeds) > 1 else None,
                 "seeds": seeds,
             }
+        if all("robustness" in r for r in ours):
+            entry["robustness"] = _mean_robustness(ours)
         summary.append(entry)
     return summary
+
+
+def _mean_robustness(results: Results) -> RobustnessTable:
+    """Over all sketches of all runs."""
+    weights = [r["scores"]["sketches"] for r in results]
+    tables: list[RobustnessTable] = [r["robustness"] for r in results]
+    return {
+        name: {
+            way: {
+                score: float(np.average([t[name][way][score] for t in tables], weights=weights))
+                for score in scores
+            }
+            for way, scores in ways.items()
+        }
+        for name, ways in tables[0].items()
+    }
 
 
 def _markdown(task: Task, facts: dict[str, Any], summary: list[dict[str, Any]]) -> str:
@@ -117,6 +136,7 @@ def _markdown(task: Task, facts: dict[str, Any], summary: list[dict[str, Any]]) 
             cells = " | ".join("" if x is None else f"{x:.2f}" for x in other.of(category))
             source = f" ({other.source})" if other.source else ""
             lines.append(f"| *{other.method}{source}* | {cells} |")
+        lines += _robustness([entry for entry in entries if "robustness" in entry])
     if any(entry["benchmark"] for entry in summary):
         lines += ["", "In italics: published figures on the same test splits."]
     if any(VARIANTS[ROWS[entry["row"]].variant].extra for entry in summary):
@@ -147,6 +167,24 @@ def _markdown(task: Task, facts: dict[str, Any], summary: list[dict[str, Any]]) 
         "Every setting is in `results.json`, and in the checkpoint of each run.",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _robustness(entries: list[dict[str, Any]]) -> list[str]:
+    """acc@10 of sketches drawn otherwise, by row of the results."""
+    if not entries:
+        return []
+    lines = [
+        "",
+        "Sketches drawn otherwise, acc@10 of them read, and in brackets taken as they are decoded:",
+        "",
+        f"| | {' | '.join(entry['title'] for entry in entries)} |",
+        "|".join(["", *[" --- "] * (len(entries) + 1), ""]),
+    ]
+    for name in entries[0]["robustness"]:
+        ways = [entry["robustness"][name] for entry in entries]
+        cells = [f"{way['read']['acc@10']:.1f} ({way['decoded']['acc@10']:.1f})" for way in ways]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return lines
 
 
 def _cell(figure: dict[str, Any]) -> str:

@@ -25,6 +25,7 @@ from ..data.splits import fold
 from ..data.triplet_lists import attribute_triplets, human_triplets, random_triplets
 from ..evaluation.metrics import accuracy_at, score
 from ..evaluation.ranking import rank_together
+from ..evaluation.robustness import robustness_table
 from ..models.checkpoint import FILE_NAME, Run
 from ..training.pretrain import pretrain
 from ..training.run_log import LOG_NAME
@@ -93,7 +94,8 @@ def _results(
             scoring = dataclasses.replace(scoring, attribute_weight=0.0)
         scoring = dataclasses.replace(scoring, **ROWS[name].scoring)
         for category, gallery, bank in zip(job.categories, galleries, banks, strict=True):
-            found = _score_once(members, gallery, bank, scoring)
+            robust = task.robustness and not ROWS[name].ensemble
+            found = _score_once(members, gallery, bank, scoring, robust)
             place = {"category": category, "seed": seed, "fold": job.fold}
             folders = [str(member.folder.relative_to(out)) for member, _ in members]
             ranked = {"data": gallery.name, "scoring": asdict(scoring)}
@@ -183,14 +185,20 @@ def _listed(variant: Variant, data: SketchPhotoSet, seed: int) -> Any:
 
 
 def _score_once(
-    members: Sequence[tuple[Job, Run]], gallery: SketchPhotoSet, bank: Images, scoring: EvalConfig
+    members: Sequence[tuple[Job, Run]],
+    gallery: SketchPhotoSet,
+    bank: Images,
+    scoring: EvalConfig,
+    robust: bool,
 ) -> dict[str, Any]:
     """Scores of runs that rank together, from the file in the last one's folder where they were
     made of the very same models."""
     folders = [job.folder for job, _ in members]
     path = folders[-1] / SCORES_NAME
     models = [file_digest(folder / FILE_NAME) for folder in folders]
-    asked = {"models": models, "data": gallery.name, "scoring": asdict(scoring)}
+    asked: dict[str, Any] = {"models": models, "data": gallery.name, "scoring": asdict(scoring)}
+    if robust:
+        asked["robustness"] = True
     known = json.loads(path.read_text()) if path.is_file() else []
     for entry in known:
         if entry["of"] == asked:
@@ -209,6 +217,8 @@ def _score_once(
         "loss": np.mean([[epoch["loss"] for epoch in log] for log in epochs], axis=0).tolist(),
         "seconds": [sum(epoch["seconds"] for epoch in log) for log in epochs],
     }
+    if robust:
+        found["robustness"] = robustness_table(ranked, gallery, scoring, bank=bank)
     kept = [entry for entry in known if entry["of"]["models"][-1] == models[-1]]
     write_json(path, [*kept, {"of": asked, "found": found}], indent=1)
     return found

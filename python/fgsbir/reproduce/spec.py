@@ -23,6 +23,7 @@ class Task:
         config: of every run, but for what a row changes, and the seed.
         scoring: how a row that ranks by embedding and attributes is ranked.
         folds: of a cross-validation in the training split; 0 to score on the test split.
+        robustness: whether to score sketches drawn otherwise too, of every run by itself.
         extra: further training data, for the rows that are about it.
         pretrain_data: sketches in classes to pretrain the backbone on first; None for no
             pretraining, or for ``config.init``.
@@ -37,6 +38,7 @@ class Task:
     config: TrainConfig
     scoring: EvalConfig
     folds: int = 0
+    robustness: bool = False
     extra: ExtraData = dataclasses.field(default_factory=ExtraData)
     pretrain_data: str | None = None
     pretraining: PretrainConfig = dataclasses.field(default_factory=PretrainConfig)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import logging
 import time
 from collections.abc import Mapping
@@ -11,16 +13,18 @@ from typing import TYPE_CHECKING, Annotated, Literal, cast
 
 import anyio.to_thread
 from fastapi import APIRouter, HTTPException, Path, Query, Request, Response
+from PIL import Image
 
-from .schemas import GalleryInfo, PhotoMatch, SearchAnswer
+from .schemas import GalleryInfo, PhotoMatch, SearchAnswer, SketchSeen
 from .settings import MAX_ATTRIBUTE_WEIGHT, MAX_MATCHES, Settings
-from .sketch import decode_sketch, read_body
+from .sketch import read_body, read_sketch_file
 from .static_files import StaticFile
 from .thumbnails import Thumbnails
 from .work import WorkQueue
 
 if TYPE_CHECKING:
     from ..gallery import Gallery, Match
+    from ..sketches import SketchReading
 
 FOREVER = "public, max-age=31536000, immutable"
 REVALIDATE = "no-cache"
@@ -88,6 +92,8 @@ async def search(
     must_not: Annotated[tuple[str, ...], Query()] = (),
 ) -> SearchAnswer:
     """The photos nearest to the sketch in the body, a PNG, JPEG or WebP file.
+
+    The sketch is read first, as `fgsbir.sketches.read_sketch` says.
 
     Args:
         k: how many, fewer where the gallery or the demands leave fewer.
@@ -171,14 +177,23 @@ def _search(
     service: Service, body: bytes, k: int, attribute_weight: float, required: dict[str, bool]
 ) -> SearchAnswer:
     start = time.perf_counter()
-    sketch = decode_sketch(body, service.settings)
+    sketch = read_sketch_file(body, service.settings)
     gallery = service.gallery
     found = gallery.search(sketch, k, attribute_weight=attribute_weight, required=required)
     return SearchAnswer(
         matches=[_describe(service.thumbnails, match) for match in found],
+        sketch=_seen(sketch),
         sketch_attributes=gallery.predicted(sketch),
         seconds=time.perf_counter() - start,
     )
+
+
+def _seen(sketch: SketchReading) -> SketchSeen:
+    if not sketch.changes:
+        return SketchSeen(changes=(), image=None)
+    file = io.BytesIO()
+    Image.fromarray(sketch.image).save(file, "PNG", compress_level=1)
+    return SketchSeen(changes=sketch.changes, image=base64.b64encode(file.getvalue()).decode())
 
 
 def _describe(thumbnails: Thumbnails, match: Match) -> PhotoMatch:

@@ -28,9 +28,20 @@ class PhotoMatch(BaseModel):
     differ: tuple[str, ...]
 
 
+class SketchSeen(BaseModel):
+    """What the model sees of a sketch; see `fgsbir.sketches.SketchReading`.
+
+    `image` is a PNG file in base 64, None where the sketch was drawn as the model sees it.
+    """
+
+    changes: tuple[str, ...]
+    image: str | None
+
+
 class SearchAnswer(BaseModel):
-    """Matches, nearest first, and what the model takes the sketch for."""
+    """Matches, nearest first, how the sketch was read and what the model takes it for."""
 
     matches: list[PhotoMatch]
+    sketch: SketchSeen
     sketch_attributes: dict[str, float]
     seconds: float

@@ -6,13 +6,12 @@ import io
 import warnings
 
 import anyio
-import numpy as np
 from fastapi import HTTPException, Request
-from numpy.typing import NDArray
 from PIL import Image
 from starlette.requests import ClientDisconnect
 
-from ..data.images import SIZE, to_array
+from ..sketches import EmptySketchError, SketchReading, read_sketch
+from ..sketches.picture import SVG_REFUSED, is_svg
 from .settings import Settings
 
 FORMATS = ("PNG", "JPEG", "WEBP")
@@ -44,16 +43,14 @@ async def read_body(request: Request, settings: Settings) -> bytes:
     return bytes(body)
 
 
-def decode_sketch(body: bytes, settings: Settings) -> NDArray[np.uint8]:
-    """Decodes a sketch, the first frame where it has several.
+def read_sketch_file(body: bytes, settings: Settings) -> SketchReading:
+    """Reads the file of a sketch, its first frame where it has several.
 
     The header alone says how large the picture is, so a decompression bomb is never unpacked.
 
-    Returns:
-        (SIZE, SIZE) uint8, dark on white.
-
     Raises:
-        HTTPException: 400 empty, 415 no PNG, JPEG or WebP, 413 too many pixels, 422 damaged.
+        HTTPException: 400 no body, 415 no PNG, JPEG or WebP, 413 too many pixels, 422 damaged or
+            nothing drawn.
     """
     if not body:
         raise HTTPException(400, "the body is empty; send the sketch as PNG, JPEG or WebP")
@@ -62,22 +59,27 @@ def decode_sketch(body: bytes, settings: Settings) -> NDArray[np.uint8]:
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our limit is lower
             image = Image.open(io.BytesIO(body), formats=FORMATS)
     except Image.DecompressionBombError as error:
-        raise _too_many_pixels(settings) from error
+        raise HTTPException(413, _too_many_pixels(settings)) from error
     except Exception as error:  # plugins report damage as SyntaxError, struct.error, ...
+        if is_svg(body):
+            raise HTTPException(415, SVG_REFUSED) from error
         raise HTTPException(415, f"not a picture in {', '.join(FORMATS)}") from error
     if image.width * image.height > settings.max_pixels:
-        raise _too_many_pixels(settings)
+        size = f"; this one has {image.width} x {image.height}"
+        raise HTTPException(413, _too_many_pixels(settings) + size)
     if body.startswith(b"\xff\xd8") and body.count(b"\xff\xda") > MAX_SCANS:
         raise HTTPException(422, f"the picture has more than {MAX_SCANS} scans")
     try:
-        return to_array(image, mode="L", size=SIZE)
+        return read_sketch(image)
+    except EmptySketchError as error:
+        raise HTTPException(422, str(error)) from error
     except Exception as error:
         raise HTTPException(422, "the picture cannot be decoded") from error
 
 
 def _too_large(limit: int) -> HTTPException:
-    return HTTPException(413, f"the sketch has more than {limit} bytes", CLOSE)
+    return HTTPException(413, f"the sketch's file has more than {limit / 1e6:.1f} MB", CLOSE)
 
 
-def _too_many_pixels(settings: Settings) -> HTTPException:
-    return HTTPException(413, f"the sketch has more than {settings.max_pixels} pixels")
+def _too_many_pixels(settings: Settings) -> str:
+    return f"the sketch has more than {settings.max_pixels / 1e6:.1f} megapixels"

@@ -15,7 +15,7 @@ from torch import Generator, Tensor
 from ..config import AugmentConfig, Sampler
 from ..data.dataset import SketchPhotoSet
 from ..data.instance_attributes import instance_attributes
-from ..models.preprocess import as_float, augment, source_size, to_ink
+from ..models.preprocess import as_float, augment, sketches_to_ink, source_size, to_ink
 from .distributed import own_share
 from .fingerprint import content_digest
 from .sampler import attribute_batches
@@ -66,8 +66,11 @@ class LineImages:
     """
 
     def __init__(self, data: SketchPhotoSet, size: int) -> None:
-        self.sketches = to_ink(data.sketches, source_size(size))
         self.photos = to_ink(data.edges, source_size(size))
+        if data.sketches is data.edges:  # photos that nobody sketched
+            self.sketches = self.photos
+        else:
+            self.sketches = sketches_to_ink(data.sketches, source_size(size))
         self.sketch_attributes = _attributes(data, data.sketch_attributes, len(data.sketches))
         self.photo_attributes = _attributes(data, data.photo_attributes, len(data.photos))
         self.digest = content_digest(

@@ -25,7 +25,7 @@ from ..models.checkpoint import (
     load_pretrained,
     save_pretrained,
 )
-from ..models.preprocess import as_float, augment, source_size, to_ink
+from ..models.preprocess import as_float, augment, sketches_to_ink, source_size
 from ..models.retrieval import RetrievalModel
 from .device import choose_device, image_format, takes_bfloat16
 from .fingerprint import content_digest
@@ -89,7 +89,7 @@ def pretrain(
     classifier = Classifier(network, len(sketches.classes)).to(device)
     classifier.to(memory_format=image_format(device))  # type: ignore[call-overload]
     reduced = takes_bfloat16(config.precision, device)
-    inks = to_ink(sketches.images, source_size(network.size))
+    inks = sketches_to_ink(sketches.images, source_size(network.size))
     labels = torch.tensor(sketches.labels)
     digest = content_digest(inks.numpy(), sketches.labels, *sketches.classes)
     steps = len(rest) // batch_size

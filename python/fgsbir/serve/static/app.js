@@ -5,11 +5,13 @@ import { openDetails } from "./details.js";
 import { element } from "./dom.js";
 import { Filters } from "./filters.js";
 import { Paper } from "./paper.js";
+import { pictureStep } from "./picture.js";
 import { Results } from "./results.js";
-import { Sketch, toPng } from "./sketch.js";
+import { Seen } from "./seen.js";
+import { Sketch, toFile } from "./sketch.js";
 
 const COUNT = 10;
-const LARGEST_UPLOAD = 1024; // pixels on a side that are kept of an uploaded picture
+const EMPTY = "The sketch is empty."; // what the server says of a sketch without lines
 const by = (id) => document.getElementById(id);
 
 const sketch = new Sketch();
@@ -22,13 +24,14 @@ const filters = new Filters({
   reset: by("reset"),
   count: by("filters-count"),
 });
+const seen = new Seen(by("seen"));
 let shownWeight = 0;
 const results = new Results(by("list"), filters, (match, answer) =>
   openDetails(by("details"), match, answer, shownWeight),
 );
 
 let gallery = null; // what the server says of it
-let png = null; // of the sketch as it is, if there is ink; a slider asks for the same one again
+let file = null; // of the sketch as it is, if there is ink; a slider asks for the same one again
 let current = new AbortController();
 
 /** Searches for the sketch as it is now; an earlier search that is still under way is dropped. */
@@ -37,13 +40,10 @@ async function refresh() {
   current.abort();
   const { signal } = (current = new AbortController());
   notice(null);
-  png ??= toPng(sketch);
-  by("empty").hidden = png !== null;
-  if (png === null) {
-    results.busy = false;
-    results.clear();
-    filters.mark({});
-    say("");
+  file ??= toFile(sketch);
+  by("empty").hidden = file !== null;
+  if (file === null) {
+    forget();
     return;
   }
   results.busy = true;
@@ -51,8 +51,9 @@ async function refresh() {
   try {
     await meetGallery();
     const asked = filters.values;
-    const answer = await search(png, { k: COUNT, ...asked }, signal);
+    const answer = await search(file, { k: COUNT, ...asked }, signal);
     await results.show(answer, signal);
+    await seen.show(answer.sketch, signal);
     shownWeight = asked.weight;
     filters.mark(answer.sketch_attributes);
     report(answer.matches.length);
@@ -74,7 +75,22 @@ function report(count) {
   }
 }
 
+/** Shows nothing, since there is nothing drawn. */
+function forget() {
+  results.busy = false;
+  results.clear();
+  seen.hide();
+  filters.mark({});
+  say("");
+}
+
 function fail(error, signal) {
+  if (error.message === EMPTY) {
+    forget();
+    by("empty").hidden = false;
+    notice("The sketch is empty: no lines can be seen on it.");
+    return;
+  }
   if (by("list").querySelector(".placeholder")) results.clear();
   say(results.isEmpty ? "" : "Found for an earlier sketch");
   if (error.retryAfter) {
@@ -94,23 +110,12 @@ function notice(text, label, action) {
   box.replaceChildren(...[text, button].filter(Boolean));
 }
 
-async function place(file) {
-  if (!file) return;
-  let picture;
+async function place(upload) {
+  if (!upload) return;
   try {
-    picture = await createImageBitmap(file);
-    const scale = Math.min(1, LARGEST_UPLOAD / Math.max(picture.width, picture.height));
-    const kept = document.createElement("canvas");
-    kept.width = Math.max(1, Math.round(picture.width * scale));
-    kept.height = Math.max(1, Math.round(picture.height * scale));
-    const context = kept.getContext("2d");
-    context.imageSmoothingQuality = "high";
-    context.drawImage(picture, 0, 0, kept.width, kept.height);
-    sketch.add({ image: kept });
+    sketch.add(await pictureStep(upload));
   } catch {
-    notice(`${file.name || "That"} is not a picture that this browser can read.`);
-  } finally {
-    picture?.close();
+    notice(`${upload.name || "That"} is not a picture that this browser can read.`);
   }
 }
 
@@ -136,7 +141,7 @@ function clear() {
 }
 
 sketch.addEventListener("change", () => {
-  png = null;
+  file = null;
   // Not `disabled`, which would take the focus away from whoever has just pressed the button.
   by("undo").ariaDisabled = !sketch.canUndo;
   by("redo").ariaDisabled = !sketch.canRedo;

@@ -1,11 +1,11 @@
 // Sketch model: a list of steps, of which the last may be undone.
 //
-// A step is a stroke { points: [x, y, pressure, ...], width, erases }, a picture { image } or
-// { clears: true }. Coordinates are shares of the side; widths are pixels of a side of 256, the
+// A step is a stroke { points: [x, y, pressure, ...], width, erases }, a picture { image, ground }
+// (picture.js) or { clears: true }. Coordinates are shares of the side; widths are pixels of a side of 256, the
 // size that models are trained on.
 
 export const SIDE = 256;
-const WHITE = 0xffffffff;
+const FINEST = 1024; // pixels of the side of what the server gets of a small drawing
 
 export class Sketch extends EventTarget {
   #done = [];
@@ -60,33 +60,77 @@ export function drawSteps(context, steps, side) {
   context.lineCap = context.lineJoin = "round";
   for (const step of steps) {
     if (step.clears) context.clearRect(0, 0, side, side);
-    else if (step.image) drawImage(context, step.image, side);
+    else if (step.image) drawImage(context, step, side);
     else drawStroke(context, step, side);
   }
 }
 
-/** The sketch as the server wants it: a PNG, black on white. Null where the paper is blank. */
-export function toPng(sketch) {
+/** The sketch as a file for the server, which reads it. Null where nothing is on the paper. */
+export function toFile(sketch) {
+  if (sketch.isEmpty) return null;
+  const steps = sketch.visible();
+  const picture = steps.find((step) => step.image);
+  const side = picture ? FINEST : sideFor(steps);
+  const all = [0, 0, side, side];
+  const [left, top, width, height] = picture && !reachBeyond(steps, picture.image) ? pictureBox(picture.image, side) : all;
   const canvas = document.createElement("canvas");
-  canvas.width = canvas.height = SIDE;
+  canvas.width = Math.ceil(width);
+  canvas.height = Math.ceil(height);
   const context = canvas.getContext("2d", { willReadFrequently: true });
-  drawSteps(context, sketch.visible(), SIDE);
-  context.globalCompositeOperation = "destination-over";
-  context.fillStyle = "white";
-  context.fillRect(0, 0, SIDE, SIDE);
-  const pixels = new Uint32Array(context.getImageData(0, 0, SIDE, SIDE).data.buffer);
-  if (pixels.every((pixel) => pixel === WHITE)) return null;
+  context.translate(-left, -top);
+  const isTransparent = Boolean(picture?.ground);
+  if (!isTransparent) {
+    context.fillStyle = "white";
+    context.fillRect(...all);
+  }
+  drawSteps(context, isTransparent ? steps.map((step) => ({ ...step, ground: null })) : steps, side);
+  const type = picture && !isTransparent ? "image/jpeg" : "image/png";
   // Not toBlob(), which waits for an idle moment of the browser: that took longer than the search.
-  const encoded = canvas.toDataURL("image/png").split(",")[1];
+  const encoded = canvas.toDataURL(type, 0.9).split(",")[1];
   return Uint8Array.from(atob(encoded), (character) => character.charCodeAt(0));
 }
 
-function drawImage(context, image, side) {
-  const scale = side / Math.max(image.width, image.height);
-  const [width, height] = [image.width * scale, image.height * scale];
-  context.fillStyle = "white";
-  context.fillRect(0, 0, side, side);
-  context.drawImage(image, (side - width) / 2, (side - height) / 2, width, height);
+/** The smaller the drawing, the finer it is painted: the server enlarges it to fill the frame. */
+function sideFor(steps) {
+  const [left, top, right, bottom] = strokesBox(steps);
+  const share = Math.max(right - left, bottom - top);
+  return share > 0.5 ? SIDE : share > 0.25 ? 2 * SIDE : FINEST;
+}
+
+/** Whether strokes lie beside the picture that they were drawn over. */
+function reachBeyond(steps, image) {
+  const [left, top, right, bottom] = strokesBox(steps);
+  const [x, y, width, height] = pictureBox(image, 1);
+  return left < right && (left < x || top < y || right > x + width || bottom > y + height);
+}
+
+/** Left, top, right and bottom of all strokes of the pen, in shares of the side. */
+function strokesBox(steps) {
+  const box = [1, 1, 0, 0];
+  for (const { points = [], erases } of steps) {
+    for (let i = 0; i < points.length && !erases; i += 3) {
+      box[0] = Math.min(box[0], points[i]);
+      box[1] = Math.min(box[1], points[i + 1]);
+      box[2] = Math.max(box[2], points[i]);
+      box[3] = Math.max(box[3], points[i + 1]);
+    }
+  }
+  return box;
+}
+
+function drawImage(context, { image, ground }, side) {
+  if (ground) {
+    context.fillStyle = ground;
+    context.fillRect(0, 0, side, side);
+  }
+  context.imageSmoothingQuality = "high";
+  context.drawImage(image, ...pictureBox(image, side));
+}
+
+/** Left, top, width and height of a picture in the middle of a square. */
+function pictureBox({ width, height }, side) {
+  const scale = side / Math.max(width, height);
+  return [(side - width * scale) / 2, (side - height * scale) / 2, width * scale, height * scale];
 }
 
 function drawStroke(context, { points, width, erases }, side) {
