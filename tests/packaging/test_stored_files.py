@@ -14,12 +14,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from PIL import Image
 
 from fgsbir import load
 from fgsbir.config import ModelConfig, OptimConfig, TrainConfig
 from fgsbir.data import SketchPhotoSet
+from fgsbir.data.images import to_array
 from fgsbir.gallery import Gallery
 from fgsbir.models.checkpoint import load_pretrained
+from fgsbir.models.preprocess import to_ink
+from fgsbir.sketches import SketchReading
 from fgsbir.training.train import train
 
 STORED = Path(__file__).parent / "stored"
@@ -74,7 +78,9 @@ def test_a_pretrained_backbone() -> None:
     assert pretrained.digest == EXPECTED["pretrained digest"]
 
 
-def test_a_finished_run_is_given_back(tmp_path: Path) -> None:
+def test_a_finished_run_is_given_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Version 0.1.0 trained on sketches as they were decoded.
+    monkeypatch.setattr("fgsbir.training.batches.sketches_to_ink", to_ink)
     shutil.copytree(STORED / "run", tmp_path, dirs_exist_ok=True)
     before = (tmp_path / "model.safetensors").stat().st_mtime_ns
     train(drawings(), CONFIG, tmp_path, category="drawings", progress=False)
@@ -88,7 +94,9 @@ def test_a_gallery(index: str, tmp_path: Path) -> None:
     shutil.copytree(STORED / f"{index}.gallery", tmp_path / "gallery")
     gallery = Gallery.load(tmp_path / "gallery")
     for number, expected in enumerate(EXPECTED["searches"]):
-        sketch = drawing(number, shorter=1)
+        # As version 0.1.0 took it: as it is, in a square of 256.
+        image = Image.fromarray(drawing(number, shorter=1))
+        sketch = SketchReading(to_array(image, mode="L", size=256), ())
         found = gallery.search(sketch, k=COUNT, attribute_weight=0.5)
         distance = {str(match.path): match.distance for match in found}
         assert distance == pytest.approx(expected, abs=1e-4)
