@@ -95,6 +95,17 @@ def test_an_uploaded_picture_is_read(
         assert page.locator("#list .photo").count() == 10
 
 
+def test_the_eraser_leaves_nothing_on_strokes_without_a_ground(page: Page, tmp_path: Path) -> None:
+    on_nothing(drawn(), (255, 255, 255)).save(tmp_path / "light.png")
+    page.set_input_files("#file", str(tmp_path / "light.png"))
+    settled(page)
+    before = seen(page)
+    page.get_by_role("button", name="Eraser").click()
+    draw(page, [(0.1, 0.15), (0.5, 0.15)])  # beside the shoe
+    settled(page)
+    assert np.array_equal(seen(page), before)
+
+
 def test_an_empty_sheet_is_said_to_be_empty(
     browser: Browser, server: Server, tmp_path: Path
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -163,6 +164,9 @@ def dotted(count: int, radius: float = 2) -> Image.Image:
         pytest.param(np.where((X > 0.2) & (Y > 0.3), 220, 60).astype(np.uint8), id="sheet"),
         pytest.param(np.zeros((1, 1), np.uint8), id="one pixel"),
         pytest.param(np.zeros((2, 1000), np.uint8), id="no height"),
+        pytest.param(np.zeros((8, 4000), np.uint8), id="hardly any height"),
+        pytest.param(np.zeros((4000, 8), np.uint8), id="hardly any width"),
+        pytest.param(Image.new("L", (0, 0)), id="no size"),
     ],
 )
 def test_what_has_no_drawing_is_empty(sketch: Image.Image | np.ndarray) -> None:
@@ -243,3 +247,16 @@ def test_an_empty_sketch_of_a_set_is_named(tmp_path: Path) -> None:
         sketches_to_ink(files, 64)
     with pytest.raises(ValueError, match="image 1: the sketch is empty"):
         sketches_to_ink([np.asarray(drawn()), np.full((64, 64), 255, np.uint8)], 64)
+
+
+def test_thousands_of_dots_take_no_longer_than_a_drawing() -> None:
+    """Pieces are compared with one another, so that their number has a limit."""
+    sheet = np.full((512, 512), 255, np.uint8)
+    for y in range(4, 508, 6):
+        for x in range(4, 508, 6):
+            sheet[y : y + 2, x : x + 2] = 0
+    sheet[100:102, 100:114] = 0
+    start = time.process_time()
+    with pytest.raises(EmptySketchError):
+        read_sketch(sheet)
+    assert time.process_time() - start < 1

@@ -11,12 +11,13 @@ import torch
 
 from fgsbir.cli import main
 from fgsbir.data import synthetic
-from fgsbir.evaluation.distortions import DISTORTIONS
+from fgsbir.evaluation.distortions import DISTORTIONS, Distorted
 from fgsbir.evaluation.metrics import evaluate
 from fgsbir.evaluation.robustness import robustness_table
 from fgsbir.models import build_model
 from fgsbir.models.checkpoint import DataFacts, Run, save_run
 from fgsbir.presets import QUICKSTART
+from fgsbir.sketches import read_sketch
 
 SIZE = 64
 
@@ -80,3 +81,12 @@ def config_of_model():
         QUICKSTART,
         model=dataclasses.replace(QUICKSTART.model, size=SIZE, width=8, dropout=0.5),
     )
+
+
+def test_sketches_of_any_kind_can_be_distorted() -> None:
+    black = np.zeros((300, 500, 4), np.uint8)
+    black[100:104, 50:450, 3] = black[100:200, 50:54, 3] = 255  # on nothing
+    for name in DISTORTIONS:
+        distorted = Distorted([black], name)[0]
+        share = (read_sketch(distorted).image < 128).mean()
+        assert 0 < share < 0.1, name

@@ -84,7 +84,7 @@ def add_shoe_sketches(data: SketchPhotoSet, folder: str | Path) -> SketchPhotoSe
     if attributes is not None and data.photo_attributes is not None:
         guessed = data.photo_attributes[[place[label] for label in labels]]
         attributes = np.concatenate([attributes, guessed])
-    sketches = ImageFiles([path for _, path in found], mode="L", size=SIZE)
+    sketches = ImageFiles([path for _, path in found], mode=None)
     return replace(
         data,
         name=f"{data.name} with {len(found)} extra sketches",

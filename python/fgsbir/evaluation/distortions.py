@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter, ImageOps
 
-from ..data.images import Images
+from ..data.images import SIZE, Images, to_array
 
 Array = NDArray[np.uint8]
 
@@ -134,11 +134,11 @@ DISTORTIONS: dict[str, Callable[[Image.Image, np.random.Generator], Image.Image]
     "with a marker": _with_a_marker,
     "turned by 10 degrees": _turned(10),
 }
-"""By name; from a picture of dark lines on white, mode L, to one of any size and mode."""
+"""By name; from a picture of `SIZE` of dark lines on white, mode L, to one of any size and mode."""
 
 
 class Distorted(Images):
-    """Sketches under one distortion; the same seed distorts each the same."""
+    """Sketches, fitted into a square of `SIZE`, under one distortion; a seed gives the same always."""
 
     def __init__(self, sketches: Images, name: str, seed: int = 0) -> None:
         self.sketches = sketches
@@ -150,7 +150,9 @@ class Distorted(Images):
 
     def __getitem__(self, index: int, /) -> Array:
         place = range(len(self))[index]
-        image = Image.fromarray(np.asarray(self.sketches[place])).convert("L")
+        image = Image.fromarray(
+            to_array(Image.fromarray(self.sketches[place]), mode="L", size=SIZE)
+        )
         distorted = DISTORTIONS[self.name](image, np.random.default_rng([self.seed, place]))
         return np.asarray(distorted)
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..data.dataset import SketchPhotoSet
+from ..sketches import read_sketch
 
 RIGHT, FAINT, TEXT = "#1a9850", "#e4e4e7", "#3f3f46"
 CELL_INCHES = 1.15
@@ -59,7 +60,9 @@ def draw_retrievals(
     )
     grid = figure.subplots(len(queries), len(widths), squeeze=False, width_ratios=widths)
     for axes, query in zip(grid, queries, strict=True):
-        show_image(axes[0], data.sketches[int(query)], _found(right[query]), FAINT)
+        show_image(
+            axes[0], read_sketch(data.sketches[int(query)]).image, _found(right[query]), FAINT
+        )
         axes[1].axis("off")
         for rank in range(columns):
             photo, hit = int(order[query, rank]), bool(right[query, rank])

@@ -143,13 +143,13 @@ def rank_together(
 
 
 def _embed_together(
-    members: Members, images: Images, config: EvalConfig, to_ink: Callable[[Images, int], Tensor]
+    members: Members, images: Images, config: EvalConfig, to_inks: Callable[[Images, int], Tensor]
 ) -> Output:
     inks: dict[int, Tensor] = {}
     outputs = []
     for model, columns in members:
         if model.size not in inks:
-            inks[model.size] = to_ink(images, model.size)
+            inks[model.size] = to_inks(images, model.size)
         outputs.append(_only(embed(model, inks[model.size], views=config.views), columns))
     return _mean(outputs)
 

@@ -38,7 +38,7 @@ def robustness_table(
     """
     # Sketches are read here, so that an empty one is met, and ranked as they are.
     config = dataclasses.replace(config or EvalConfig(), read_sketches=False)
-    banks = {"read": None if bank is None else ReadSketches(bank), "decoded": bank}
+    banks = {"read": None if bank is None else list(ReadSketches(bank)), "decoded": bank}
     photo = rank_together(members, data, config, bank=bank).photo
     table: RobustnessTable = {}
     for name in (AS_DRAWN, *DISTORTIONS):

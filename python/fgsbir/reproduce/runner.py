@@ -103,11 +103,20 @@ def _results(
 
 
 def in_memory(data: SketchPhotoSet) -> SketchPhotoSet:
-    """The same set with its line images decoded, once for all runs; photos are never looked at."""
-    sketches, edges = ([np.asarray(x) for x in images] for images in (data.sketches, data.edges))
-    if len({image.shape for image in (*sketches, *edges)}) > 1:
-        return data
-    return dataclasses.replace(data, sketches=np.stack(sketches), edges=np.stack(edges))
+    """The same set with its line images decoded, once for all runs; photos are never looked at.
+
+    Images of different shapes stay where they are.
+    """
+    decoded = {}
+    for name, images in (("sketches", data.sketches), ("edges", data.edges)):
+        kept = []
+        for image in map(np.asarray, images):
+            if kept and image.shape != kept[0].shape:
+                break
+            kept.append(image)
+        if len(kept) == len(images):
+            decoded[name] = np.stack(kept)
+    return dataclasses.replace(data, **decoded)
 
 
 def _possible(task: Task, data: list[SketchPhotoSet]) -> tuple[dict[str, Row], dict[str, str]]:

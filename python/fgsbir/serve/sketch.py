@@ -11,7 +11,7 @@ from PIL import Image
 from starlette.requests import ClientDisconnect
 
 from ..sketches import EmptySketchError, SketchReading, read_sketch
-from ..sketches.picture import SVG_REFUSED, is_svg
+from ..sketches.picture import SVG_REFUSED, is_svg, open_sketch
 from .settings import Settings
 
 FORMATS = ("PNG", "JPEG", "WEBP")
@@ -70,11 +70,13 @@ def read_sketch_file(body: bytes, settings: Settings) -> SketchReading:
     if body.startswith(b"\xff\xd8") and body.count(b"\xff\xda") > MAX_SCANS:
         raise HTTPException(422, f"the picture has more than {MAX_SCANS} scans")
     try:
-        return read_sketch(image)
-    except EmptySketchError as error:
-        raise HTTPException(422, str(error)) from error
+        picture = open_sketch(image)
     except Exception as error:
         raise HTTPException(422, "the picture cannot be decoded") from error
+    try:
+        return read_sketch(picture)
+    except EmptySketchError as error:
+        raise HTTPException(422, str(error)) from error
 
 
 def _too_large(limit: int) -> HTTPException:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from pathlib import Path
 
 import numpy as np
@@ -56,7 +55,7 @@ def _open_file(path: Path) -> Image.Image:
     if not os.path.isfile(path):  # which answers for a name that is too long, too
         raise FileNotFoundError(f"no such file: {path}")
     try:
-        with warnings.catch_warnings(), Image.open(path) as image:
+        with Image.open(path) as image:
             return upright(image)
     except Exception as error:
         with open(path, "rb") as file:

@@ -69,9 +69,11 @@ def read_sketch(sketch: Sketch) -> SketchReading:
     if isinstance(sketch, SketchReading):
         return sketch
     picture = open_sketch(sketch)
-    if min(picture.size) < LEAST:
+    if min(picture.size) == 0:
         raise EmptySketchError
     whole = _worked(picture)
+    if min(whole.size) < LEAST:
+        raise EmptySketchError
     by_alpha = picture.mode == "RGBA" and is_drawn_by_alpha(whole)
     planes = planes_of(whole, by_alpha=by_alpha)
     light_lines = light_planes(_small(planes))

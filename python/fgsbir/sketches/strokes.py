@@ -17,6 +17,7 @@ DARK = 128  # ink that a piece has somewhere, unless it lies beside darker ones
 FAINT_LINE = 56  # the same of a line beside darker ones, if it is no shorter than LONG of them
 LONG = 0.15  # of the extent of the drawing
 BESIDE = 0.05  # of the extent of the drawing
+MOST_PIECES = 300  # that gaps are measured between
 APART = 0.15  # of the extent of the drawing: gaps beyond which a piece lies apart from it
 SMALL = 0.3  # extent beside that of the drawing, of what lies apart and is none of it
 MARGIN = 0.2  # of the side, along the border, where that lies
@@ -24,6 +25,7 @@ SPECK = 0.08  # extent beside that of the drawing, of what is dirt unless it lie
 DOT = 2.0  # widths of a line: what is no longer is a dot
 BAND = 0.06  # of the side, along the border: a long line within is the edge of the sheet
 DOT_SIDE = 0.1  # of the side of the picture: a larger blob is a drawing
+FLECK = 0.1  # of the side: that many pieces that are no longer are noise
 LEAST_EXTENT = 0.02  # of the side of the picture: less is no drawing
 WIDTHS = (0.45, 2.7)  # pixels of a frame of 256, as the lines of the sets of sketches are
 PEN = np.array([1.0, 0.35, 0.1], dtype=np.float32)  # middle, beside, at the corner
@@ -59,6 +61,8 @@ def find_drawing(ink: Grey) -> Drawing | None:
     if not pieces.large:
         return None
     deciding = pieces.extents >= SPECK * pieces.large
+    if pieces.large < FLECK * side and np.count_nonzero(deciding) > MOST_PIECES:
+        return None
     deciding &= ~_apart(pieces, deciding)
     left, top = pieces.boxes[deciding, :2].min(axis=0)
     right, bottom = pieces.boxes[deciding, 2:].max(axis=0)
@@ -124,6 +128,8 @@ def _apart(pieces: _Pieces, deciding: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Which pieces lie far from the drawing and near the border: a date, a hole, a button."""
     apart = np.zeros_like(deciding)
     indices = np.flatnonzero(deciding)
+    if len(indices) > MOST_PIECES:
+        return apart
     boxes = pieces.boxes[indices]
     gaps = np.maximum(boxes[:, None, :2] - boxes[None, :, 2:], 0).max(axis=2)
     near = np.maximum(gaps, gaps.T) <= APART * pieces.large

@@ -5,7 +5,7 @@
 // size that models are trained on.
 
 export const SIDE = 256;
-const FINEST = 1024; // pixels of the side of what the server gets of a small drawing
+const PICTURE_SIDE = 1024; // pixels of the longer side of what the server gets of a picture
 
 export class Sketch extends EventTarget {
   #done = [];
@@ -55,14 +55,22 @@ export class Sketch extends EventTarget {
   }
 }
 
-/** Draws steps into a context whose canvas is `side` pixels wide, over what is there. */
-export function drawSteps(context, steps, side) {
+/**
+ * Draws steps into a context whose canvas is `side` pixels wide, over what is there. `ground` is the
+ * colour of the paper; where `isTransparent`, the paper is not painted and the eraser leaves nothing.
+ */
+export function drawSteps(context, steps, side, { ground = groundOf(steps), isTransparent = false } = {}) {
   context.lineCap = context.lineJoin = "round";
   for (const step of steps) {
     if (step.clears) context.clearRect(0, 0, side, side);
-    else if (step.image) drawImage(context, step, side);
-    else drawStroke(context, step, side);
+    else if (step.image) drawImage(context, step, side, isTransparent);
+    else drawStroke(context, step, side, ground, isTransparent);
   }
+}
+
+/** The colour of the paper: that of a picture on it which needs another than white. */
+export function groundOf(steps) {
+  return steps.find((step) => step.image)?.ground ?? "white";
 }
 
 /** The sketch as a file for the server, which reads it. Null where nothing is on the paper. */
@@ -70,7 +78,7 @@ export function toFile(sketch) {
   if (sketch.isEmpty) return null;
   const steps = sketch.visible();
   const picture = steps.find((step) => step.image);
-  const side = picture ? FINEST : sideFor(steps);
+  const side = picture ? PICTURE_SIDE : sideFor(steps);
   const all = [0, 0, side, side];
   const [left, top, width, height] = picture && !reachBeyond(steps, picture.image) ? pictureBox(picture.image, side) : all;
   const canvas = document.createElement("canvas");
@@ -83,18 +91,17 @@ export function toFile(sketch) {
     context.fillStyle = "white";
     context.fillRect(...all);
   }
-  drawSteps(context, isTransparent ? steps.map((step) => ({ ...step, ground: null })) : steps, side);
+  drawSteps(context, steps, side, { isTransparent });
   const type = picture && !isTransparent ? "image/jpeg" : "image/png";
   // Not toBlob(), which waits for an idle moment of the browser: that took longer than the search.
   const encoded = canvas.toDataURL(type, 0.9).split(",")[1];
   return Uint8Array.from(atob(encoded), (character) => character.charCodeAt(0));
 }
 
-/** The smaller the drawing, the finer it is painted: the server enlarges it to fill the frame. */
+/** A small drawing is painted finer, since the server enlarges it. */
 function sideFor(steps) {
   const [left, top, right, bottom] = strokesBox(steps);
-  const share = Math.max(right - left, bottom - top);
-  return share > 0.5 ? SIDE : share > 0.25 ? 2 * SIDE : FINEST;
+  return Math.max(right - left, bottom - top) > 0.5 ? SIDE : 2 * SIDE;
 }
 
 /** Whether strokes lie beside the picture that they were drawn over. */
@@ -118,8 +125,8 @@ function strokesBox(steps) {
   return box;
 }
 
-function drawImage(context, { image, ground }, side) {
-  if (ground) {
+function drawImage(context, { image, ground }, side, isTransparent) {
+  if (ground && !isTransparent) {
     context.fillStyle = ground;
     context.fillRect(0, 0, side, side);
   }
@@ -133,8 +140,10 @@ function pictureBox({ width, height }, side) {
   return [(side - width * scale) / 2, (side - height * scale) / 2, width * scale, height * scale];
 }
 
-function drawStroke(context, { points, width, erases }, side) {
-  context.strokeStyle = context.fillStyle = erases ? "white" : "black";
+function drawStroke(context, { points, width, erases }, side, ground, isTransparent) {
+  context.globalCompositeOperation = erases && isTransparent ? "destination-out" : "source-over";
+  const ink = ground === "white" ? "black" : "white";
+  context.strokeStyle = context.fillStyle = erases ? ground : ink;
   const scale = side / SIDE;
   const at = (i) => [points[3 * i] * side, points[3 * i + 1] * side];
   const thickness = (i) => width * scale * points[3 * i + 2];
