@@ -138,7 +138,7 @@ DISTORTIONS: dict[str, Callable[[Image.Image, np.random.Generator], Image.Image]
 
 
 class Distorted(Images):
-    """Sketches, fitted into a square of `SIZE`, under one distortion; a seed gives the same always."""
+    """Sketches, fitted into a square of `SIZE`, under one distortion; a seed fixes how."""
 
     def __init__(self, sketches: Images, name: str, seed: int = 0) -> None:
         self.sketches = sketches
@@ -150,10 +150,9 @@ class Distorted(Images):
 
     def __getitem__(self, index: int, /) -> Array:
         place = range(len(self))[index]
-        image = Image.fromarray(
-            to_array(Image.fromarray(self.sketches[place]), mode="L", size=SIZE)
-        )
-        distorted = DISTORTIONS[self.name](image, np.random.default_rng([self.seed, place]))
+        fitted = to_array(Image.fromarray(self.sketches[place]), mode="L", size=SIZE)
+        rng = np.random.default_rng([self.seed, place])
+        distorted = DISTORTIONS[self.name](Image.fromarray(fitted), rng)
         return np.asarray(distorted)
 
 

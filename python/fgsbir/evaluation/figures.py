@@ -60,9 +60,8 @@ def draw_retrievals(
     )
     grid = figure.subplots(len(queries), len(widths), squeeze=False, width_ratios=widths)
     for axes, query in zip(grid, queries, strict=True):
-        show_image(
-            axes[0], read_sketch(data.sketches[int(query)]).image, _found(right[query]), FAINT
-        )
+        sketch = read_sketch(data.sketches[int(query)]).image
+        show_image(axes[0], sketch, _found(right[query]), FAINT)
         axes[1].axis("off")
         for rank in range(columns):
             photo, hit = int(order[query, rank]), bool(right[query, rank])

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..atomic_files import file_digest, write_json
 from ..config import EvalConfig
@@ -107,16 +108,16 @@ def in_memory(data: SketchPhotoSet) -> SketchPhotoSet:
 
     Images of different shapes stay where they are.
     """
-    decoded = {}
-    for name, images in (("sketches", data.sketches), ("edges", data.edges)):
-        kept = []
-        for image in map(np.asarray, images):
-            if kept and image.shape != kept[0].shape:
-                break
-            kept.append(image)
-        if len(kept) == len(images):
-            decoded[name] = np.stack(kept)
-    return dataclasses.replace(data, **decoded)
+    return dataclasses.replace(data, sketches=_stacked(data.sketches), edges=_stacked(data.edges))
+
+
+def _stacked(images: Images) -> Images:
+    kept: list[NDArray[np.uint8]] = []
+    for image in map(np.asarray, images):
+        if kept and image.shape != kept[0].shape:
+            return images
+        kept.append(image)
+    return np.stack(kept) if kept else images
 
 
 def _possible(task: Task, data: list[SketchPhotoSet]) -> tuple[dict[str, Row], dict[str, str]]:
