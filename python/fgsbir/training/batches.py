@@ -14,6 +14,7 @@ from torch import Generator, Tensor
 
 from ..config import AugmentConfig, Sampler
 from ..data.dataset import SketchPhotoSet
+from ..data.edges import PhotoEdges
 from ..data.instance_attributes import instance_attributes
 from ..models.preprocess import as_float, augment, sketches_to_ink, source_size, to_ink
 from .distributed import own_share
@@ -67,10 +68,10 @@ class LineImages:
 
     def __init__(self, data: SketchPhotoSet, size: int) -> None:
         self.photos = to_ink(data.edges, source_size(size))
-        if data.sketches is data.edges:  # photos that nobody sketched
-            self.sketches = self.photos
-        else:
-            self.sketches = sketches_to_ink(data.sketches, source_size(size))
+        # Edge maps stand in for the sketches of photos that nobody sketched.
+        of_photos = isinstance(data.sketches, PhotoEdges)
+        to_sketch_ink = to_ink if of_photos else sketches_to_ink
+        self.sketches = to_sketch_ink(data.sketches, source_size(size))
         self.sketch_attributes = _attributes(data, data.sketch_attributes, len(data.sketches))
         self.photo_attributes = _attributes(data, data.photo_attributes, len(data.photos))
         self.digest = content_digest(
