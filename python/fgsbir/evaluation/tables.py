@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .metrics import Scores
-from .robustness import RobustnessTable
+from .robustness import WAYS, RobustnessTable
 
 
 def format_scores(name: str, scores: Scores) -> str:
@@ -33,7 +33,7 @@ def format_robustness(name: str, table: RobustnessTable) -> str:
         f"{'':28}" + 2 * f"{'acc@1':>9}{'acc@10':>9}",
     ]
     for distortion, ways in table.items():
-        values = [ways[way][score] for way in ("read", "decoded") for score in ("acc@1", "acc@10")]
+        values = [ways[way][score] for way in WAYS for score in ("acc@1", "acc@10")]
         lines.append(f"{distortion:28}" + "".join(f"{value:8.1f}%" for value in values))
     return "\n".join(lines)
 

@@ -50,16 +50,16 @@ def find_ink(planes: Grey, light_lines: Sequence[bool]) -> Ink:
         planes: (C, H, W) uint8, one plane of grey or three of colours.
         light_lines: what `light_planes` says of them.
     """
-    planes = np.where(np.array(light_lines)[:, None, None], 255 - planes, planes)
-    rows, columns = within_frame(_darkest(planes))
+    planes = planes ^ np.where(light_lines, 255, 0).astype(np.uint8)[:, None, None]
+    rows, columns = within_frame(planes.min(axis=0))
     inside = planes[:, rows, columns]
     reach = 2 * int(REACH * max(inside.shape) / 2) + 1
     ground = np.stack([_ground(plane, reach) for plane in inside])
     contrast = _contrast(inside, ground)
-    sheet = find_sheet(_darkest(ground), contrast)
+    sheet = find_sheet(ground.min(axis=0), contrast)
     filled = np.zeros(contrast.shape, dtype=bool)
     if sheet is not None:
-        filled = sheet.filled & (_darkest(inside) < (1 + SURROUND) / 2 * sheet.level)
+        filled = sheet.filled & (inside.min(axis=0) < (1 + SURROUND) / 2 * sheet.level)
         contrast[sheet.surroundings] = 0
     clean, noisy = _without_noise(_without_ruling(contrast))
     ink = np.zeros(planes.shape[1:], dtype=np.uint8)
@@ -87,11 +87,6 @@ def _ground(plane: Grey, reach: int) -> Grey:
     return np.maximum(closed, plane)
 
 
-def _darkest(planes: Grey) -> Grey:
-    """(H, W): of each pixel the darkest colour."""
-    return planes[0] if len(planes) == 1 else np.minimum(np.minimum(*planes[:2]), planes[2])
-
-
 def _contrast(inside: Grey, ground: Grey) -> Grey:
     """How much darker than the ground each pixel is in its darkest colour, 255 for black."""
     differences = ground - inside
@@ -99,7 +94,7 @@ def _contrast(inside: Grey, ground: Grey) -> Grey:
         for difference, level in zip(differences, ground, strict=True):
             scale = np.float32(255) / np.maximum(level, 24)
             np.copyto(difference, np.minimum(difference * scale, 255), casting="unsafe")
-    return 255 - _darkest(255 - differences) if len(differences) > 1 else differences[0]
+    return differences.max(axis=0)
 
 
 def _without_noise(contrast: Grey) -> tuple[Grey, bool]:
@@ -123,7 +118,7 @@ def _without_noise(contrast: Grey) -> tuple[Grey, bool]:
         return np.zeros_like(contrast), True
     values[values < FAINT * usual] = 0
     table = (values * max(1, FULL / usual)).clip(0, 255).round().astype(np.uint8)
-    return table[contrast], floor > 2
+    return table.take(contrast), floor > 2
 
 
 def _outlined(ink: Grey, filled: NDArray[np.bool_]) -> Grey:

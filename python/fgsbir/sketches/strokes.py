@@ -152,11 +152,10 @@ def _along_the_border(pieces: _Pieces) -> NDArray[np.bool_]:
     boxes, extents = pieces.boxes, pieces.extents
     height, width = pieces.ink.shape
     band = round(BAND * min(height, width))
-    along = np.zeros(len(boxes), dtype=bool)
     touching = (
         (boxes[:, :2].min(axis=1) < 2) | (width - boxes[:, 2] < 2) | (height - boxes[:, 3] < 2)
     )
-    along |= touching & (extents > 0) & (extents < 0.5 * pieces.large)
+    along = touching & (extents > 0) & (extents < 0.5 * pieces.large)
     for i in np.flatnonzero(extents > 0.5 * min(height, width)):
         left, top, right, bottom = boxes[i]
         near = (left < band) | (top < band) | (right > width - band) | (bottom > height - band)

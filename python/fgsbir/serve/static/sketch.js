@@ -59,7 +59,7 @@ export class Sketch extends EventTarget {
  * Draws steps into a context whose canvas is `side` pixels wide, over what is there. `ground` is the
  * colour of the paper; where `isTransparent`, the paper is not painted and the eraser leaves nothing.
  */
-export function drawSteps(context, steps, side, { ground = groundOf(steps), isTransparent = false } = {}) {
+export function drawSteps(context, steps, side, { ground = paperColour(steps), isTransparent = false } = {}) {
   context.lineCap = context.lineJoin = "round";
   for (const step of steps) {
     if (step.clears) context.clearRect(0, 0, side, side);
@@ -69,7 +69,7 @@ export function drawSteps(context, steps, side, { ground = groundOf(steps), isTr
 }
 
 /** The colour of the paper: that of a picture on it which needs another than white. */
-export function groundOf(steps) {
+export function paperColour(steps) {
   return steps.find((step) => step.image)?.ground ?? "white";
 }
 
