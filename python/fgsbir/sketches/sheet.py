@@ -75,21 +75,27 @@ def within_frame(grey: Grey) -> tuple[slice, slice]:
     dark = grey < SURROUND * np.percentile(grey[::4, ::4], 80)
     sides = []
     for axis in (1, 0):
-        share, level = dark.mean(axis=axis), grey.mean(axis=axis)
-        before = _frame_width(share, level)
-        sides.append(slice(before, len(share) - _frame_width(share[::-1], level[::-1])))
+        share, lines = dark.mean(axis=axis), grey if axis else grey.T
+        before = _frame_width(share, lines)
+        sides.append(slice(before, len(share) - _frame_width(share[::-1], lines[::-1])))
     return sides[0], sides[1]
 
 
-def _frame_width(share: NDArray[np.float64], level: NDArray[np.float64]) -> int:
-    """How many lines of pixels at the start belong to a frame, which ends with a step."""
+def _frame_width(share: NDArray[np.float64], lines: Grey) -> int:
+    """How many lines of pixels at the start belong to a frame, which ends with a step.
+
+    Args:
+        share: (N,) of the pixels of each line that are dark.
+        lines: (N, M) uint8.
+    """
     if share[0] < FRAME_ROW:
         return 0
     ends = np.flatnonzero(share[: len(share) // 12] < 0.5)
     if not len(ends):
         return 0
     end = int(ends[0]) + 2
-    if level[max(0, end - 5)] > (SURROUND + 0.1) * level[end]:
+    before, behind = lines[max(0, end - 5)].mean(), lines[end].mean()
+    if before > (SURROUND + 0.1) * behind:
         return 0
     slanted = np.flatnonzero(share[end : end + len(share) // 16] < 0.02)
     return end + int(slanted[0]) + 2 if len(slanted) else end
