@@ -16,12 +16,13 @@ from fgsbir.training.sampler import attribute_batches
 
 def labelled(attributes: np.ndarray, **changes) -> SketchPhotoSet:
     count, k = attributes.shape
-    blank = np.full((count, 8, 8), 255, np.uint8)
+    lines = np.full((count, 64, 64), 255, np.uint8)
+    lines[:, 16:48, 31:33] = 0
     base = SketchPhotoSet(
         name="labelled",
-        sketches=blank,
-        edges=blank,
-        photos=np.zeros((count, 8, 8, 3), np.uint8),
+        sketches=lines,
+        edges=lines,
+        photos=np.zeros((count, 64, 64, 3), np.uint8),
         sketch_labels=np.arange(count),
         photo_labels=np.arange(count),
         sketch_attributes=attributes,
