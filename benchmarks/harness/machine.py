@@ -17,6 +17,7 @@ import fgsbir_ext
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "benchmarks" / "results" / "speed"
+LIBRARY = ("fgsbir_ext", "csrc")
 BUSY = 0.5  # load average from which on figures are not to be quoted
 PACKAGES = (
     "torch",
@@ -56,14 +57,14 @@ def describe_software() -> dict[str, Any]:
         **packages,
         "fgsbir_ext": fgsbir_ext.build_info()._asdict(),
         "commit": _git("rev-parse", "HEAD"),
-        "sources_changed": sources_differ("HEAD"),
+        "sources_changed": sources_differ("HEAD", (*LIBRARY, "python")),
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
     }
 
 
-def sources_differ(commit: str) -> bool:
-    """Whether the tracked sources of the library are not those of a commit."""
-    return bool(_git("diff", "--name-only", commit, "--", "fgsbir_ext", "csrc"))
+def sources_differ(commit: str, folders: tuple[str, ...] = LIBRARY) -> bool:
+    """Whether tracked sources, of the library if nothing is said, are not those of a commit."""
+    return bool(_git("diff", "--name-only", commit, "--", *folders))
 
 
 def publish(report: dict[str, Any], note: str, out: Path | None) -> None:

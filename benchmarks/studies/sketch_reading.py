@@ -1,4 +1,4 @@
-"""Time of reading a sketch, as drawn and under each distortion of the evaluation.
+"""Time of reading a sketch, as drawn, under each distortion of the evaluation and under two.
 
     OMP_NUM_THREADS=1 python -m benchmarks.studies.sketch_reading --out sketch-reading.json
 
@@ -24,6 +24,7 @@ from fgsbir.sketches import read_sketch
 from ..harness.machine import publish
 
 SKETCHES = 5
+COMBINED = (("40% in a corner", "in yellow"), ("40% in a corner", "white on nothing"))
 
 
 def main() -> None:
@@ -40,14 +41,14 @@ def main() -> None:
         for sketch in synthetic("shoes", SKETCHES, "test").sketches
     ]
     milliseconds = {}
-    for name in (AS_DRAWN, *DISTORTIONS):
+    for names in ((), *((name,) for name in DISTORTIONS), *COMBINED):
         times = []
         for i, sketch in enumerate(drawn):
             picture = sketch
-            if name != AS_DRAWN:
-                picture = DISTORTIONS[name](sketch, np.random.default_rng(i)).resize(size)
+            for name in names:
+                picture = DISTORTIONS[name](picture, np.random.default_rng(i)).resize(size)
             times += [seconds(picture) for _ in range(options.rounds)]
-        milliseconds[name] = {
+        milliseconds[", ".join(names) or AS_DRAWN] = {
             "best": 1000 * min(times),
             "median": 1000 * statistics.median(times),
         }

@@ -174,6 +174,36 @@ def test_what_has_no_drawing_is_empty(sketch: Image.Image | np.ndarray) -> None:
         read_sketch(sketch)
 
 
+@pytest.mark.parametrize("side", [128, 256, 700])
+@pytest.mark.parametrize("grey", [20, 60, 128, 200, 250])
+def test_grain_of_paper_is_no_drawing(grey: int, side: int) -> None:
+    """Dark paper has few levels, so that its noise is less than one, or runs through all rows."""
+    for deviation in (0.5, 1, 3, 6):
+        noise = np.random.default_rng(0).normal(grey, deviation, (side, side))
+        with pytest.raises(EmptySketchError):
+            read_sketch(noise.clip(0, 255).round().astype(np.uint8))
+
+
+@pytest.mark.parametrize("side", [64, 128, 256, 512])
+@pytest.mark.parametrize("share", [0.02, 0.04, 0.06])
+def test_a_dot_is_no_drawing_wherever_it_lies(share: float, side: int) -> None:
+    for x, y in np.random.default_rng(0).uniform(0.25, 0.75, (6, 2)) * 4 * side:
+        image = Image.new("L", (4 * side, 4 * side), 255)
+        reach = 2 * share * side
+        ImageDraw.Draw(image).ellipse((x - reach, y - reach, x + reach, y + reach), fill=0)
+        with pytest.raises(EmptySketchError):
+            read_sketch(image.reduce(4))
+
+
+def test_a_speck_beside_the_border_is_one_as_elsewhere() -> None:
+    speck = np.full((256, 256), 255, np.uint8)
+    speck[1:6, 1:6] = 0
+    speck[[1, 1, 5, 5], [1, 5, 1, 5]] = 255
+    for sketch in (speck, np.roll(speck, (5, 5), (0, 1)), speck[::-1, ::-1]):
+        with pytest.raises(EmptySketchError):
+            read_sketch(sketch)
+
+
 @pytest.mark.parametrize("category", ["shoes", "chairs"])
 def test_distortions_of_the_evaluation_are_undone(category: str) -> None:
     sketches = synthetic(category, 6, "train").sketches
@@ -199,6 +229,14 @@ def test_a_drawing_is_fitted_with_its_proportions() -> None:
         assert spans[0] / spans[1] == pytest.approx(size[0] / size[1], rel=0.05)
         assert (columns.min() + columns.max()) / 2 == pytest.approx(127.5, abs=1)
         assert (rows.min() + rows.max()) / 2 == pytest.approx(127.5, abs=1)
+
+
+def test_a_small_drawing_is_read_as_well_wherever_it_lies() -> None:
+    small = drawn().resize((76, 76), Image.Resampling.LANCZOS)
+    for place in ((3, 3), (0, 0), (986, 986), (1972, 1972)):
+        sheet = Image.new("L", (2048, 2048), 255)
+        sheet.paste(small, place)
+        assert likeness(read_sketch(sheet).image, AS_DRAWN.image) > 0.95
 
 
 def test_a_sketch_like_those_of_training_stays_as_it_is() -> None:

@@ -19,6 +19,7 @@ from .sheet import SURROUND, find_sheet, within_frame
 WIDE = 1 / 20  # of the side: ink that is wider is an area, not a line
 LEVEL = 48  # of 255: ink of an area
 REACH = 1 / 8  # of the side
+WHITE = 250  # of 255: brightness of paper from which it is white
 FULL = 190  # of 255: contrast of usual lines that are not made stronger
 FAINT = 0.12  # share of the contrast of usual lines, of what is left of noise
 NOISE = 4.0  # deviations of the noise of the ground that are no ink
@@ -61,11 +62,12 @@ def find_ink(planes: Grey, light_lines: Sequence[bool]) -> Ink:
     if sheet is not None:
         filled = sheet.filled & (inside.min(axis=0) < (1 + SURROUND) / 2 * sheet.level)
         contrast[sheet.surroundings] = 0
-    clean, noisy = _without_noise(_without_ruling(contrast))
+    step = 255 / max(1.0, float(np.median(ground[:, ::8, ::8])))
+    clean, noisy = _without_noise(_without_ruling(contrast), step)
     ink = np.zeros(planes.shape[1:], dtype=np.uint8)
     ink[rows, columns] = _outlined(clean, filled)
     cut = inside.shape != planes.shape or (sheet is not None and bool(sheet.surroundings.any()))
-    return Ink(ink, noisy or bool(ground.min() < 250), cut)
+    return Ink(ink, noisy or bool(ground.min() < WHITE), cut)
 
 
 def _ground(plane: Grey, reach: int) -> Grey:
@@ -90,15 +92,18 @@ def _ground(plane: Grey, reach: int) -> Grey:
 def _contrast(inside: Grey, ground: Grey) -> Grey:
     """How much darker than the ground each pixel is in its darkest colour, 255 for black."""
     differences = ground - inside
-    if ground.min() < 250:
+    if ground.min() < WHITE:
         for difference, level in zip(differences, ground, strict=True):
             scale = np.float32(255) / np.maximum(level, 24)
             np.copyto(difference, np.minimum(difference * scale, 255), casting="unsafe")
     return differences.max(axis=0)
 
 
-def _without_noise(contrast: Grey) -> tuple[Grey, bool]:
-    """Contrast above the noise of the ground, at full strength; and whether there was noise."""
+def _without_noise(contrast: Grey, step: float) -> tuple[Grey, bool]:
+    """Contrast above the noise of the ground, at full strength; and whether there was noise.
+
+    `step` is what one level of brightness is in contrast: more than 1 on dark ground.
+    """
     counts = np.bincount(contrast[::2, ::2].ravel(), minlength=256)
     noise = counts.copy()
     noise[0] = 0  # where a photo is overexposed there is no noise
@@ -107,7 +112,10 @@ def _without_noise(contrast: Grey) -> tuple[Grey, bool]:
         noise, middle = counts, _percentile(counts, 50)
     deviations = np.zeros(256, dtype=np.int64)
     np.add.at(deviations, np.abs(np.arange(256) - middle), noise)
-    floor = middle + NOISE * 1.4826 * _percentile(deviations, 50)
+    deviation = 1.4826 * _percentile(deviations, 50)
+    if not deviation and step >= 2:  # half of a normal noise is within half a level
+        deviation = 0.74 * step
+    floor = middle + NOISE * deviation
     strongest = int(contrast.max(initial=0))
     if strongest < max(LEAST_CONTRAST, floor):
         return np.zeros_like(contrast), True
@@ -138,9 +146,10 @@ def _without_ruling(ink: Grey) -> Grey:
     """The ink without the faint lines of ruled or squared paper, which run through all of it."""
     for axis in (1, 0):
         covered = ink > RULING[0]
-        ruled = covered.mean(axis=axis) > 0.7
+        share = covered.mean(axis=axis)
+        ruled = share > 0.7
         starts = np.count_nonzero(ruled[1:] & ~ruled[:-1])
-        if starts < RULES:
+        if starts < RULES or share[~ruled].mean() > 0.5:  # noise is between the lines as well
             continue
         places = np.flatnonzero(dilate(ruled.astype(np.uint8)[:, None], 3)[:, 0])
         rows = ink.take(places, axis=1 - axis)

@@ -10,6 +10,7 @@ LEAST_CONTRAST = 15  # of 255: ink that is fainter is none
 NARROW = 1 / 16  # of the side: what is narrower may be a line
 TILES = (5, 6, 7)  # along the side: areas that are asked what is line and what is ground
 WIDE_STEP = 25  # of 255: the edge of a sheet, which has corners as narrow as lines
+OPPOSITE = 0.1  # correlation below the negative of which planes are opposite, not noise
 DECIDED = 0.2  # mean vote, of at most 0.5, that is clear enough
 
 
@@ -57,7 +58,9 @@ def light_planes(planes: Grey) -> list[bool]:
     covariance = np.cov(values)
     strongest = int(np.diagonal(covariance).argmax())
     light = has_light_lines(planes[strongest])
-    return [bool((one < 0) != light) for one in covariance[strongest]]
+    deviations = np.sqrt(np.diagonal(covariance))
+    opposite = covariance[strongest] < -OPPOSITE * deviations * deviations[strongest]
+    return [bool(other != light) for other in opposite]
 
 
 def _noise(grey: Grey) -> float:

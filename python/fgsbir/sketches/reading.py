@@ -22,6 +22,7 @@ WORKED = 512  # pixels of the longer side of the picture that ink is looked for 
 SMALLEST = 128  # of the same; a smaller picture is enlarged
 LEAST = 8  # pixels of the shorter side, below which there is no place for a drawing
 FINE = 200  # of the drawing's longer side; below, more of the picture's pixels are looked at
+SAME = 0.06  # share by which the size of a drawing changes when it is looked at again
 MOVED = 0.1  # share by which size or place change before it is worth a word
 
 
@@ -85,7 +86,7 @@ def read_sketch(sketch: Sketch) -> SketchReading:
     place = tuple(scale * v for v in drawing.box)
     finer = None
     if scale > 1 and drawing.side < FINE:
-        finer = _close_up(picture, place, light_lines, by_alpha)
+        finer = _close_up(picture, place, drawing.side, light_lines, by_alpha)
     fitted = fit(finer or drawing)
     width = line_width(fitted)
     redrawn = width > 0 and not WIDTHS[0] <= width <= WIDTHS[1]
@@ -105,9 +106,13 @@ def read_sketch(sketch: Sketch) -> SketchReading:
 
 
 def _close_up(
-    picture: Image.Image, place: Sequence[float], light_lines: Sequence[bool], by_alpha: bool
+    picture: Image.Image,
+    place: Sequence[float],
+    side: int,
+    light_lines: Sequence[bool],
+    by_alpha: bool,
 ) -> Drawing | None:
-    """The drawing at a place of the picture, from more of its pixels."""
+    """The drawing at a place of the picture, from more of its pixels; `side` is how many it had."""
     left, top, right, bottom = place
     margin = 0.25 * max(right - left, bottom - top)
     box = (
@@ -128,10 +133,11 @@ def _close_up(
     alone = np.zeros_like(ink)
     alone[rows, columns] = ink[rows, columns]
     finer = find_drawing(alone)
-    same = (
-        finer is not None and abs(finer.side * scale / max(right - left, bottom - top) - 1) < 0.06
-    )
-    return finer if same else None
+    if finer is None:
+        return None
+    # As large as before, up to what the first look could tell.
+    change = abs(finer.side * scale / max(right - left, bottom - top) - 1)
+    return finer if change < max(SAME, 2 / side) else None
 
 
 def fit(drawing: Drawing, side: int = FIT) -> NDArray[np.uint8]:

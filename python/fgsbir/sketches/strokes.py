@@ -24,9 +24,11 @@ MARGIN = 0.2  # of the side, along the border, where that lies
 SPECK = 0.08  # extent beside that of the drawing, of what is dirt unless it lies within
 DOT = 2.0  # widths of a line: what is no longer is a dot
 BAND = 0.06  # of the side, along the border: a long line within is the edge of the sheet
-DOT_SIDE = 0.1  # of the side of the picture: a larger blob is a drawing
+DOT_SIDE = 0.08  # of the side of the picture: a larger blob is a drawing
 FLECK = 0.1  # of the side: that many pieces that are no longer are noise
+FLECKS = (5, 0.04, 4.0)  # pixels or share of the side, and extents of one: scattered noise
 LEAST_EXTENT = 0.02  # of the side of the picture: less is no drawing
+LEAST_PIXELS = 5  # the same in small pictures
 WIDTHS = (0.45, 2.7)  # pixels of a frame of 256, as the lines of the sets of sketches are
 PEN = np.array([1.0, 0.35, 0.1], dtype=np.float32)  # middle, beside, at the corner
 PEN_WIDTH = 1.6
@@ -55,7 +57,7 @@ def find_drawing(ink: Grey) -> Drawing | None:
     """The ink of the drawing alone; None where there is no drawing: nothing, or one dot."""
     side = max(ink.shape)
     pieces = _Pieces(ink)
-    if pieces.large < max(3, LEAST_EXTENT * side):
+    if pieces.large < max(LEAST_PIXELS, LEAST_EXTENT * side):
         return None
     pieces.drop(_along_the_border(pieces))
     if not pieces.large:
@@ -67,6 +69,9 @@ def find_drawing(ink: Grey) -> Drawing | None:
     left, top = pieces.boxes[deciding, :2].min(axis=0)
     right, bottom = pieces.boxes[deciding, 2:].max(axis=0)
     box = int(left), int(top), int(right), int(bottom)
+    spread = max(box[2] - box[0], box[3] - box[1])
+    if pieces.large < max(FLECKS[0], FLECKS[1] * side) and spread > FLECKS[2] * pieces.large:
+        return None
     within = (slice(box[1], box[3]), slice(box[0], box[2]))
     if pieces.large < DOT_SIDE * side and _is_dot(ink[within]):
         return None
@@ -90,14 +95,12 @@ class _Pieces:
 
     def __init__(self, ink: Grey) -> None:
         self.ink = ink
-        joined = dilate((ink > LINE // 2).astype(np.uint8), 3)
+        inked = ink > LINE // 2
+        joined = dilate(inked.astype(np.uint8), 3)
         self.numbers, count = ndimage.label(joined, np.ones((3, 3)))
-        found = ndimage.find_objects(self.numbers)
-        boxes = np.array([(x.start, y.start, x.stop, y.stop) for y, x in found]).reshape(-1, 4)
-        height, width = ink.shape
-        grown = boxes + np.array([1, 1, -1, -1])
-        at_border = boxes == np.array([0, 0, width, height])
-        self.boxes = np.where(at_border, boxes, grown)
+        found = ndimage.find_objects(np.where(inked, self.numbers, 0))
+        boxes = [(x.start, y.start, x.stop, y.stop) for y, x in found]
+        self.boxes = np.array(boxes, dtype=np.int64).reshape(-1, 4)
         strong = np.zeros(count + 1, dtype=bool)
         strong[self.numbers[ink > DARK]] = True
         extents = (self.boxes[:, 2:] - self.boxes[:, :2]).max(axis=1, initial=0)
@@ -128,7 +131,7 @@ def _apart(pieces: _Pieces, deciding: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Which pieces lie far from the drawing and near the border: a date, a hole, a button."""
     apart = np.zeros_like(deciding)
     indices = np.flatnonzero(deciding)
-    if len(indices) > MOST_PIECES:
+    if not 1 < len(indices) <= MOST_PIECES:
         return apart
     boxes = pieces.boxes[indices]
     gaps = np.maximum(boxes[:, None, :2] - boxes[None, :, 2:], 0).max(axis=2)
@@ -177,9 +180,10 @@ def _within(boxes: NDArray[np.int64], box: tuple[int, ...]) -> NDArray[np.bool_]
 def _is_dot(ink: Grey) -> bool:
     """Whether the ink is one blob, such as a pen leaves that is set down once."""
     mask = ink > LINE
+    mask = mask[mask.any(axis=1)][:, mask.any(axis=0)]
     if min(mask.shape) < 0.5 * max(mask.shape):
         return False
-    return line_width(ink) * 3 > max(mask.shape) and mask.mean() > 0.6
+    return line_width(ink) * 3 > max(mask.shape) and mask.mean() >= 0.6
 
 
 def line_width(ink: Grey) -> float:

@@ -1,6 +1,6 @@
 // Drawing area: turns pointer and keyboard input into steps of a sketch, and shows it.
 
-import { drawSteps, paperColour } from "./sketch.js";
+import { drawSteps, paperOf } from "./sketch.js";
 
 const ERASER = 6; // times as wide as the pen
 const STEP = 0.02; // of the side, for an arrow key; with Shift four times that
@@ -169,7 +169,7 @@ export class Paper {
     const side = this.#canvas.width;
     this.#context.clearRect(0, 0, side, side);
     this.#context.drawImage(this.#kept, 0, 0);
-    if (this.#stroke) drawSteps(this.#context, [this.#stroke], side, { ground: paperColour(this.#sketch.visible()) });
+    if (this.#stroke) drawSteps(this.#context, [this.#stroke], side, { paper: paperOf(this.#sketch.visible()) });
     this.#canvas.classList.toggle("has-ink", this.#stroke !== null || !this.#sketch.isEmpty);
   }
 }

@@ -2,10 +2,10 @@
 
 const LARGEST = 1024; // pixels on a side that are kept
 
-/** A picture as a step of a sketch: { image, ground }, ground the colour that shows its strokes. */
+/** A picture as a step of a sketch: { image, paper } (sketch.js). */
 export async function pictureStep(file) {
   const image = file.type === "image/svg+xml" ? await drawnSvg(file) : await shrunk(file);
-  return { image, ground: groundOf(image) };
+  return { image, paper: paperOf(image) };
 }
 
 async function shrunk(file) {
@@ -40,20 +40,26 @@ function copy(picture, width, height, scale) {
   return canvas;
 }
 
-/** White; dark for light strokes on nothing. Null where the picture covers all. */
-function groundOf(canvas) {
+/** A picture's own colour where it covers most; for strokes on nothing what shows them, white or dark. */
+function paperOf(canvas) {
   const small = document.createElement("canvas");
   small.width = small.height = 128;
   const context = small.getContext("2d", { willReadFrequently: true });
   context.drawImage(canvas, 0, 0, small.width, small.height);
   const { data } = context.getImageData(0, 0, small.width, small.height);
-  let [light, covered, isOpaque] = [0, 0, true];
+  const colours = [[], [], []];
+  let [light, covered] = [0, 0];
   for (let i = 0; i < data.length; i += 4) {
     const alpha = data[i + 3];
-    isOpaque &&= alpha === 255;
     covered += alpha;
     light += (alpha * (data[i] + data[i + 1] + data[i + 2])) / 3;
+    if (alpha > 200) colours.forEach((values, channel) => values.push(data[i + channel]));
   }
-  if (isOpaque) return null;
-  return covered && light / covered > 0.65 * 255 ? "dimgray" : "white";
+  if (covered > 0.5 * 255 * (data.length / 4) && colours[0].length) {
+    const colour = colours.map((values) => values.sort((a, b) => a - b)[values.length >> 1]);
+    const isDark = colour[0] + colour[1] + colour[2] < 3 * 128;
+    return { ground: `rgb(${colour.join(" ")})`, ink: isDark ? "white" : "black", isTransparent: false };
+  }
+  if (light > 0.65 * 255 * covered) return { ground: "dimgray", ink: "white", isTransparent: true };
+  return { ground: "white", ink: "black", isTransparent: true };
 }

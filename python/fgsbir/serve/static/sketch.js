@@ -1,11 +1,13 @@
 // Sketch model: a list of steps, of which the last may be undone.
 //
-// A step is a stroke { points: [x, y, pressure, ...], width, erases }, a picture { image, ground }
-// (picture.js) or { clears: true }. Coordinates are shares of the side; widths are pixels of a side of 256, the
-// size that models are trained on.
+// A step is a stroke { points: [x, y, pressure, ...], width, erases }, a picture { image, paper } (picture.js) or
+// { clears: true }. Coordinates are shares of the side; widths are pixels of a side of 256, the size that models are
+// trained on. A paper is { ground, ink, isTransparent }: the colours of the eraser and of the pen, and whether the
+// paper is no part of the picture, which then is of strokes on nothing.
 
 export const SIDE = 256;
 const PICTURE_SIDE = 1024; // pixels of the longer side of what the server gets of a picture
+const WHITE = { ground: "white", ink: "black", isTransparent: false };
 
 export class Sketch extends EventTarget {
   #done = [];
@@ -56,21 +58,21 @@ export class Sketch extends EventTarget {
 }
 
 /**
- * Draws steps into a context whose canvas is `side` pixels wide, over what is there. `ground` is the
- * colour of the paper; where `isTransparent`, the paper is not painted and the eraser leaves nothing.
+ * Draws steps into a context whose canvas is `side` pixels wide, over what is there. Where `isTransparent`, the
+ * paper is not painted and the eraser leaves nothing.
  */
-export function drawSteps(context, steps, side, { ground = paperColour(steps), isTransparent = false } = {}) {
+export function drawSteps(context, steps, side, { paper = paperOf(steps), isTransparent = false } = {}) {
   context.lineCap = context.lineJoin = "round";
   for (const step of steps) {
     if (step.clears) context.clearRect(0, 0, side, side);
     else if (step.image) drawImage(context, step, side, isTransparent);
-    else drawStroke(context, step, side, ground, isTransparent);
+    else drawStroke(context, step, side, paper, isTransparent);
   }
 }
 
-/** The colour of the paper: that of a picture on it which needs another than white. */
-export function paperColour(steps) {
-  return steps.find((step) => step.image)?.ground ?? "white";
+/** White, or what a picture needs. */
+export function paperOf(steps) {
+  return steps.find((step) => step.image)?.paper ?? WHITE;
 }
 
 /** The sketch as a file for the server, which reads it. Null where nothing is on the paper. */
@@ -86,9 +88,9 @@ export function toFile(sketch) {
   canvas.height = Math.ceil(height);
   const context = canvas.getContext("2d", { willReadFrequently: true });
   context.translate(-left, -top);
-  const isTransparent = Boolean(picture?.ground);
+  const { ground, isTransparent } = paperOf(steps);
   if (!isTransparent) {
-    context.fillStyle = "white";
+    context.fillStyle = ground;
     context.fillRect(...all);
   }
   drawSteps(context, steps, side, { isTransparent });
@@ -125,9 +127,9 @@ function strokesBox(steps) {
   return box;
 }
 
-function drawImage(context, { image, ground }, side, isTransparent) {
-  if (ground && !isTransparent) {
-    context.fillStyle = ground;
+function drawImage(context, { image, paper }, side, isTransparent) {
+  if (!isTransparent) {
+    context.fillStyle = paper.ground;
     context.fillRect(0, 0, side, side);
   }
   context.imageSmoothingQuality = "high";
@@ -140,9 +142,8 @@ function pictureBox({ width, height }, side) {
   return [(side - width * scale) / 2, (side - height * scale) / 2, width * scale, height * scale];
 }
 
-function drawStroke(context, { points, width, erases }, side, ground, isTransparent) {
+function drawStroke(context, { points, width, erases }, side, { ground, ink }, isTransparent) {
   context.globalCompositeOperation = erases && isTransparent ? "destination-out" : "source-over";
-  const ink = ground === "white" ? "black" : "white";
   context.strokeStyle = context.fillStyle = erases ? ground : ink;
   const scale = side / SIDE;
   const at = (i) => [points[3 * i] * side, points[3 * i + 1] * side];
