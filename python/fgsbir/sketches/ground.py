@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .morphology import Grey, close, dilate, erode, open_
+from .morphology import Grey, close, dilate, erode, open_, shares
 from .polarity import LEAST_CONTRAST
 from .sheet import SURROUND, find_sheet, within_frame
 
@@ -146,7 +146,7 @@ def _without_ruling(ink: Grey) -> Grey:
     """The ink without the faint lines of ruled or squared paper, which run through all of it."""
     for axis in (1, 0):
         covered = ink > RULING[0]
-        share = covered.mean(axis=axis)
+        share = shares(covered, axis)
         ruled = share > 0.7
         starts = np.count_nonzero(ruled[1:] & ~ruled[:-1])
         if starts < RULES or share[~ruled].mean() > 0.5:  # noise is between the lines as well

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageChops
 
 from ..data.images import on_white, upright
 from .morphology import open_
@@ -16,6 +16,7 @@ Picture = str | Path | Image.Image | NDArray[np.uint8]
 
 LIGHT = 0.35  # darkness on white of strokes that white does not show
 THIN = 1 / 16  # of the side: what is narrower is a stroke
+SAMPLES = 256  # pixels of the longer side from which it is told what alpha means
 
 
 def open_sketch(sketch: Picture) -> Image.Image:
@@ -69,53 +70,50 @@ SVG_REFUSED = (
 )
 
 
-def reduced(image: Image.Image, side: int) -> Image.Image:
-    """The picture, by a whole factor smaller, so that no side is longer than that."""
-    factor = -(-max(image.size) // side)
-    if factor == 1:
-        return image
-    if image.mode == "RGBA":  # colours weigh by how much of them there is
-        return image.convert("RGBa").reduce(factor).convert("RGBA")
-    return image.reduce(factor)
+def without_alpha(image: Image.Image) -> tuple[Image.Image, bool]:
+    """The picture on paper, mode L or RGB; and whether its opacity was taken for its lines."""
+    if image.mode != "RGBA":
+        return image, False
+    alpha = image.getchannel("A")
+    if alpha.getextrema()[0] == 255:
+        return image.convert("RGB"), False
+    step = -(-max(image.size) // SAMPLES)
+    size = max(1, image.width // step), max(1, image.height // step)
+    sample = np.asarray(image.resize(size, Image.Resampling.NEAREST))
+    if _is_drawn_by_alpha(sample):
+        return ImageChops.invert(alpha), True
+    return _on_its_ground(image, sample), False
 
 
-def is_drawn_by_alpha(image: Image.Image) -> bool:
-    """Whether a picture of mode RGBA is of strokes on nothing that white paper would not show.
+def _is_drawn_by_alpha(sample: NDArray[np.uint8]) -> bool:
+    """Whether pixels of mode RGBA are of strokes on nothing that white paper would not show.
 
     A dark mode leaves such light strokes.
     """
-    pixels = np.asarray(image)[::2, ::2].astype(np.uint16)
-    alpha = pixels[:, :, 3]
-    if alpha.min() == 255:
-        return False
-    darkness = alpha * (255 - pixels[:, :, 1]) >> 8  # green is most of the luminance
+    alpha = sample[:, :, 3]
+    darkness = alpha.astype(np.uint16) * (255 - sample[:, :, 1]) >> 8  # green is most luminous
     covered = float(alpha.sum(dtype=np.int64))
     if not covered or darkness.max() < 16:
         return True
-    cover = alpha.astype(np.uint8)
-    strokes = cover - open_(cover, 2 * int(THIN * max(cover.shape) / 2) + 1)
+    strokes = alpha - open_(alpha, 2 * int(THIN * max(alpha.shape) / 2) + 1)
     is_light = float(darkness.sum(dtype=np.int64)) < LIGHT * covered
     return is_light and float(strokes.sum(dtype=np.int64)) > 0.7 * covered
 
 
-def planes_of(image: Image.Image, *, by_alpha: bool) -> NDArray[np.uint8]:
-    """(1, H, W) or (3, H, W): the picture on white, or its alpha as ink; grey is one plane."""
-    if by_alpha:
-        return 255 - np.asarray(image.getchannel("A"))[None]
-    planes = np.stack([np.asarray(plane) for plane in _on_its_ground(image).split()])
-    if len(planes) == 3 and np.array_equal(planes[0], planes[1]):
-        return planes[:1] if np.array_equal(planes[0], planes[2]) else planes
-    return planes
-
-
-def _on_its_ground(image: Image.Image) -> Image.Image:
+def _on_its_ground(image: Image.Image, sample: NDArray[np.uint8]) -> Image.Image:
     """On white; on its own ground where it is a sheet with something cut off, round corners say."""
-    if image.mode != "RGBA":
-        return image
-    alpha = np.asarray(image.getchannel("A"))
-    if not 127 < alpha.mean() < 255:
+    alpha = sample[:, :, 3]
+    if alpha.mean() <= 127:
         return on_white(image)
-    colour = np.median(np.asarray(image)[alpha >= 0.8 * alpha.max(), :3], axis=0)
+    colour = np.median(sample[alpha >= 0.8 * alpha.max(), :3], axis=0)
     sheet = Image.new("RGB", image.size, tuple(int(value) for value in colour))
     sheet.paste(image, mask=image.getchannel("A"))
     return sheet
+
+
+def planes_of(image: Image.Image) -> NDArray[np.uint8]:
+    """(1, H, W) or (3, H, W): the planes of a picture of mode L or RGB; grey is one plane."""
+    planes = np.stack([np.asarray(plane) for plane in image.split()])
+    if len(planes) == 3 and np.array_equal(planes[0], planes[1]):
+        return planes[:1] if np.array_equal(planes[0], planes[2]) else planes
+    return planes

@@ -11,7 +11,7 @@ from PIL import Image
 
 from ..data.images import SIZE
 from .ground import find_ink
-from .picture import Picture, is_drawn_by_alpha, open_sketch, planes_of, reduced
+from .picture import Picture, open_sketch, planes_of, without_alpha
 from .polarity import light_planes
 from .strokes import PEN_WIDTH, WIDTHS, Drawing, find_drawing, line_width, redraw_lines
 
@@ -72,11 +72,11 @@ def read_sketch(sketch: Sketch) -> SketchReading:
     picture = open_sketch(sketch)
     if min(picture.size) == 0:
         raise EmptySketchError
+    picture, by_alpha = without_alpha(picture)
     whole = _worked(picture)
     if min(whole.size) < LEAST:
         raise EmptySketchError
-    by_alpha = picture.mode == "RGBA" and is_drawn_by_alpha(whole)
-    planes = planes_of(whole, by_alpha=by_alpha)
+    planes = planes_of(whole)
     light_lines = light_planes(_small(planes))
     found = find_ink(planes, light_lines)
     drawing = find_drawing(found.ink)
@@ -86,7 +86,7 @@ def read_sketch(sketch: Sketch) -> SketchReading:
     place = tuple(scale * v for v in drawing.box)
     finer = None
     if scale > 1 and drawing.side < FINE:
-        finer = _close_up(picture, place, drawing.side, light_lines, by_alpha)
+        finer = _close_up(picture, place, drawing.side, light_lines)
     fitted = fit(finer or drawing)
     width = line_width(fitted)
     redrawn = width > 0 and not WIDTHS[0] <= width <= WIDTHS[1]
@@ -106,11 +106,7 @@ def read_sketch(sketch: Sketch) -> SketchReading:
 
 
 def _close_up(
-    picture: Image.Image,
-    place: Sequence[float],
-    side: int,
-    light_lines: Sequence[bool],
-    by_alpha: bool,
+    picture: Image.Image, place: Sequence[float], side: int, light_lines: Sequence[bool]
 ) -> Drawing | None:
     """The drawing at a place of the picture, from more of its pixels; `side` is how many it had."""
     left, top, right, bottom = place
@@ -123,7 +119,7 @@ def _close_up(
     )
     close_up = picture.crop(box)
     small = _worked(close_up)
-    ink = find_ink(planes_of(small, by_alpha=by_alpha), light_lines).ink
+    ink = find_ink(planes_of(small), light_lines).ink
     scale = close_up.width / small.width
     reach = 0.03 * max(right - left, bottom - top) / scale + 2
     start_x, stop_x = (left - box[0]) / scale - reach, (right - box[0]) / scale + reach
@@ -157,7 +153,7 @@ def fit(drawing: Drawing, side: int = FIT) -> NDArray[np.uint8]:
 def _worked(picture: Image.Image) -> Image.Image:
     """The picture in a size that lines are looked for in."""
     if max(picture.size) > WORKED:
-        return reduced(picture, WORKED)
+        return picture.reduce(-(-max(picture.size) // WORKED))
     factor = -(-SMALLEST // max(picture.size))
     if factor == 1:
         return picture

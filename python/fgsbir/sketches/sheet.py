@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from .morphology import Grey, dilate, erode
+from .morphology import Grey, dilate, erode, shares
 
 SURROUND = 0.6  # brightness beside that of the sheet, of frames and of what was filled with ink
 FRAME_ROW = 0.85  # share of a row along the border that is dark where it is a scan's frame
@@ -75,7 +75,7 @@ def within_frame(grey: Grey) -> tuple[slice, slice]:
     dark = grey < SURROUND * np.percentile(grey[::4, ::4], 80)
     sides = []
     for axis in (1, 0):
-        share, lines = dark.mean(axis=axis), grey if axis else grey.T
+        share, lines = shares(dark, axis), grey if axis else grey.T
         before = _frame_width(share, lines)
         sides.append(slice(before, len(share) - _frame_width(share[::-1], lines[::-1])))
     return sides[0], sides[1]
