@@ -19,6 +19,7 @@ from .sheet import SURROUND, find_sheet, within_frame
 WIDE = 1 / 20  # of the side: ink that is wider is an area, not a line
 LEVEL = 48  # of 255: ink of an area
 REACH = 1 / 8  # of the side
+BLOCK = 16  # pixels of the side of small areas
 WHITE = 250  # of 255: brightness of paper from which it is white
 FULL = 190  # of 255: contrast of usual lines that are not made stronger
 FAINT = 0.12  # share of the contrast of usual lines, of what is left of noise
@@ -52,7 +53,10 @@ def find_ink(planes: Grey, light_lines: Sequence[bool]) -> Ink:
         light_lines: what `light_planes` says of them.
     """
     planes = planes ^ np.where(light_lines, 255, 0).astype(np.uint8)[:, None, None]
-    rows, columns = within_frame(planes.min(axis=0))
+    darkest = planes.min(axis=0)
+    if len(planes) > 1 and _is_white_throughout(darkest):
+        planes = darkest[None]
+    rows, columns = within_frame(darkest)
     inside = planes[:, rows, columns]
     reach = 2 * int(REACH * max(inside.shape) / 2) + 1
     ground = np.stack([_ground(plane, reach) for plane in inside])
@@ -68,6 +72,15 @@ def find_ink(planes: Grey, light_lines: Sequence[bool]) -> Ink:
     ink[rows, columns] = _outlined(clean, filled)
     cut = inside.shape != planes.shape or (sheet is not None and bool(sheet.surroundings.any()))
     return Ink(ink, noisy or bool(ground.min() < WHITE), cut)
+
+
+def _is_white_throughout(plane: Grey) -> bool:
+    """Whether every small area has white in it: the ground is then 255 wherever a line is."""
+    down, across = (size // BLOCK for size in plane.shape)
+    if not down or not across:
+        return False
+    whole = plane[: down * BLOCK, : across * BLOCK].reshape(down, BLOCK, across, BLOCK)
+    return bool((whole.max(axis=1).max(axis=2) >= WHITE).all())
 
 
 def _ground(plane: Grey, reach: int) -> Grey:
