@@ -143,6 +143,18 @@ def test_pen_and_eraser_suit_an_uploaded_picture(
     assert likeness(seen(page), before) < 0.9
 
 
+def test_the_pen_has_the_colour_for_a_sheet_on_a_table(page: Page, tmp_path: Path) -> None:
+    DISTORTIONS["photographed on a table"](drawn(), np.random.default_rng(0)).save(
+        tmp_path / "photo.png"
+    )
+    page.set_input_files("#file", str(tmp_path / "photo.png"))
+    settled(page)
+    before = seen(page)
+    draw(page, [(0.4, 0.4), (0.6, 0.45)])  # above the shoe's toe, on the sheet
+    settled(page)
+    assert np.count_nonzero(seen(page) < 128) > 1.1 * np.count_nonzero(before < 128)
+
+
 def test_an_empty_sheet_is_said_to_be_empty(
     browser: Browser, server: Server, tmp_path: Path
 ) -> None:

@@ -40,10 +40,14 @@ function copy(picture, width, height, scale) {
   return canvas;
 }
 
-/** A picture's own colour where it covers most; for strokes on nothing what shows them, white or dark. */
+/**
+ * The colour of a picture's middle, where the sheet is, if it covers most; for strokes on nothing what shows them,
+ * white or dark.
+ */
 function paperOf(canvas) {
   const small = document.createElement("canvas");
-  small.width = small.height = 128;
+  const side = (small.width = small.height = 128);
+  const isMiddle = (place) => place >= side / 4 && place < (3 * side) / 4;
   const context = small.getContext("2d", { willReadFrequently: true });
   context.drawImage(canvas, 0, 0, small.width, small.height);
   const { data } = context.getImageData(0, 0, small.width, small.height);
@@ -53,7 +57,8 @@ function paperOf(canvas) {
     const alpha = data[i + 3];
     covered += alpha;
     light += (alpha * (data[i] + data[i + 1] + data[i + 2])) / 3;
-    if (alpha > 200) colours.forEach((values, channel) => values.push(data[i + channel]));
+    const [x, y] = [(i / 4) % side, Math.floor(i / 4 / side)];
+    if (alpha > 200 && isMiddle(x) && isMiddle(y)) colours.forEach((values, c) => values.push(data[i + c]));
   }
   if (covered > 0.5 * 255 * (data.length / 4) && colours[0].length) {
     const colour = colours.map((values) => values.sort((a, b) => a - b)[values.length >> 1]);
