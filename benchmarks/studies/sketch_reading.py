@@ -1,4 +1,4 @@
-"""Time of reading a sketch, as drawn, under each distortion of the evaluation and under two.
+"""Time of reading a sketch, as drawn, under each distortion of the evaluation and several.
 
     OMP_NUM_THREADS=1 python -m benchmarks.studies.sketch_reading --out sketch-reading.json
 
@@ -24,7 +24,11 @@ from fgsbir.sketches import read_sketch
 from ..harness.machine import publish
 
 SKETCHES = 5
-COMBINED = (("40% in a corner", "in yellow"), ("40% in a corner", "white on nothing"))
+COMBINED = (
+    ("40% in a corner", "in yellow"),
+    ("40% in a corner", "white on nothing"),
+    ("40% in a corner", "on grey paper", "in yellow"),
+)
 
 
 def main() -> None:

@@ -49,8 +49,8 @@ function paperOf(canvas) {
   const side = (small.width = small.height = 128);
   const isMiddle = (place) => place >= side / 4 && place < (3 * side) / 4;
   const context = small.getContext("2d", { willReadFrequently: true });
-  context.drawImage(canvas, 0, 0, small.width, small.height);
-  const { data } = context.getImageData(0, 0, small.width, small.height);
+  context.drawImage(canvas, 0, 0, side, side);
+  const { data } = context.getImageData(0, 0, side, side);
   const colours = [[], [], []];
   let [light, covered] = [0, 0];
   for (let i = 0; i < data.length; i += 4) {
@@ -60,7 +60,7 @@ function paperOf(canvas) {
     const [x, y] = [(i / 4) % side, Math.floor(i / 4 / side)];
     if (alpha > 200 && isMiddle(x) && isMiddle(y)) colours.forEach((values, c) => values.push(data[i + c]));
   }
-  if (covered > 0.5 * 255 * (data.length / 4) && colours[0].length) {
+  if (covered > 0.5 * 255 * side * side && colours[0].length) {
     const colour = colours.map((values) => values.sort((a, b) => a - b)[values.length >> 1]);
     const isDark = colour[0] + colour[1] + colour[2] < 3 * 128;
     return { ground: `rgb(${colour.join(" ")})`, ink: isDark ? "white" : "black", isTransparent: false };
