@@ -77,12 +77,12 @@ _CUPY = SimpleNamespace(
 def _launched(real: Callable[..., Any], work: Callable[[], Any]) -> list[dict[str, Any]]:
     """Grids of the emulation, since there is no device for the profiler to watch."""
     from tests.emulation import plugin
-    from tests.emulation.attach import launched_names
+    from tests.emulation.attach import launches_since
 
     assert real(lambda: None) == []
     first = plugin.emulated.launches()
     work()
-    names = launched_names(plugin.emulated, first)
+    names = [name for name, _ in launches_since(plugin.emulated, first)]
     return [{"name": short_name(name), "us": 0.0} for name in names]
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+import sysconfig
 from pathlib import Path
 
 
 def find_tool(name: str) -> str:
-    """A program on PATH, beside this Python, under CUDA_HOME or CUDA_PATH, or in the usual places.
+    """A program of the toolkit: on PATH, of this Python, under CUDA_HOME or in the usual places.
 
     Raises:
         FileNotFoundError: where it is in none of them.
@@ -18,6 +19,8 @@ def find_tool(name: str) -> str:
     folders = [str(Path(home, "bin")) for home in homes if home]
     # Nsight Compute has a folder of its own for each version.
     folders += map(str, sorted(Path("/opt/nvidia/nsight-compute").glob("*"), reverse=True))
+    packages = Path(sysconfig.get_path("purelib"))
+    folders += map(str, packages.glob("nvidia/cu*/bin"))
     path = os.pathsep.join([os.environ.get("PATH", ""), str(Path(sys.executable).parent), *folders])
     if found := shutil.which(name, path=path):
         return found

@@ -34,6 +34,7 @@ struct LossArguments {
     T* distances;       // [4, N]
     T* terms;           // [5, N]
     T* total;           // [N] for Reduction::none, else null
+    T* scale;           // [1] the same
     int64_t splits, n, d;
 };
 
@@ -131,7 +132,10 @@ __global__ void __launch_bounds__(kWarps* kWarp) loss_of_anchors(const LossArgum
         in.terms[t * in.n + i] = term[t];
         total += static_cast<T>(in.options.lambda[t]) * term[t];
     }
-    if (in.total != nullptr) in.total[i] = total;
+    if (in.total != nullptr) {
+        in.total[i] = total;
+        if (i == 0) *in.scale = 1;
+    }
 }
 
 // --- Sums over anchors --------------------------------------------------------------------------
@@ -182,11 +186,6 @@ __global__ void __launch_bounds__(kReduceThreads)
     *scale = static_cast<T>(1 / divisor);
 }
 
-template <typename T>
-__global__ void write_unit_scale(T* scale /* [1] */) {
-    *scale = 1;
-}
-
 }  // namespace
 
 int64_t attribute_triplet_loss_workspace(const Mining& mining) {
@@ -222,14 +221,13 @@ void attribute_triplet_loss(const Mining& mining, const Predictions& predictions
                                             static_cast<T*>(distances),
                                             terms,
                                             per_anchor ? static_cast<T*>(total) : nullptr,
+                                            per_anchor ? static_cast<T*>(scale) : nullptr,
                                             mined.splits,
                                             mining.n,
                                             mining.d};
         FGSBIR_CHECK_CUDA(launch(loss_of_anchors<S>, grid_of(ceil_div(mining.n, kWarps)),
                                  kWarps * kWarp, 0, stream, arguments));
-        if (per_anchor) {
-            FGSBIR_CHECK_CUDA(launch(write_unit_scale<T>, 1, 1, 0, stream, static_cast<T*>(scale)));
-        } else {
+        if (!per_anchor) {
             FGSBIR_CHECK_CUDA(launch(reduce_terms<T>, 1, kReduceThreads, sizeof(ReduceMemory),
                                      stream, terms, positive, mining.n, options,
                                      static_cast<T*>(total), static_cast<T*>(parts),

@@ -37,9 +37,9 @@ struct Key<float> {
                 static_cast<unsigned>(index)};
     }
     __device__ bool operator<(const Key& other) const { return bits < other.bits; }
-    __device__ int64_t index() const {
-        return *this < none() ? static_cast<int64_t>(bits & 0xffffffffu) : -1;
-    }
+    // Of a key that is not none().
+    __device__ int64_t index() const { return static_cast<int64_t>(bits & 0xffffffffu); }
+    __device__ int64_t index_or_none() const { return *this < none() ? index() : -1; }
     __device__ float score() const {
         const auto ordered = static_cast<unsigned>(bits >> 32);
         if (ordered == 0) return NAN;
@@ -60,9 +60,11 @@ struct Key<double> {
         return {ordered_bits(score), static_cast<unsigned long long>(index)};
     }
     __device__ bool operator<(const Key& other) const {
-        return ordered < other.ordered || (ordered == other.ordered && column < other.column);
+        // Without a branch.
+        return (ordered < other.ordered) | ((ordered == other.ordered) & (column < other.column));
     }
-    __device__ int64_t index() const { return static_cast<int64_t>(column); }  // -1 for none
+    __device__ int64_t index() const { return static_cast<int64_t>(column); }
+    __device__ int64_t index_or_none() const { return index(); }  // none() has -1
     __device__ double score() const {
         constexpr unsigned long long sign = 1ull << 63;
         if (ordered == 0) return NAN;

@@ -41,11 +41,12 @@ struct FragmentLayout {
     static constexpr int kRowLanes = 4, kRowTeams = kWarpsAcross;
     static_assert(kWarpsDown * kWarpsAcross * kWarp == kTileThreads);
 
-    __device__ static int row(int r) {
-        return first_row() + r * 8 + static_cast<int>(threadIdx.x) % kWarp / 4;
-    }
-    __device__ static int column(int c) {
-        return first_column() + c / 2 * 8 + static_cast<int>(threadIdx.x) % 4 * 2 + c % 2;
+    __device__ static int row(int r) { return row_of(threadIdx.x % kWarp, r); }
+    __device__ static int column(int c) { return column_of(threadIdx.x % kWarp, c); }
+    // The same of a lane of this warp.
+    __device__ static int row_of(int lane, int r) { return first_row() + r * 8 + lane / 4; }
+    __device__ static int column_of(int lane, int c) {
+        return first_column() + c / 2 * 8 + lane % 4 * 2 + c % 2;
     }
     __device__ static int row_team() { return threadIdx.x / kWarp / kWarpsDown; }
 

@@ -198,6 +198,7 @@ __device__ __forceinline__ void scan(const MineArguments<S>& in, Square& tile, i
         }
         const int64_t j = first_column + Square::column(first);
         const Key<float> key = Key<float>::of(__uint_as_float(least), j);
+        __syncwarp();  // all lanes have read the winner
         update(winner, better ? key : Key<float>::none(), Square::kRowLanes);
     }
 }

@@ -135,6 +135,7 @@ __device__ __forceinline__ void weigh(const MineArguments<S>& in, const Square& 
             return memory.sketch(r).label == photos.labels[Square::column(c)];
         });
     }
+    __syncwarp();  // all lanes have read their rows' winners, which select() writes
 #pragma unroll 1
     for (int at = 0; at < Square::kOwnRows * kGroups<Square>; ++at) {
         if (__ballot_sync(kFullMask, found >> at & 1) == 0) continue;

@@ -68,8 +68,8 @@ __device__ inline Triplet chosen_triplet(const Key<T>* positive /* [splits, n] *
         best_positive = smaller(best_positive, positive[split * n + i]);
         best_negative = smaller(best_negative, negative[split * n + i]);
     }
-    const int64_t p = smallest_of(best_positive, kWarp).index();
-    const int64_t q = smallest_of(best_negative, kWarp).index();
+    const int64_t p = smallest_of(best_positive, kWarp).index_or_none();
+    const int64_t q = smallest_of(best_negative, kWarp).index_or_none();
     return p >= 0 && q >= 0 ? Triplet{p, q} : Triplet{-1, -1};
 }
 

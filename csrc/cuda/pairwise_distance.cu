@@ -115,18 +115,18 @@ __device__ void write_tile(const ProductArguments<S, Square>& in, typename Squar
     const int lane = threadIdx.x % kWarp;
 #pragma unroll 1
     for (int pair = 0; pair < Square::kOwnRows * Square::kOwnColumns; ++pair) {
-        const int64_t i = first_row + Square::row(pair / Square::kOwnColumns);
-        const int64_t j = first_column + Square::column(pair % Square::kOwnColumns);
+        const int r = pair / Square::kOwnColumns, c = pair % Square::kOwnColumns;
+        const int64_t i = first_row + Square::row(r), j = first_column + Square::column(c);
         unsigned lanes = __ballot_sync(kFullMask, anew >> pair & 1);
         for (; lanes != 0; lanes &= lanes - 1) {
             const int owner = __ffs(static_cast<int>(lanes)) - 1;
-            const int64_t x = __shfl_sync(kFullMask, i, owner);
-            const int64_t y = __shfl_sync(kFullMask, j, owner);
+            const int64_t x = first_row + Square::row_of(owner, r);
+            const int64_t y = first_column + Square::column_of(owner, c);
             const float distance =
                 distance_of_rows_by_warp(in.x.data + x * in.x.width, in.y.data + y * in.y.width,
                                          in.x.width, row_scale(in.x_norms, in.metric, x),
                                          row_scale(in.y_norms, in.metric, y), in.metric);
-            if (lane == owner) in.distance[x * in.y.rows + y] = distance;
+            if (lane == owner) in.distance[i * in.y.rows + j] = distance;
         }
     }
 }

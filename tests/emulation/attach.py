@@ -32,8 +32,12 @@ def attach(path: Path) -> tuple[ModuleType, Any]:
     return backend, emulated
 
 
-def launched_names(emulated: Any, first: int) -> list[str]:
-    """The kernels that were run, as a profiler names them, from the ``first``-th run on."""
+def launches_since(emulated: Any, first: int) -> list[tuple[str, Any]]:
+    """Each grid that was run, from the ``first``-th on: its kernel's name, and how it was launched.
+
+    A name is that of a profiler. A launch has ``grid_x``, ``grid_y``, ``threads``, ``shared`` (a
+    block's dynamic shared memory in bytes) and ``parameters`` (the bytes of each).
+    """
     symbols = subprocess.run(
         ["nm", "--demangle", "--defined-only", emulated.__file__],
         capture_output=True,
@@ -44,7 +48,7 @@ def launched_names(emulated: Any, first: int) -> list[str]:
     for line in symbols.splitlines():
         address, _, name = line.split(maxsplit=2)
         names[int(address, 16)] = name
-    return [names[offset] for offset in emulated.launched_since(first)]
+    return [(names[launch.kernel], launch) for launch in emulated.launched_since(first)]
 
 
 @contextmanager

@@ -13,9 +13,19 @@ PYBIND11_MODULE(fgsbir_emulated_cuda, module) {
     bind_cuda(module);
     bind_probes(module);
     module.def("set_seed", &emulation::set_seed, "Seeds the order of threads and blocks.");
-    module.def("launches", &emulation::launches, "How many grids have been run.");
+    module.def("set_runs", &emulation::set_runs, "Whether grids are run or recorded alone.");
+    module.def("launches", &emulation::launches, "How many grids have been launched.");
+    pybind11::class_<emulation::Launch>(module, "Launch")
+        .def_readonly("kernel", &emulation::Launch::kernel)
+        .def_readonly("grid_x", &emulation::Launch::grid_x)
+        .def_readonly("grid_y", &emulation::Launch::grid_y)
+        .def_readonly("threads", &emulation::Launch::threads)
+        .def_readonly("shared", &emulation::Launch::shared)
+        .def_property_readonly("parameters", [](const emulation::Launch& launch) {
+            return std::vector<pybind11::bytes>(launch.parameters.begin(), launch.parameters.end());
+        });
     module.def("launched_since", &emulation::launched_since,
-               "Offsets of their kernels in this file, from a number of grids on.");
+               "The grids that have been launched, from a number of them on.");
     module.def("products_of_warpgroups", &emulation::products_of_warpgroups,
                "How many have been asked for.");
 }

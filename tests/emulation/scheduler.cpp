@@ -95,9 +95,17 @@ std::mutex one_grid_at_a_time;
 constexpr size_t kSharedWithoutAsking = 48 * 1024;
 std::map<const void*, size_t> allowed_shared_bytes;  // of kernels that have asked
 std::mt19937_64 random_bits;
-std::vector<const void*> launched;  // every kernel that was run
+std::vector<Launch> launched;  // every grid
+bool runs_grids = true;
 std::string last_failure;
 Block block;
+
+// Where it lies in the file of the module that has it.
+uint64_t file_offset(const void* kernel) {
+    Dl_info info = {};
+    if (dladdr(kernel, &info) == 0) throw std::runtime_error("a kernel of no module");
+    return reinterpret_cast<uintptr_t>(kernel) - reinterpret_cast<uintptr_t>(info.dli_fbase);
+}
 
 unsigned random_below(size_t count) {
     return static_cast<unsigned>(random_bits() % count);
@@ -382,7 +390,7 @@ void wait_for_copies(int groups_that_may_be_under_way) {
 }
 
 cudaError_t run_grid(const cudaLaunchConfig_t& config, const void* kernel,
-                     const std::function<void()>& thread) {
+                     std::vector<std::string> parameters, const std::function<void()>& thread) {
     const std::lock_guard<std::mutex> lock(one_grid_at_a_time);
     const unsigned threads = config.blockDim.x;
     if (threads == 0 || threads > kMaxThreads || config.blockDim.y != 1 || config.blockDim.z != 1 ||
@@ -394,7 +402,9 @@ cudaError_t run_grid(const cudaLaunchConfig_t& config, const void* kernel,
     const size_t most =
         allowed == allowed_shared_bytes.end() ? kSharedWithoutAsking : allowed->second;
     if (config.dynamicSmemBytes > most) return cudaErrorInvalidValue;
-    launched.push_back(kernel);
+    launched.push_back({file_offset(kernel), config.gridDim.x, config.gridDim.y, threads,
+                        config.dynamicSmemBytes, std::move(parameters)});
+    if (!runs_grids) return cudaSuccess;
     block.thread = &thread;
     block.error.clear();
     std::vector<uint64_t> order(static_cast<uint64_t>(config.gridDim.x) * config.gridDim.y);
@@ -421,19 +431,15 @@ cudaError_t allow_shared(const void* kernel, int bytes) {
 void set_seed(uint64_t seed) {
     random_bits.seed(seed);
 }
+void set_runs(bool runs) {
+    runs_grids = runs;
+}
 int64_t launches() {
     return static_cast<int64_t>(launched.size());
 }
 
-std::vector<uint64_t> launched_since(int64_t first) {
-    std::vector<uint64_t> offsets;
-    for (size_t at = static_cast<size_t>(first); at < launched.size(); ++at) {
-        Dl_info info = {};
-        if (dladdr(launched[at], &info) == 0) throw std::runtime_error("a kernel of no module");
-        offsets.push_back(reinterpret_cast<uintptr_t>(launched[at]) -
-                          reinterpret_cast<uintptr_t>(info.dli_fbase));
-    }
-    return offsets;
+std::vector<Launch> launched_since(int64_t first) {
+    return {launched.begin() + first, launched.end()};
 }
 
 }  // namespace emulation

@@ -12,9 +12,11 @@
 #include <cstring>
 #include <functional>
 #include <stdexcept>
+#include <string>
 #include <tuple>
 #include <type_traits>
 #include <utility>
+#include <vector>
 
 #include "scheduler.h"
 
@@ -209,7 +211,7 @@ const char* cudaGetErrorString(cudaError_t error);
 namespace emulation {
 
 cudaError_t run_grid(const cudaLaunchConfig_t& config, const void* kernel,
-                     const std::function<void()>& thread);
+                     std::vector<std::string> parameters, const std::function<void()>& thread);
 cudaError_t allow_shared(const void* kernel, int bytes);
 
 }  // namespace emulation
@@ -242,6 +244,12 @@ template <typename... Parameters, typename... Arguments>
 cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(Parameters...),
                                Arguments&&... arguments) {
     const std::tuple<std::decay_t<Parameters>...> held(std::forward<Arguments>(arguments)...);
-    return emulation::run_grid(*config, reinterpret_cast<const void*>(kernel),
+    std::vector<std::string> bytes = std::apply(
+        [](const auto&... parameters) {
+            return std::vector<std::string>{
+                {reinterpret_cast<const char*>(&parameters), sizeof(parameters)}...};
+        },
+        held);
+    return emulation::run_grid(*config, reinterpret_cast<const void*>(kernel), std::move(bytes),
                                [&] { std::apply(kernel, held); });
 }

@@ -10,6 +10,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <string>
 #include <vector>
 
 namespace emulation {
@@ -55,9 +56,20 @@ BlockMemory block_memory();
 bool products_are_under_way();
 
 void set_seed(uint64_t seed);
+// Whether grids that are launched are run, as at first, or recorded alone.
+void set_runs(bool runs);
 int64_t launches();
-// Where in the module's file the kernels lie that were run, from the first-th run on.
-std::vector<uint64_t> launched_since(int64_t first);
+
+// A grid that was launched: where in the module's file its kernel lies, its shape, the bytes of
+// dynamic shared memory of a block, and the bytes of each parameter.
+struct Launch {
+    uint64_t kernel;
+    unsigned grid_x, grid_y, threads;
+    size_t shared;
+    std::vector<std::string> parameters;
+};
+// From the first-th run on.
+std::vector<Launch> launched_since(int64_t first);
 int64_t products_of_warpgroups();
 
 }  // namespace emulation
