@@ -202,8 +202,8 @@ FAULTS: dict[str, Fault] = {
     ),
     "sums of a warpgroup taken for those of another row": Fault(
         "layout.cuh",
-        "return first_row() + r * 8 + static_cast<int>(threadIdx.x) % kWarp / 4;",
-        "return first_row() + (r ^ 1) * 8 + static_cast<int>(threadIdx.x) % kWarp / 4;",
+        "return first_row() + r * 8 + lane / 4;",
+        "return first_row() + (r ^ 1) * 8 + lane / 4;",
         "pairwise_distance.cu",
         "cuda/test_engines.py::test_distances_of_large_tiles",
     ),

@@ -15,7 +15,8 @@ PYBIND11_MODULE(fgsbir_emulated_cuda, module) {
     module.def("set_seed", &emulation::set_seed, "Seeds the order of threads and blocks.");
     module.def("set_runs", &emulation::set_runs, "Whether grids are run or recorded alone.");
     module.def("launches", &emulation::launches, "How many grids have been launched.");
-    pybind11::class_<emulation::Launch>(module, "Launch")
+    // A process may load several variants of this module.
+    pybind11::class_<emulation::Launch>(module, "Launch", pybind11::module_local())
         .def_readonly("kernel", &emulation::Launch::kernel)
         .def_readonly("grid_x", &emulation::Launch::grid_x)
         .def_readonly("grid_y", &emulation::Launch::grid_y)
