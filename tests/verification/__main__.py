@@ -67,6 +67,8 @@ def main() -> int:
     if not wanted:
         print("no launch has one of these words")
         return 2
+    seconds = {row.kernel + row.shape: row.seconds for row in results.load_rows()}
+    wanted.sort(key=lambda pair: -seconds.get(pair[0].kernel + pair[0].shape, 0))  # longest first
     verified = verify_barriers if options.barriers else verify_launches
     status = verified(wanted, options)
     print(f"{len(wanted)} launches, {time.monotonic() - started:.0f} s")

@@ -138,7 +138,8 @@ CASES: tuple[Case, ...] = (
     _weigh((512, 40, 17, 21), **_infinite),
     _weigh((512, 40, 17, 21), **_weighted),
     _weigh((8192, 70, 17, 0), ("float64",)),
-    _scan((512, 40, 17, 0), _SINGLE, quick=_ONE, branches=_ONE),
+    _scan((512, 40, 8, 0), quick=_ONE, branches=_ONE),
+    _scan((512, 40, 17, 0), _SINGLE),
     _scan((512, 40, 17, 21), guidance=0.5),
     _scan((512, 40, 17, 21), **_infinite),
     _scan((8192, 70, 17, 0), _ONE),
@@ -150,10 +151,8 @@ CASES: tuple[Case, ...] = (
     _scan((512, 70, 40, 21), _HALF, _MMA, guidance=0.5),
     _scan((16384, 140, 72, 0), _SINGLE, _MMA),
     _scan((16384, 140, 72, 0), _16_BITS, _WGMMA),
-    _mining(
-        "closest_attributes", (20, 70, 8, 21), _COMPUTE, **_infinite, quick=_ONE, branches=_ONE
-    ),
-    _mining("closest_attributes", (20, 70, 8, 37), _COMPUTE, **_infinite, weighted=True),
+    _mining("closest_attributes", (5, 70, 8, 21), _COMPUTE, **_infinite, quick=_ONE, branches=_ONE),
+    _mining("closest_attributes", (5, 70, 8, 37), _COMPUTE, **_infinite, weighted=True),
     _mining("write_triplets", (20, 70, 8, 0), _COMPUTE, quick=_ONE),
     _search("write_predictions", (9, 70, 8, 5), _ALL, quick=_COMPUTE),
     _search("search_tiles", (50, 70, 40, 0), _ALL),

@@ -1,9 +1,8 @@
 """The proofs of one launch: one for each way through the branches that data decide.
 
 A proof takes every branch whose outcome depends on data the same way in every thread. The first
-goes into every body that a branch may skip, as compilers leave those, and leaves loops that data
-end after one round; what skips a body does less of the same. Further proofs take every branch the
-other way, one after the other, so that each side of each branch has been in one.
+goes into the body that a branch would skip, and leaves loops that data end after one round. Further
+proofs take one branch after the other the other way.
 """
 
 from __future__ import annotations
@@ -50,7 +49,7 @@ def prove(kernel: Kernel, launch: Launch, decisions: dict[int, bool], timeout: f
 
 
 def first_proof(kernel: Kernel, launch: Launch, timeout: float) -> Proof:
-    """The proof that goes into every body."""
+    """The proof that goes into the bodies that branches would skip."""
     return prove(specialized(kernel, launch), launch, {}, timeout)
 
 

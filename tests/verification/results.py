@@ -6,21 +6,9 @@ import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
 
 FOLDER = Path(__file__).parent / "stored"
 RACE_FREE = "race_free"
-
-
-class Key(NamedTuple):
-    """What a proof is of: a kernel in a launch, compiled for an architecture."""
-
-    architecture: str
-    engine: str
-    kernel: str
-    dtype: str
-    shape: str
-    blocks: str
 
 
 @dataclass(frozen=True)
@@ -48,8 +36,10 @@ class Row:
     other_reasons: tuple[str, ...] = ()
 
     @property
-    def key(self) -> Key:
-        return Key(*(getattr(self, name) for name in Key._fields))
+    def key(self) -> tuple[str, ...]:
+        """What the proofs are of."""
+        launch = (self.engine, self.kernel, self.dtype, self.shape, self.blocks)
+        return (self.architecture, *launch)
 
     @property
     def race_free(self) -> bool:
@@ -67,6 +57,12 @@ class BarrierRow:
     instruction: str
     place: str
     result: str
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """What was taken away."""
+        launch = (self.engine, self.kernel, self.shape)
+        return (self.architecture, *launch, self.instruction, self.place)
 
 
 def load(name: str) -> list[dict[str, object]]:
@@ -114,12 +110,8 @@ def merged(stored: Iterable[Row], found: Iterable[Row]) -> list[Row]:
 
 def merged_barriers(stored: Iterable[BarrierRow], found: Iterable[BarrierRow]) -> list[BarrierRow]:
     """Stored rows, with what was found in the place of those of the same launches."""
-    found = list(found)
-    again = {(row.architecture, row.engine, row.kernel, row.shape) for row in found}
-    kept = [
-        row for row in stored if (row.architecture, row.engine, row.kernel, row.shape) not in again
-    ]
-    return [*kept, *found]
+    rows = {row.key: row for row in [*stored, *found]}
+    return list(rows.values())
 
 
 def regressions(found: Iterable[Row], stored: Iterable[Row]) -> list[str]:

@@ -149,16 +149,14 @@ def read_in_place_of_atomics(kernel: Kernel, parameters: tuple[bytes, ...]) -> s
     atomic operations stay as they are, which the verifier does not follow.
     """
     flow = Dataflow(kernel)
-
-    def arrays(pattern: str) -> set[int | float]:
-        fields = (flow.pointers(at, parameters) for at in re.findall(pattern, kernel.body))
-        return {field.value(parameters) for found in fields for field in found}
-
-    touched = arrays(r"\n[ \t]*(?:@!?%p\d+ )?(?:ld|st|red)\.global[^\[]*(\[[^\]]*\])")
+    touched = arrays(flow, "ld|st|red|cp", parameters)
+    if touched is None:
+        return kernel.body
 
     def read(match: re.Match[str]) -> str:
         start, guard, kind, result, address = match.groups()
-        if {f.value(parameters) for f in flow.pointers(address, parameters)} & touched:
+        own = {field.value(parameters) for field in flow.pointers(address, parameters)}
+        if not own or own & touched:
             return match[0]
         return f"{start}{guard or ''}ld.global.{kind} {result}, {address};"
 
@@ -173,11 +171,9 @@ def read_at_start(kernel: Kernel, parameters: tuple[bytes, ...]) -> str:
     element is read.
     """
     flow = Dataflow(kernel)
-    written = set()
-    for address in _WRITE.findall(kernel.body):
-        if not flow.depends_on_parameters(address):
-            return kernel.body  # it might be any array
-        written |= {field.value(parameters) for field in flow.pointers(address, parameters)}
+    written = arrays(flow, "st|atom|red", parameters)
+    if written is None:
+        return kernel.body
 
     def read(match: re.Match[str]) -> str:
         start, guard, operation, result, address = match.groups()
@@ -200,7 +196,18 @@ def read_at_start(kernel: Kernel, parameters: tuple[bytes, ...]) -> str:
     return changed if changed == kernel.body else declare(changed, ".reg .b64 %array;")
 
 
-_WRITE = re.compile(r"\b(?:st|atom|red)\.(?!shared|local|param|async)[^;\[]*(\[[^\]]*\])")
+def arrays(
+    flow: Dataflow, operations: str, parameters: tuple[bytes, ...]
+) -> set[int | float] | None:
+    """Arrays in global memory that operations access; None where one might access any array."""
+    access = rf"\b(?:{operations})\.(?!shared|local|param|async)[^;]*;"
+    found = set()
+    for instruction in re.findall(access, flow.kernel.body):
+        for address in re.findall(r"\[[^\]]*\]", instruction):
+            if not flow.depends_on_parameters(address):
+                return None
+            found |= {field.value(parameters) for field in flow.pointers(address, parameters)}
+    return found
 
 
 def find_first_bit(body: str) -> str:
