@@ -169,7 +169,7 @@ __device__ void search_split(const SearchArguments<S>& in,
         memory.thresholds[threadIdx.x] = Key<T>::none();
         memory.counts[threadIdx.x] = 0;
     }
-    __syncthreads();
+    __syncthreads();  // of the counters, whatever barriers an engine has
 
     const int64_t begin = blockIdx.y * in.tiles_per_split;
     const int64_t end = min(begin + in.tiles_per_split, in.column_tiles);

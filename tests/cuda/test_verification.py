@@ -6,6 +6,7 @@ import struct
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,7 +19,7 @@ from tests.verification import results
 from tests.verification.barriers import barriers, without_each
 from tests.verification.cases import CASES, Launch
 from tests.verification.paths import Proof, first_proof, other_proofs
-from tests.verification.ptx import compile_kernels
+from tests.verification.ptx import Field, Kernel, compile_kernels
 from tests.verification.results import Row
 
 try:
@@ -36,7 +37,15 @@ Prove = Callable[..., Proof]
 def prove(tmp_path: Path) -> Prove:
     """A function that proves a kernel, given the body of ``f(float* a, float* b, int n)``."""
 
-    def proof(body: str, n: int = 64, threads: int = 64, a: int = 0, b: int = 1) -> Proof:
+    def proof(
+        body: str,
+        n: int = 64,
+        threads: int = 64,
+        a: int = 0,
+        b: int = 1,
+        kernel: str = "f",
+        **counting: Any,
+    ) -> Proof:
         source = tmp_path / "kernel.cu"
         source.write_text(
             'extern "C" __global__ void f(float* a, float* b, int n) {\n'
@@ -49,7 +58,7 @@ def prove(tmp_path: Path) -> Prove:
             shape="",
             dtype="float32",
             engine="cuda_cores",
-            kernel="f",
+            kernel=kernel,
             grid=(1, 1),
             threads=threads,
             shared=0,
@@ -57,6 +66,7 @@ def prove(tmp_path: Path) -> Prove:
             epilogue=None,
             quick=False,
             branches=False,
+            **counting,
         )
         return first_proof(compile_kernels(source, "90a")["f"], launch, TIMEOUT)
 
@@ -95,7 +105,10 @@ def test_a_loop_that_data_end_is_left(prove: Prove) -> None:
     body = "float x = a[i]; while (x > 1) {{ x = x / 2; {} }} b[i] = x;"
     proof = prove(body.format(""))
     assert proof.outcome.race_free
-    assert proof.decisions
+    assert proof.loops
+    for other in other_proofs(proof, TIMEOUT):  # not those that stay in the loop for ever
+        assert other.outcome.race_free
+        assert other.loops >= proof.loops
     assert is_refused(prove(body.format("b[0] = x;")))
 
 
@@ -115,9 +128,84 @@ def test_atomics_are_followed_where_nothing_else_touches_their_array(prove: Prov
     for body in (
         "if (i == 0) b[0] = 0; atomicMin((int*)b, i);",
         "atomicMin((int*)b, i); __syncthreads(); if (b[0] > 0) a[0] = i;",
-        "if (i == 0) count = 0; __syncthreads(); atomicAdd(&count, 1); b[i] = 1;",
+        "if (i == 0) count = 0; __syncthreads(); atomicMax(&count, i); b[i] = 1;",
+        "if (i == 0) count = 0; __syncthreads(); atomicAdd(&count, i); b[i] = 1;",
     ):
         assert prove(body).outcome.result == "unsupported"
+
+
+def test_counters_of_each_thread_race_with_what_no_barrier_orders(prove: Prove) -> None:
+    body = "s[i] = 0; {} atomicAdd((int*)s + 63 - i, 1); {} a[i] = s[i];"
+    barrier = "__syncthreads();"
+    assert prove(body.format(barrier, barrier)).outcome.race_free
+    assert is_refused(prove(body.format("", barrier)))
+    assert is_refused(prove(body.format(barrier, "")))
+
+
+def test_one_thread_adds_for_those_that_share_a_counter(prove: Prove) -> None:
+    body = "if (i < 4) s[i] = 0; {} a[i / 16 * 64 + atomicAdd((int*)s + i / 16, 1)] = i; {}"
+    last = "__syncthreads(); if (i < 4) b[i] = s[i];"
+    tile = {"kernel": "Tile", "threads": 64}
+    assert prove(body.format("__syncthreads();", last), **tile).outcome.race_free
+    assert is_refused(prove(body.format("__syncthreads();", last)))
+    assert is_refused(prove(body.format("", last), **tile))
+    assert is_refused(prove(body.format("__syncthreads();", "b[i] = s[0];"), **tile))
+
+
+@pytest.mark.parametrize(("kernel", "holder"), [("Tile", "i / 16"), ("TensorTile", "i % 128 / 4")])
+def test_threads_that_hold_a_row_share_its_counter(prove: Prove, kernel: str, holder: str) -> None:
+    body = f"atomicAdd((int*)s + {holder}, 1); b[i] = 0;"
+    assert prove(body, threads=256, kernel=kernel).outcome.race_free
+    for other in ("i / 32", "i % 64 / 4", "i % 128 / 8"):
+        assert is_refused(prove(body.replace(holder, other), threads=256, kernel=kernel))
+
+
+WORDS = "int* bins = (int*)s; const int* data = (const int*)a;"
+
+
+def test_two_lanes_share_the_counters_that_data_choose(prove: Prove) -> None:
+    body = (
+        WORDS + "bins[i] = 0; __syncwarp(); const int own = data[i]; atomicAdd(bins + own, 1);"
+        "__syncwarp(); const unsigned peers = __match_any_sync(~0u, (long long)own);"
+        "b[bins[own]] = i; {} if ((peers >> i) == 1) bins[own] += 1; {} a[i] = bins[i];"
+    )
+    sort = {"kernel": "gradients_of_anchors", "threads": 32}
+    barrier = "__syncwarp();"
+    assert prove(body.format(barrier, barrier), **sort).outcome.race_free
+    assert is_refused(prove(body.format(barrier, barrier), threads=32))
+    assert is_refused(prove(body.format("", barrier), **sort))
+    assert is_refused(prove(body.format(barrier, ""), **sort))
+
+
+def test_counters_are_passed_on_between_steps(prove: Prove) -> None:
+    body = (
+        WORDS + "bins[i] = 0; __syncwarp();"
+        "atomicAdd(bins + data[i], 1); atomicAdd(bins + data[i + 32], 1); __syncwarp();"
+        "for (int k = 0; k < 2; ++k) {{ const int own = data[i + 32 * k];"
+        "const unsigned peers = __match_any_sync(~0u, (long long)own);"
+        "if ((peers >> i) == 1) bins[own] += 1; {} }}"
+    )
+    sort = {"kernel": "gradients_of_anchors", "threads": 32}
+    for passed, without in ({}, "race_free"), ({"counters": "passed on"}, "potential_race"):
+        assert prove(body.format("__syncwarp();"), **sort, **passed).outcome.race_free
+        assert prove(body.format(""), **sort, **passed).outcome.result == without
+
+
+def test_counts_of_pools_are_known(prove: Prove) -> None:
+    body = (
+        "__shared__ int counts[4]; if (i < 4) counts[i] = 0; __syncthreads();"
+        "atomicAdd(&counts[i / 16], 1); s[i] = i; {}\n"
+        "const int known = counts[0];\n"
+        "for (int k = i; k < known; k += 64) b[k] = {};"
+    )
+    launch = {"kernel": "Tile", "threads": 64, "count": 64}
+    for value in ("s[63 - k]", "0"):
+        proof = prove(body.format("__syncthreads();", value), **launch)
+        assert proof.outcome.race_free
+        assert not proof.ways
+        assert is_refused(prove(body.format("", value), **launch))
+    with pytest.raises(ValueError, match="reads no counts"):
+        prove("atomicAdd((int*)s + i, 1); b[i] = 0;", **launch)
 
 
 def test_reads_that_data_place_race_with_writes_of_the_same_array(prove: Prove) -> None:
@@ -189,12 +277,34 @@ def test_of_every_case_in_the_quick_set_a_result_is_stored_and_none_of_any_other
         for engine in case.engines
         for dtype in case.dtypes
     }
-    stored = {(row.engine, row.dtype, row.shape) for row in results.load_rows()}
-    assert stored <= cases.keys()
-    assert {case for case, quick in cases.items() if quick} <= stored
+    quick = {case for case, is_quick in cases.items() if is_quick}
+    rows = results.load_rows()
+    assert "invalid_input" not in {row.result for row in rows}
+    stored = {
+        architecture: {
+            (row.engine, row.dtype, row.shape) for row in rows if row.architecture == architecture
+        }
+        for architecture in {row.architecture for row in rows}
+    }
+    full = stored.pop(results.ARCHITECTURE)
+    assert quick <= full <= cases.keys()
+    assert stored == {"80": quick, "100": quick}
+
+
+def test_fields_of_a_launch_do_not_overlap() -> None:
+    places = "u32 a_param_0+4", "s32 %rd1", "u64 a_param_0", "u32 %rd3+4"
+    loads = (f"ld.param.{kind} %r1, [{at}];" for kind, at in map(str.split, places))
+    addresses = (
+        "mov.b64 %rd1, a_param_0;",
+        "selp.b64 %rd2, 24, 72, %p1;",
+        "add.s64 %rd3, %rd1, %rd2;",
+    )
+    kernel = Kernel("a", "a", "", "\n" + "\n".join([*addresses, *loads]))
+    assert kernel.fields() == [Field(0, 0, "u64"), Field(0, 28, "u32"), Field(0, 76, "u32")]
 
 
 def test_the_documentation_shows_what_is_stored() -> None:
     text = (ROOT / "docs" / "verification.md").read_text()
+    assert results.architecture_table(results.load_rows()) in text
     assert results.proof_table(results.load_rows()) in text
     assert results.barrier_table(results.load_barriers()) in text

@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
+from importlib.metadata import PackageNotFoundError, version
 from typing import TypeVar, get_args
 
 from tests.verification import results
@@ -28,9 +29,6 @@ from tests.verification.cases import Engine, Launch, launches
 from tests.verification.paths import Proof, first_proof, other_proofs
 from tests.verification.ptx import SOURCES, Kernel, compile_kernels
 from tests.verification.results import BarrierRow, Row
-from tests.verification.verifier import VERSION
-
-ARCHITECTURE = "90a"
 
 _Job = TypeVar("_Job")
 _Result = TypeVar("_Result")
@@ -46,7 +44,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--branches", action="store_true", help="take branches the other way too")
     parser.add_argument("--barriers", action="store_true", help="delete barriers, loosen waits")
     parser.add_argument("--only", nargs="*", default=[], help="words, of which a row must have one")
-    parser.add_argument("--architecture", default=ARCHITECTURE, help="default: %(default)s")
+    parser.add_argument("--architecture", default=results.ARCHITECTURE, help="default: %(default)s")
     parser.add_argument("--engines", nargs="*", default=get_args(Engine), choices=get_args(Engine))
     parser.add_argument("--timeout", type=float, default=600, help="seconds of a proof")
     parser.add_argument("--store", action="store_true", help="store the results")
@@ -57,11 +55,19 @@ def parse_arguments() -> argparse.Namespace:
 def main() -> int:
     options = parse_arguments()
     if options.show:
+        print(results.architecture_table(results.load_rows()))
+        print()
         print(results.proof_table(results.load_rows()))
         print()
         print(results.barrier_table(results.load_barriers()))
         return 0
-    print(f"SentryWard {VERSION}; what is assumed: docs/verification.md", flush=True)
+    try:
+        print(
+            f"SentryWard {version('sentryward')}; what is assumed: docs/verification.md", flush=True
+        )
+    except PackageNotFoundError:
+        print("SentryWard is not installed: pip install -c constraints.txt -e '.[verify]'")
+        return 2
     started = time.monotonic()
     wanted = [(launch, kernel) for launch, kernel in recorded(options) if chosen(launch, options)]
     if not wanted:
@@ -142,7 +148,7 @@ def as_row(proof: Proof, architecture: str) -> Row:
         outcome.reason,
         round(outcome.seconds, 1),
         len(proof.ways),
-        len(proof.decisions),
+        len(proof.loops),
         outcome.assumptions,
     )
 

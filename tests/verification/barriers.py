@@ -6,11 +6,11 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from tests.verification.counters import ADDED_BARRIER
 from tests.verification.paths import Proof
 from tests.verification.ptx import Kernel
 from tests.verification.verifier import Outcome, verify
 
-_LOCATION = re.compile(r"\.loc\s+(\d+) (\d+) \d+(?:, function_name [^,]*, inlined_at (\d+) (\d+))?")
 _BARRIER = re.compile(r"bar\.(?:warp\.)?sync\s+[^;]*;")
 _WAIT = re.compile(r"cp\.async\.wait_group\s+(\d+);")
 
@@ -61,28 +61,29 @@ def _loosened(wait: re.Match[str]) -> str:
 
 
 def barriers(kernel: Kernel) -> list[Barrier]:
-    """The barriers of a block, those of a warp and the waits for copies of a kernel."""
+    """The barriers of a block, those of a warp and the waits for copies of a kernel's source."""
     copies: dict[tuple[str, str], list[tuple[int, int]]] = {}
     for found in re.finditer(f"{_BARRIER.pattern}|{_WAIT.pattern}", kernel.body):
         name = (
             "cp.async.wait_group" if found[0].startswith("cp") else found[0].split()[0].strip(";")
         )
+        if found[0] == ADDED_BARRIER:
+            continue
         copies.setdefault((name, _place(kernel, found.start())), []).append(found.span())
     return [Barrier(name, place, tuple(spans)) for (name, place), spans in copies.items()]
 
 
 def _place(kernel: Kernel, at: int) -> str:
-    *_, location = _LOCATION.finditer(kernel.body, 0, at)
-    file, line, outer_file, outer_line = location.groups()
-    places = [(file, line)] + ([(outer_file, outer_line)] if outer_file else [])
-    named = [(kernel.files[int(number)], line) for number, line in places]
-    return " at ".join(f"{name}:{line}" for name, line in named if "intrinsics" not in name)
+    return " at ".join(
+        f"{file.name}:{line}" for file, line in kernel.source(at) if "intrinsics" not in file.name
+    )
 
 
 def without_each(proof: Proof, timeout: float) -> Iterator[tuple[Barrier, Outcome]]:
     """What the verifier says without each barrier that the path of a proof comes to."""
+    alone = proof.launch.grid == (1, 1)  # of several blocks the first warp does not stand for all
     for barrier in barriers(proof.kernel):
-        if barrier.is_passed_by(proof, timeout):
+        if alone and barrier.is_passed_by(proof, timeout):
             continue
         without = barrier.deleted(proof.kernel)
         outcome = verify(without, proof.launch, proof.decisions, timeout)

@@ -17,6 +17,7 @@ from torch import Tensor
 from benchmarks.kernel_report.blocks import short_name
 from fgsbir_ext.types import ChosenTriplets, LossOptions, MiningOptions, SearchOptions, Side
 from tests.support.paths import ROOT
+from tests.verification.counters import Choice, Counting
 
 Engine = Literal["cuda_cores", "tensor_cores", "warpgroups"]
 Epilogue = Literal["scan", "weigh"]  # of mining: mine_scan.cuh or mine_weigh.cuh
@@ -45,6 +46,18 @@ class Launch:
     epilogue: Epilogue | None
     quick: bool
     branches: bool
+    counters: Choice = "kept"
+    count: int = 0
+
+    @property
+    def counting(self) -> Counting:
+        """Who adds to which counter: those of a tile are shared by the threads of a row.
+
+        See csrc/cuda/layout.cuh for these, and counters.py for the lanes that sort references.
+        """
+        shared = ("TensorTile", 0b1000_0011), ("Tile", 0b1111), ("gradients_of_anchors", 1)
+        sharers = next((bits for kernel, bits in shared if kernel in self.kernel), 0)
+        return Counting(sharers, self.counters, self.count)
 
     @property
     def source(self) -> str:
@@ -66,7 +79,8 @@ class Case:
     are no multiples of 16 bytes. ``epilogue``: what mining does with the products, which its blocks
     decide by a vote of their threads. ``blocks``: how many of a grid's are verified. ``quick``: the
     types that are in the quick set, which CI verifies. ``branches``: those of which each branch
-    that data decide may be taken both ways.
+    that data decide may be taken both ways. ``counters``: which lanes choose which, and ``count``:
+    what a pool of candidates holds (counters.py).
     """
 
     operation: str
@@ -85,6 +99,8 @@ class Case:
     blocks: tuple[int, int] | None = None
     quick: tuple[str, ...] = ()
     branches: tuple[str, ...] = ()
+    counters: Choice = "kept"
+    count: int = 0
 
     def label(self) -> str:
         """The shape and what else matters to the way through the kernel."""
@@ -94,9 +110,11 @@ class Case:
         words += [f"guidance {self.guidance:g}"] if self.guidance else []
         words += ["weights"] if self.weighted else []
         words += [f"k = {self.k}"] if self.operation == "topk" else []
+        words += [f"{self.count} in each pool"] if self.count else []
         words += ["no reduction"] if self.reduction == "none" else []
         words += [self.epilogue] if self.epilogue else []
         words += ["misaligned"] if self.misaligned else []
+        words += [f"counters {self.counters}"] if self.counters != "kept" else []
         return ", ".join(words)
 
 
@@ -146,25 +164,36 @@ CASES: tuple[Case, ...] = (
     _scan((16384, 70, 17, 0), _ONE),
     _mining("mine_tiles", (50, 70, 40, 0), _ONE, epilogue="scan"),
     _weigh((512, 70, 40, 0), _HALF, _MMA),
-    _scan((512, 70, 40, 0), _SINGLE, _MMA, quick=_HALF, branches=_HALF),
+    _scan((512, 40, 40, 0), _HALF, _MMA, quick=_HALF, branches=_HALF),
+    _scan((512, 70, 40, 0), _SINGLE, _MMA),
     _scan((512, 70, 17, 0), _HALF, _MMA, misaligned=True),
     _scan((512, 70, 40, 21), _HALF, _MMA, guidance=0.5),
-    _scan((16384, 140, 72, 0), _SINGLE, _MMA),
+    _scan((32768, 64, 40, 0), _ONE, _MMA),
+    _scan((32768, 128, 40, 0), _HALF, _MMA),
     _scan((16384, 140, 72, 0), _16_BITS, _WGMMA),
     _mining("closest_attributes", (5, 70, 8, 21), _COMPUTE, **_infinite, quick=_ONE, branches=_ONE),
     _mining("closest_attributes", (5, 70, 8, 37), _COMPUTE, **_infinite, weighted=True),
     _mining("write_triplets", (20, 70, 8, 0), _COMPUTE, quick=_ONE),
     _search("write_predictions", (9, 70, 8, 5), _ALL, quick=_COMPUTE),
-    _search("search_tiles", (50, 70, 40, 0), _ALL),
-    _search("search_tiles", (50, 70, 72, 0), _SINGLE, _MMA),
+    # Row 8 of a tile, in tensor cores' row 16, has candidates of a warp that another one reads.
+    _search("search_tiles", (9, 70, 40, 0), _ALL, count=8, branches=_ONE),
+    _search("search_tiles", (33, 70, 8, 0), ("float64",), count=8),
+    _search("search_tiles", (9, 70, 8, 5), _COMPUTE, count=8),
+    _search("search_tiles", (2, 210, 8, 0), _ONE, k=200, count=48),
+    _search("search_tiles", (2, 70, 8, 0), _ONE, count=256),
+    _search("search_tiles", (17, 70, 40, 0), _HALF, _MMA, count=8, quick=_HALF),
+    _search("search_tiles", (17, 70, 72, 0), _SINGLE, _MMA, count=8),
+    _search("search_tiles", (17, 70, 8, 0), _HALF, _MMA, count=256),
     _search("merge_splits", (2, 70, 8, 0), _ALL, quick=_COMPUTE, branches=_ONE),
     _search("merge_splits", (2, 700, 8, 5), _ALL),
     _loss("loss_of_anchors", (9, 70, 37, 21), _ALL, quick=_ONE, branches=_ONE),
     _loss("loss_of_anchors", (9, 70, 37, 21), _ALL, metric="cosine", reduction="none"),
     _loss("reduce_terms", (70, 70, 8, 5), _COMPUTE, quick=_ONE),
-    # The last block of a launch sorts references.
+    # The last blocks of a launch sort references.
     _loss("gradients_of_anchors", (9, 70, 37, 21), _ALL, blocks=(2, 1), quick=_ONE, branches=_ONE),
-    _loss("gradients_of_anchors", (9, 70, 37, 21), _ONE),
+    _loss("gradients_of_anchors", (9, 70, 37, 21), _ONE, quick=_ONE),
+    _loss("gradients_of_anchors", (9, 520, 37, 21), _ONE),
+    _loss("gradients_of_anchors", (256, 70, 1, 0), _ONE, counters="passed on", quick=_ONE),
     _loss("gradients_of_photos", (9, 7, 37, 21), _ALL, quick=_ONE, branches=_ONE),
 )
 
@@ -269,6 +298,8 @@ def record(engine: Engine, cases: tuple[Case, ...]) -> Iterator[Launch]:
                     case.epilogue,
                     dtype in case.quick,
                     dtype in case.branches,
+                    case.counters,
+                    case.count,
                 )
             if not seen:
                 raise ValueError(f"{case.operation} launches no kernel named {case.kernel}")

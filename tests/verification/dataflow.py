@@ -53,8 +53,8 @@ class Dataflow:
                 found[register].append(Definition(guard.strip(), operation, tuple(operands)))
         self.definitions = dict(found)
 
-    def origins(self, operand: str) -> Iterator[Definition]:
-        """Every instruction that a register's value may depend on, but for those behind loads."""
+    def registers(self, operand: str) -> set[str]:
+        """Every register that a value may depend on, but for those behind loads."""
         seen: set[str] = set()
         waiting = _REGISTER.findall(operand)
         while waiting:
@@ -63,9 +63,14 @@ class Dataflow:
                 continue
             seen.add(register)
             for definition in self.definitions.get(register, []):
-                yield definition
                 if not definition.operation.startswith((_PARAMETER_LOAD, *_FROM_DATA)):
                     waiting += _REGISTER.findall(" ".join(definition.operands))
+        return seen
+
+    def origins(self, operand: str) -> Iterator[Definition]:
+        """Every instruction that a value may depend on, but for those behind loads."""
+        for register in self.registers(operand):
+            yield from self.definitions.get(register, [])
 
     def depends_on_data(self, operand: str) -> bool:
         """Whether anything but parameters and the thread's number decides a register's value."""

@@ -21,12 +21,16 @@ _LOOPS = ("loop_control_not_classified", "control_predicate_not_static")
 
 @dataclass
 class Proof:
-    """Outcome of a kernel in a launch, where the branches in these lines went these ways."""
+    """Outcome of a kernel in a launch, where the branches in these lines went these ways.
+
+    ``loops`` are those of the lines whose branches left loops that data end.
+    """
 
     kernel: Kernel
     launch: Launch
     decisions: dict[int, bool]
     outcome: Outcome
+    loops: frozenset[int]
 
     @property
     def ways(self) -> dict[int, bool]:
@@ -34,8 +38,17 @@ class Proof:
         return self.outcome.branches | self.decisions
 
 
-def prove(kernel: Kernel, launch: Launch, decisions: dict[int, bool], timeout: float) -> Proof:
-    """A proof in which loops that the verifier cannot bound are left after one round."""
+def prove(
+    kernel: Kernel,
+    launch: Launch,
+    decisions: dict[int, bool],
+    timeout: float,
+    loops: frozenset[int] = frozenset(),
+) -> Proof:
+    """A proof in which loops that the verifier cannot bound are left after one round.
+
+    ``loops`` are those already decided so.
+    """
     decisions = dict(decisions)
     seconds = 0.0
     for _ in range(_MOST_LOOPS):
@@ -45,7 +58,8 @@ def prove(kernel: Kernel, launch: Launch, decisions: dict[int, bool], timeout: f
         if line is None or line in decisions:
             break
         decisions[line] = _leaves_by_jumping(kernel, line)
-    return Proof(kernel, launch, decisions, outcome)
+        loops |= {line}
+    return Proof(kernel, launch, decisions, outcome, loops)
 
 
 def first_proof(kernel: Kernel, launch: Launch, timeout: float) -> Proof:
@@ -54,13 +68,13 @@ def first_proof(kernel: Kernel, launch: Launch, timeout: float) -> Proof:
 
 
 def other_proofs(first: Proof, timeout: float) -> Iterator[Proof]:
-    """Proofs with one branch after the other taken the other way."""
+    """Proofs with one branch after the other taken the other way, but for the ends of loops."""
     seen = set(first.ways.items())
     waiting = [first]
     while waiting:
         proof = waiting.pop()
         for line, taken in sorted(proof.ways.items()):
-            if (line, not taken) in seen:
+            if line in proof.loops or (line, not taken) in seen:
                 continue
             seen.add((line, not taken))
             other = prove(
@@ -68,6 +82,7 @@ def other_proofs(first: Proof, timeout: float) -> Iterator[Proof]:
                 first.launch,
                 {at: way for at, way in proof.decisions.items() if at != line} | {line: not taken},
                 timeout,
+                proof.loops,
             )
             yield other
             if other.outcome.race_free:

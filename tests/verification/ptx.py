@@ -23,6 +23,7 @@ _LOAD_TYPE = re.compile(r"ld\.param\.(?:v(\d)\.)?(\w+)")
 _ADDRESS = re.compile(r"\[(%?\w+)(?:\+(-?\d+))?\]")
 _END = re.compile(r"\n\}\n(?!\s*// end inline asm)")
 _FILE = re.compile(r'\.file\s+(\d+) "([^"]*)"')
+_LOCATION = re.compile(r"\.loc\s+(\d+) (\d+) \d+(?:, function_name [^,]*, inlined_at (\d+) (\d+))?")
 _PARAMETER = re.compile(r"_param_(\d+)$")
 _SCALAR = r"\.param \.(\w+) \w+_param_{}\b(?!\[)"
 _FORMATS = {"f32": "f", "f64": "d"} | {
@@ -41,6 +42,17 @@ class Field(NamedTuple):
     parameter: int
     offset: int
     type: str
+
+    @property
+    def size(self) -> int:
+        """In bytes."""
+        return struct.calcsize(_FORMATS[self.type])
+
+    def lies_in(self, other: Field) -> bool:
+        """Whether all its bytes are among those of another."""
+        starts_behind = other.offset <= self.offset
+        ends_before = self.offset + self.size <= other.offset + other.size
+        return self.parameter == other.parameter and starts_behind and ends_before
 
     def value(self, parameters: tuple[bytes, ...]) -> int | float:
         """What it is in a launch with these parameters."""
@@ -65,7 +77,7 @@ class Kernel:
     symbol: str
     head: str
     body: str
-    files: Mapping[int, str] = field(default_factory=dict)
+    files: Mapping[int, Path] = field(default_factory=dict)
 
     @property
     def text(self) -> str:
@@ -76,10 +88,28 @@ class Kernel:
         """The kernel with other instructions."""
         return replace(self, body=body)
 
+    def source(self, at: int) -> list[tuple[Path, int]]:
+        """File and line that the instruction at an offset in the body is compiled from.
+
+        Where it is inlined, those of the call follow.
+        """
+        *_, location = _LOCATION.finditer(self.body, 0, at)
+        file, line, outer_file, outer_line = location.groups()
+        places = [(file, line)] + ([(outer_file, outer_line)] if outer_file else [])
+        return [(self.files[int(number)], int(line)) for number, line in places]
+
     def fields(self) -> list[Field]:
-        """Every field that is loaded, wherever the address may point that it is loaded from."""
-        loads = set(_LOAD.findall(self.body))
-        return sorted({at for load in loads for at in self.fields_at(*load)})
+        """Every field that is loaded, wherever the address may point that it is loaded from.
+
+        Fields that lie inside wider ones are left out.
+        """
+        found = {at for load in set(_LOAD.findall(self.body)) for at in self.fields_at(*load)}
+        widest_first = sorted(found, key=lambda at: (-at.size, at.type))
+        kept: list[Field] = []
+        for at in widest_first:
+            if not any(at.lies_in(wider) for wider in kept):
+                kept.append(at)
+        return sorted(kept)
 
     def fields_at(self, operation: str, address: str) -> set[Field]:
         """The fields that a load of parameters may read, given its opcode and its address."""
@@ -106,22 +136,39 @@ class Kernel:
                 found |= self._addresses(sources[0])
             elif operation.startswith("selp"):
                 found |= self._addresses(sources[0]) | self._addresses(sources[1])
-            elif operation.startswith("add") and sources[1].isdecimal():
-                found |= {(p, at + int(sources[1])) for p, at in self._addresses(sources[0])}
+            elif operation.startswith("add") and (further := self._numbers(sources[1])):
+                starts = self._addresses(sources[0])
+                found |= {(p, at + more) for p, at in starts for more in further}
             else:
                 raise ValueError(f"{self.name} computes the address of a parameter: {operation}")
         return found
+
+    def _numbers(self, operand: str) -> set[int]:
+        """The numbers that an operand may be, if it is one of two at most; else none."""
+        if operand.isdecimal():
+            return {int(operand)}
+        selection = rf"\n\s*selp\.b64\s+{re.escape(operand)}, (\d+), (\d+), "
+        return {int(n) for numbers in re.findall(selection, self.body) for n in numbers}
 
 
 def parse(ptx: str) -> Iterator[Kernel]:
     """The kernels of a file."""
     head, *bodies = _ENTRY.split(ptx)
-    files = {int(number): Path(path).name for number, path in _FILE.findall(ptx)}
+    files = {int(number): Path(path) for number, path in _FILE.findall(ptx)}
     for body in bodies:
         symbol = body.split(".entry ", 1)[1].split("(", 1)[0].strip()
         end = _END.search(body)
         assert end is not None
         yield Kernel(readable(symbol), symbol, head, body[: end.end()], files)
+
+
+def declare(body: str, registers: str, then: str = "") -> str:
+    """With further registers, and instructions before all others."""
+    head, rest = body.split("{\n", 1)
+    declarations = re.match(r"(?:\s*\.(?:reg|shared|local)[^\n]*\n)*", rest)
+    assert declarations is not None
+    end = declarations.end()
+    return f"{head}{{\n{rest[:end]}\t{registers}\n{then}{rest[end:]}"
 
 
 def compile_kernels(source: Path, architecture: str) -> dict[str, Kernel]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 FOLDER = Path(__file__).parent / "stored"
 RACE_FREE = "race_free"
+ARCHITECTURE = "90a"  # whose rows are shown in full
 
 
 @dataclass(frozen=True)
@@ -130,18 +131,29 @@ def regressions(found: Iterable[Row], stored: Iterable[Row]) -> list[str]:
 # --- Tables ---------------------------------------------------------------------------------------
 
 
+def architecture_table(rows: Iterable[Row]) -> str:
+    """How many launches are proved race-free on each architecture, in Markdown."""
+    of_each: dict[str, list[Row]] = {}
+    for row in rows:
+        of_each.setdefault(row.architecture, []).append(row)
+    lines = ["| PTX for | launches | race-free |", "| --- | --- | --- |"]
+    for architecture, of in sorted(of_each.items(), key=lambda item: int(item[0].rstrip("a"))):
+        lines.append(f"| sm_{architecture} | {len(of)} | {sum(row.race_free for row in of)} |")
+    return "\n".join(lines)
+
+
 def proof_table(rows: Iterable[Row]) -> str:
-    """Proofs as a table in Markdown, with the types of a kernel in one row."""
+    """Proofs of one architecture as a table in Markdown, with the types of a kernel in one row."""
     together: dict[tuple[str, ...], list[Row]] = {}
     for row in rows:
-        name = _shown(row.kernel)
-        key = (row.architecture, row.engine, name, row.shape, row.blocks, row.result, row.reason)
-        together.setdefault(key, []).append(row)
+        if row.architecture == ARCHITECTURE:
+            key = (row.engine, _shown(row.kernel), row.shape, row.blocks, row.result, row.reason)
+            together.setdefault(key, []).append(row)
     lines = [
-        "| kernel | sm | engine | launch | blocks | types | result | seconds | branches | loops |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+        "| kernel | engine | launch | blocks | types | result | seconds | branches | loops |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
-    for (architecture, engine, name, shape, blocks, result, reason), of in together.items():
+    for (engine, name, shape, blocks, result, reason), of in together.items():
         seconds = [row.seconds for row in of]
         span = f"{min(seconds):.1f}"
         if len(of) > 1:
@@ -150,7 +162,7 @@ def proof_table(rows: Iterable[Row]) -> str:
         types = ", ".join(dict.fromkeys(row.dtype for row in of))
         branches = _branches(of)
         lines.append(
-            f"| `{name}` | {architecture} | {engine.replace('_', ' ')} | {shape} | {blocks} | "
+            f"| `{name}` | {engine.replace('_', ' ')} | {shape} | {blocks} | "
             f"{types} | {answer} | {span} | {branches} | {_range(row.loops for row in of)} |"
         )
     return "\n".join(lines)

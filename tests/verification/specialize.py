@@ -5,9 +5,10 @@ Each function takes the text of a kernel and returns it changed. The changes are
 - Other words for the same: the size of shared memory, bit field inserts as shifts.
 - What the launch decides as constants: whether a pointer is null or a multiple of 16. The verifier
   itself knows pointers only as names of objects.
-- What only data decide, where the verifier needs to know: votes, atomic operations, the first bit
-  that is set in a mask, and places in arrays that the kernel only reads. What stands for them, and
-  what a proof no longer covers thereby, is listed in docs/verification.md.
+- What only data decide, where the verifier needs to know: votes, atomic operations (for those in
+  shared memory see counters.py), the first bit that is set in a mask, and places in arrays that the
+  kernel only reads. What stands for them, and what a proof no longer covers thereby, is listed in
+  docs/verification.md.
 """
 
 from __future__ import annotations
@@ -17,21 +18,27 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
 
+from tests.verification.counters import Counting, count_plainly
 from tests.verification.dataflow import Dataflow
-from tests.verification.ptx import Kernel
+from tests.verification.ptx import Kernel, declare
 
 _BLOCK_VOTE = r"(\n[ \t]*)bar\.red\.or\.pred\s+(%p\d+), (\d+), (?:!?%p\d+|-?\d+);"
 UNKNOWN_STRIDE = 1 << 20  # bytes from one unknown value of a warp or block to the next
 
 
 def specialize(
-    kernel: Kernel, shared: int, parameters: tuple[bytes, ...], first_vote: bool | None = None
+    kernel: Kernel,
+    shared: int,
+    parameters: tuple[bytes, ...],
+    first_vote: bool | None,
+    counting: Counting,
 ) -> Kernel:
     """A kernel in a launch with so many bytes of shared memory and these parameters.
 
     ``first_vote`` is the outcome of its first vote of a block, if not either.
     """
     body = decide_predicates(kernel, parameters)
+    body = count_plainly(kernel.with_body(body), counting)
     body = read_at_start(kernel.with_body(body), parameters)
     body = spell_out_bit_field_inserts(body)
     body = read_in_place_of_atomics(kernel.with_body(body), parameters)
@@ -119,15 +126,6 @@ def spell_out_bit_field_inserts(body: str) -> str:
     operands = r"(%\w+), ([%\w]+), ([%\w]+), (\d+), (\d+)"
     spelled = re.sub(rf"(\n[ \t]*)bfi\.b32\s+{operands};", shifts, body)
     return spelled if spelled == body else declare(spelled, ".reg .b32 %field, %others;")
-
-
-def declare(body: str, registers: str, then: str = "") -> str:
-    """With further registers, and instructions before all others."""
-    head, rest = body.split("{\n", 1)
-    declarations = re.match(r"(?:\s*\.(?:reg|shared|local)[^\n]*\n)*", rest)
-    assert declarations is not None
-    end = declarations.end()
-    return f"{head}{{\n{rest[:end]}\t{registers}\n{then}{rest[end:]}"
 
 
 def decide_vote(body: str, outcome: bool | None) -> str:

@@ -16,10 +16,9 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 
 from tests.verification.dataflow import Dataflow
-from tests.verification.ptx import Kernel
+from tests.verification.ptx import Kernel, declare
 from tests.verification.specialize import (
     decide_predicates,
-    declare,
     spell_out_bit_field_inserts,
     with_shared,
 )

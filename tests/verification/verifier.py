@@ -7,18 +7,13 @@ import re
 import tempfile
 import time
 from dataclasses import dataclass, field
-from importlib.metadata import version
 from math import isfinite
 from pathlib import Path
 from typing import Any
 
-import sentryward
-
 from tests.verification.cases import Launch
 from tests.verification.ptx import Kernel
 from tests.verification.specialize import specialize
-
-VERSION = version("sentryward")
 
 
 @dataclass
@@ -53,6 +48,8 @@ def verify(kernel: Kernel, launch: Launch, decisions: dict[int, bool], timeout: 
         decisions: By the lines of branches whose outcome depends on data, whether they are taken.
         timeout: Seconds.
     """
+    import sentryward  # optional: __main__ says how to install it
+
     with tempfile.TemporaryDirectory() as folder:
         ptx, config = Path(folder, "kernel.ptx"), Path(folder, "launch.json")
         ptx.write_text(kernel.text)
@@ -120,4 +117,4 @@ def launch_config(kernel: Kernel, launch: Launch, decisions: dict[int, bool]) ->
 def specialized(kernel: Kernel, launch: Launch) -> Kernel:
     """The kernel as it is put to the verifier for a launch."""
     some_are_untamed = None if launch.epilogue is None else launch.epilogue == "weigh"
-    return specialize(kernel, launch.shared, launch.parameters, some_are_untamed)
+    return specialize(kernel, launch.shared, launch.parameters, some_are_untamed, launch.counting)
