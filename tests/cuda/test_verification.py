@@ -20,7 +20,7 @@ from tests.verification.barriers import barriers, without_each
 from tests.verification.cases import CASES, Launch
 from tests.verification.paths import Proof, first_proof, other_proofs
 from tests.verification.ptx import Field, Kernel, compile_kernels
-from tests.verification.results import Row
+from tests.verification.results import BarrierRow, Row
 
 try:
     find_tool("nvcc")
@@ -268,6 +268,20 @@ def test_new_results_take_the_place_of_old_ones() -> None:
     other = row(shape="9 x 9")
     old = row(seconds=2.0, other_ways=3, other_race_free=3)
     assert results.merged([old, other], [row()]) == [replace(old, seconds=1.0), other]
+
+
+def test_new_results_without_barriers_take_the_place_of_all_of_a_launch() -> None:
+    gone = BarrierRow("90a", "cuda_cores", "f", "2 x 3", "bar.sync", "a.cu:1", "race_free")
+    moved, other = replace(gone, place="a.cu:2"), replace(gone, kernel="g")
+    assert results.merged_barriers([gone, other], [moved]) == [other, moved]
+
+
+def test_barriers_are_where_their_results_say() -> None:
+    words = {"bar.sync": "__syncthreads", "bar.warp.sync": "__syncwarp"}
+    for row in results.load_barriers():
+        file, line = row.place.split(" at ")[0].split(":")
+        source = (ROOT / "csrc" / "cuda" / file).read_text().split("\n")[int(line) - 1]
+        assert words.get(row.instruction, row.instruction) in source, row.place
 
 
 def test_of_every_case_in_the_quick_set_a_result_is_stored_and_none_of_any_other() -> None:

@@ -60,10 +60,9 @@ class BarrierRow:
     result: str
 
     @property
-    def key(self) -> tuple[str, ...]:
-        """What was taken away."""
-        launch = (self.engine, self.kernel, self.shape)
-        return (self.architecture, *launch, self.instruction, self.place)
+    def launch(self) -> tuple[str, ...]:
+        """Of what the barrier was taken away."""
+        return (self.architecture, self.engine, self.kernel, self.shape)
 
 
 def load(name: str) -> list[dict[str, object]]:
@@ -111,8 +110,9 @@ def merged(stored: Iterable[Row], found: Iterable[Row]) -> list[Row]:
 
 def merged_barriers(stored: Iterable[BarrierRow], found: Iterable[BarrierRow]) -> list[BarrierRow]:
     """Stored rows, with what was found in the place of those of the same launches."""
-    rows = {row.key: row for row in [*stored, *found]}
-    return list(rows.values())
+    found = list(found)
+    again = {row.launch for row in found}
+    return [*(row for row in stored if row.launch not in again), *found]
 
 
 def regressions(found: Iterable[Row], stored: Iterable[Row]) -> list[str]:
