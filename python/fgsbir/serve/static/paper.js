@@ -90,7 +90,10 @@ export class Paper {
   }
 
   #addPoint(x, y, pressure = 1) {
-    this.#stroke.points.push(x, y, pressure);
+    const { points } = this.#stroke;
+    // A pointer held still repeats its place; painted twice, the edge of the line would be darker there.
+    if (points.at(-3) === x && points.at(-2) === y && points.at(-1) === pressure) return;
+    points.push(x, y, pressure);
   }
 
   #finish() {
