@@ -228,7 +228,7 @@ __device__ T sum_of_references(const Chosen& chosen, PhotoMemory<T>& memory, Val
     __syncthreads();
     T total = 0;
     for (int w = 0; w < kPhotoWarps; ++w) total += memory.scalar[w];
-    __syncthreads();
+    __syncthreads();  // before the next sum writes there
     return total;
 }
 

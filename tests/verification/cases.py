@@ -168,6 +168,8 @@ CASES: tuple[Case, ...] = (
     _scan((512, 70, 40, 0), _SINGLE, _MMA),
     _scan((512, 70, 17, 0), _HALF, _MMA, misaligned=True),
     _scan((512, 70, 40, 21), _HALF, _MMA, guidance=0.5),
+    _scan((512, 40, 40, 21), _HALF, _MMA, **_infinite),
+    _weigh((512, 40, 40, 21), _HALF, _MMA, **_weighted),
     _scan((32768, 64, 40, 0), _ONE, _MMA),
     _scan((32768, 128, 40, 0), _HALF, _MMA),
     _scan((16384, 140, 72, 0), _16_BITS, _WGMMA),
@@ -183,6 +185,7 @@ CASES: tuple[Case, ...] = (
     _search("search_tiles", (2, 70, 8, 0), _ONE, count=256),
     _search("search_tiles", (17, 70, 40, 0), _HALF, _MMA, count=8, quick=_HALF),
     _search("search_tiles", (17, 70, 72, 0), _SINGLE, _MMA, count=8),
+    _search("search_tiles", (17, 70, 40, 5), _SINGLE, _MMA, count=8),
     _search("search_tiles", (17, 70, 8, 0), _HALF, _MMA, count=256),
     _search("merge_splits", (2, 70, 8, 0), _ALL, quick=_COMPUTE, branches=_ONE),
     _search("merge_splits", (2, 700, 8, 5), _ALL),
@@ -192,9 +195,11 @@ CASES: tuple[Case, ...] = (
     # The last blocks of a launch sort references.
     _loss("gradients_of_anchors", (9, 70, 37, 21), _ALL, blocks=(2, 1), quick=_ONE, branches=_ONE),
     _loss("gradients_of_anchors", (9, 70, 37, 21), _ONE, quick=_ONE),
+    _loss("gradients_of_anchors", (9, 70, 300, 21), _ONE, metric="cosine"),
     _loss("gradients_of_anchors", (9, 520, 37, 21), _ONE),
     _loss("gradients_of_anchors", (256, 70, 1, 0), _ONE, counters="passed on", quick=_ONE),
     _loss("gradients_of_photos", (9, 7, 37, 21), _ALL, quick=_ONE, branches=_ONE),
+    _loss("gradients_of_photos", (9, 7, 300, 21), _ONE, metric="cosine"),
 )
 
 
