@@ -232,13 +232,25 @@ def test_touch_and_pen_draw(open_page: Open) -> None:
     assert shown(page) == shown(strap_by_mouse)
 
 
+def test_pen_held_still_paints_once_with_its_highest_pressure(open_page: Open) -> None:
+    start, end = STRAP
+    pictures = []
+    for pressures in ([0.9], [0.2, 0.9, 0.4]):
+        page = open_page("phone")
+        stroke = [[*start, 0.5], *([*end, pressure] for pressure in pressures)]
+        page.locator("#canvas").evaluate(POINTERS, ["pen", 0.5, stroke])
+        settled(page)
+        pictures.append(page.locator("#canvas").evaluate("(canvas) => canvas.toDataURL()"))
+    assert pictures[0] == pictures[1]
+
+
 POINTERS = """(canvas, [pointerType, pressure, points]) => {
     const box = canvas.getBoundingClientRect();
     canvas.setPointerCapture = () => {};  // there is no real pointer to capture
-    points.forEach(([x, y], i) => {
+    points.forEach(([x, y, ownPressure = pressure], i) => {
         const last = i === points.length - 1;
         const at = { clientX: box.x + x * box.width, clientY: box.y + y * box.height };
-        const options = { pointerId: 7, pointerType, pressure, bubbles: true, ...at };
+        const options = { pointerId: 7, pointerType, pressure: ownPressure, bubbles: true, ...at };
         if (i === 0) canvas.dispatchEvent(new PointerEvent("pointerdown", options));
         canvas.dispatchEvent(new PointerEvent("pointermove", options));
         if (last) canvas.dispatchEvent(new PointerEvent("pointerup", options));

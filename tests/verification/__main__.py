@@ -183,7 +183,7 @@ def verify_barriers(wanted: list[tuple[Launch, Kernel]], options: argparse.Names
     if options.store:
         results.store("barriers.json", results.merged_barriers(results.load_barriers(), found))
     noticed = sum(row.result != results.RACE_FREE for row in found)
-    print(f"{noticed} of {len(found)} are noticed where they lack")
+    print(f"{noticed} of {len(found)} are noticed when missing")
     return 0
 
 

@@ -92,7 +92,10 @@ export class Paper {
   #addPoint(x, y, pressure = 1) {
     const { points } = this.#stroke;
     // A pointer held still repeats its place; painted twice, the edge of the line would be darker there.
-    if (points.at(-3) === x && points.at(-2) === y && points.at(-1) === pressure) return;
+    if (points.at(-3) === x && points.at(-2) === y) {
+      points[points.length - 1] = Math.max(points.at(-1), pressure);
+      return;
+    }
     points.push(x, y, pressure);
   }
 
