@@ -101,8 +101,8 @@ def _missing(found: Iterable[Entry]) -> str:
     return "\n".join(lines)
 
 
-def small_batch_table(content: dict[str, Any]) -> str:
-    """Where the time of a small batch goes, from ``benchmarks.studies.small_batch``."""
+def stretches_table(content: dict[str, Any]) -> str:
+    """Times by name, from ``benchmarks.studies.small_batch`` and ``host_time``."""
     stretches = content["seconds"].items()
     lines = [
         f"| {name} | {format_seconds(found['low'])} | {format_seconds(found['median'])} |"
@@ -171,9 +171,10 @@ def rebuild() -> None:
         "plots": links("images"),
         "tables": tables(content),
     }
-    small = RESULTS / "small-batch.json"
-    if small.exists():
-        sections["small batch"] = small_batch_table(load(small))
+    for name in ("small batch", "host time"):
+        study = RESULTS / f"{name.replace(' ', '-')}.json"
+        if study.exists():
+            sections[name] = stretches_table(load(study))
     on_gpu = RESULTS / "benchmark-cuda.json"
     if on_gpu.exists():
         gpu = load(on_gpu)

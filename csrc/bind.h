@@ -1,89 +1,89 @@
-// Python bindings of functions and structs, made from their C++ types: a pointer is passed as an
-// address.
+// Arguments of the operations of both backends, made of what Python passes.
 #pragma once
 
-#include <pybind11/pybind11.h>
-
-#include <cstdint>
-#include <string>
-#include <type_traits>
+#include "ops.h"
+#include "tensors.h"
 
 namespace fgsbir {
 
-// What Python passes for a T: for a pointer the address that tensor.data_ptr() gives, or that of
-// torch.cuda.Stream.cuda_stream; 0 stands for no tensor and for the default stream.
 template <typename T>
-using Passed = std::conditional_t<std::is_pointer_v<T>, uintptr_t, T>;
-
-template <typename T>
-T from_python(const Passed<T>& value) {
-    if constexpr (std::is_pointer_v<T>) {
-        return reinterpret_cast<T>(value);
-    } else {
-        return value;
-    }
+void point(const T*& pointer, const Tensor& at) {
+    pointer = at.as<T>();
 }
 
-// Binds a function that runs without the interpreter's lock.
-template <typename... Parameters>
-void bind_function(pybind11::module_& module, const std::string& name,
-                   void (*function)(Parameters...)) {
-    module.def(
-        name.c_str(),
-        [function](Passed<Parameters>... arguments) {
-            function(from_python<Parameters>(arguments)...);
-        },
-        pybind11::call_guard<pybind11::gil_scoped_release>());
+// A batch to mine; attributes are left to the backend.
+template <typename Mining>
+Mining mining_of(const Side& sketch, const Side& photo, const MiningOptions& options) {
+    Mining mining = {};
+    static_cast<MiningOptions&>(mining) = options;
+    point(mining.sketch, sketch.embedding);
+    point(mining.photo, photo.embedding);
+    point(mining.sketch_labels, sketch.labels);
+    point(mining.photo_labels, photo.labels);
+    mining.n = sketch.embedding.rows;
+    mining.m = photo.embedding.rows;
+    mining.d = sketch.embedding.columns;
+    return mining;
 }
 
-template <typename Member>
-struct TypeOfMember;
+// What the loss reads beside embeddings, if all of it is given; annotations are left to the
+// backend.
+template <typename Predictions>
+Predictions predictions_of(const Side& sketch, const Side& photo) {
+    Predictions predictions = {};
+    predictions.given = sketch.logits.given() && photo.logits.given() &&
+                        sketch.attributes.given() && photo.attributes.given();
+    if (!predictions.given) return predictions;
+    point(predictions.sketch_logits, sketch.logits);
+    point(predictions.photo_logits, photo.logits);
+    predictions.k = sketch.logits.columns;
+    return predictions;
+}
 
-template <typename Struct, typename T>
-struct TypeOfMember<T Struct::*> {
-    using Type = T;
+// The memory of ChosenTriplets in fgsbir_ext/types.py.
+template <typename T>
+struct Chosen {
+    int64_t* positive;  // [N]
+    int64_t* negative;  // [N]
+    T* distances;       // [4, N]
+    T* scale;           // [1]
+
+    // `photos` is [2, N]; `saved` is [4 N + 1], of elements of so many bytes where T is void.
+    Chosen(void* photos, void* saved, int64_t n, int64_t bytes)
+        : positive(static_cast<int64_t*>(photos)),
+          negative(positive + n),
+          distances(static_cast<T*>(saved)),
+          scale(reinterpret_cast<T*>(static_cast<char*>(saved) + kTripletDistances * n * bytes)) {}
 };
 
-template <typename Member>
-using MemberType = typename TypeOfMember<Member>::Type;
-
-// Binds a struct whose constructor takes the given members in this order.
-template <typename Struct, typename... Members>
-void bind_struct(pybind11::module_& module, const std::string& name, Members... members) {
-    // Another build of these kernels may be loaded beside this one.
-    pybind11::class_<Struct>(module, name.c_str(), pybind11::module_local())
-        .def(pybind11::init([members...](Passed<MemberType<Members>>... values) {
-            Struct made = {};
-            ((made.*members = from_python<MemberType<Members>>(values)), ...);
-            return made;
-        }));
+template <typename Triplets, typename T>
+Triplets triplets_of(const Side& sketch, const Side& photo, const Chosen<T>& chosen) {
+    Triplets triplets = {};
+    point(triplets.sketch, sketch.embedding);
+    point(triplets.photo, photo.embedding);
+    triplets.positive = chosen.positive;
+    triplets.negative = chosen.negative;
+    triplets.distances = chosen.distances;
+    triplets.scale = chosen.scale;
+    triplets.n = sketch.embedding.rows;
+    triplets.m = photo.embedding.rows;
+    triplets.d = sketch.embedding.columns;
+    return triplets;
 }
 
-// The structs that both backends have; `more` are the members of one of them alone.
-template <typename S, typename... More>
-void bind_mining(pybind11::module_& module, const std::string& name, More... more) {
-    bind_struct<S>(module, name, &S::sketch, &S::photo, &S::sketch_labels, &S::photo_labels,
-                   &S::attributes, &S::guidance, &S::exclude_self, &S::metric, &S::n, &S::m, &S::d,
-                   more...);
-}
-
-template <typename S>
-void bind_predictions(pybind11::module_& module, const std::string& name) {
-    bind_struct<S>(module, name, &S::given, &S::sketch_logits, &S::photo_logits,
-                   &S::sketch_attributes, &S::photo_attributes, &S::k);
-}
-
-template <typename S, typename... More>
-void bind_chosen_triplets(pybind11::module_& module, const std::string& name, More... more) {
-    bind_struct<S>(module, name, &S::sketch, &S::photo, &S::positive, &S::negative, &S::distances,
-                   &S::scale, &S::n, &S::m, &S::d, more...);
-}
-
-template <typename S, typename... More>
-void bind_search(pybind11::module_& module, const std::string& name, More... more) {
-    bind_struct<S>(module, name, &S::query, &S::gallery, &S::query_logits, &S::gallery_logits,
-                   &S::attribute_weight, &S::metric, &S::attribute_metric, &S::n, &S::m, &S::d,
-                   &S::attributes, &S::k, more...);
+template <typename Search>
+Search search_of(const Side& query, const Side& gallery, const SearchOptions& options) {
+    Search search = {};
+    static_cast<SearchOptions&>(search) = options;
+    point(search.query, query.embedding);
+    point(search.gallery, gallery.embedding);
+    point(search.query_logits, query.logits);
+    point(search.gallery_logits, gallery.logits);
+    search.n = query.embedding.rows;
+    search.m = gallery.embedding.rows;
+    search.d = query.embedding.columns;
+    search.attributes = query.logits.columns;
+    return search;
 }
 
 }  // namespace fgsbir

@@ -1,4 +1,4 @@
-// The Python module fgsbir_ext._C: pointers and sizes go through, nothing is computed here.
+// The Python module fgsbir_ext._C: options, and the operations on tensors of the CPU.
 
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
@@ -6,9 +6,9 @@
 #include <algorithm>
 #include <array>
 #include <optional>
+#include <string>
 
 #include "bind.h"
-#include "ops.h"
 
 namespace py = pybind11;
 using namespace fgsbir;
@@ -19,49 +19,149 @@ void bind_cuda(py::module_& module);
 
 namespace {
 
-template <typename T>
-void bind_cpu(py::module_& module, const std::string& type) {
-    bind_mining<cpu::Mining<T>>(module, "Mining_" + type);
-    bind_predictions<cpu::Predictions<T>>(module, "Predictions_" + type);
-    bind_chosen_triplets<cpu::ChosenTriplets<T>>(module, "ChosenTriplets_" + type);
-    using Search = cpu::Search<T>;
-    bind_search<Search>(module, "Search_" + type, &Search::query_operand, &Search::gallery_operand,
-                        &Search::query_bias, &Search::gallery_bias);
-
-    bind_function(module, "pairwise_distance_" + type, &cpu::pairwise_distance<T>);
-    bind_function(module, "pairwise_distance_backward_" + type,
-                  &cpu::pairwise_distance_backward<T>);
-    bind_function(module, "mine_batch_hard_" + type, &cpu::mine_batch_hard<T>);
-    bind_function(module, "attribute_triplet_loss_" + type, &cpu::attribute_triplet_loss<T>);
-    bind_function(module, "attribute_triplet_loss_backward_" + type,
-                  &cpu::attribute_triplet_loss_backward<T>);
-    bind_function(module, "topk_" + type, &cpu::topk<T>);
+// run() without the interpreter's lock.
+template <typename Run>
+void run_unlocked(Run run) {
+    const py::gil_scoped_release release;
+    run();
 }
 
-template <typename A>
-void bind_packing(py::module_& module, const std::string& type) {
-    module.def(("pack_attributes_" + type).c_str(), [](uintptr_t attributes, int64_t n, int64_t k) {
-        return cpu::pack_attributes(from_python<const A*>(attributes), n, k);
-    });
+// The operations on tensors of the type T.
+template <typename T>
+struct Cpu {
+    using Mining = cpu::Mining<T>;
+    using Predictions = cpu::Predictions<T>;
+
+    static void pairwise_distance(const Tensor& x, const Tensor& y, Output distance, Metric metric,
+                                  int threads) {
+        run_unlocked([&] {
+            cpu::pairwise_distance(x.as<T>(), y.as<T>(), distance.as<T>(), x.rows, y.rows,
+                                   x.columns, metric, threads);
+        });
+    }
+
+    static void pairwise_distance_backward(const Tensor& grad, const Tensor& distance,
+                                           const Tensor& x, const Tensor& y, Output grad_x,
+                                           Metric metric, bool transposed, int threads) {
+        run_unlocked([&] {
+            cpu::pairwise_distance_backward(grad.as<T>(), distance.as<T>(), x.as<T>(), y.as<T>(),
+                                            grad_x.as<T>(), x.rows, y.rows, x.columns, metric,
+                                            transposed, threads);
+        });
+    }
+
+    static Mining mining_of(const Side& sketch, const Side& photo,
+                            const cpu::PackedAttributes& attributes, const MiningOptions& options) {
+        auto mining = fgsbir::mining_of<Mining>(sketch, photo, options);
+        mining.attributes = attributes;
+        return mining;
+    }
+
+    static Predictions predictions_of(const Side& sketch, const Side& photo) {
+        auto predictions = fgsbir::predictions_of<Predictions>(sketch, photo);
+        point(predictions.sketch_attributes, sketch.attributes);
+        point(predictions.photo_attributes, photo.attributes);
+        return predictions;
+    }
+
+    static void mine_batch_hard(const Side& sketch, const Side& photo,
+                                const cpu::PackedAttributes& attributes,
+                                const MiningOptions& options, Output positive, Output negative,
+                                int threads) {
+        const Mining mining = mining_of(sketch, photo, attributes, options);
+        run_unlocked([&] {
+            cpu::mine_batch_hard(mining, positive.as<int64_t>(), negative.as<int64_t>(), threads);
+        });
+    }
+
+    static void attribute_triplet_loss(const Side& sketch, const Side& photo,
+                                       const cpu::PackedAttributes& attributes,
+                                       const MiningOptions& mining_options,
+                                       const LossOptions& options, Output total, Output parts,
+                                       Output photos, Output saved, int threads) {
+        const Mining mining = mining_of(sketch, photo, attributes, mining_options);
+        const Predictions predictions = predictions_of(sketch, photo);
+        const Chosen<T> chosen(photos.data, saved.data, mining.n, sizeof(T));
+        run_unlocked([&] {
+            cpu::attribute_triplet_loss(mining, predictions, options, total.as<T>(), parts.as<T>(),
+                                        chosen.positive, chosen.negative, chosen.distances,
+                                        chosen.scale, threads);
+        });
+    }
+
+    static void attribute_triplet_loss_backward(const Tensor& grad_total, const Tensor& grad_parts,
+                                                const Side& sketch, const Side& photo,
+                                                const Tensor& photos, const Tensor& saved,
+                                                const LossOptions& options, Output grad_sketch,
+                                                Output grad_photo, Output grad_sketch_logits,
+                                                Output grad_photo_logits, int threads) {
+        const Chosen<T> chosen(photos.data, saved.data, sketch.embedding.rows, sizeof(T));
+        const auto triplets = triplets_of<cpu::ChosenTriplets<T>>(sketch, photo, chosen);
+        const Predictions predictions = predictions_of(sketch, photo);
+        run_unlocked([&] {
+            cpu::attribute_triplet_loss_backward(triplets, predictions, options, grad_total.as<T>(),
+                                                 grad_parts.as<T>(), grad_sketch.as<T>(),
+                                                 grad_photo.as<T>(), grad_sketch_logits.as<T>(),
+                                                 grad_photo_logits.as<T>(), threads);
+        });
+    }
+
+    // Operands and biases are those of cpu::Search, none without attributes.
+    static void topk(const Side& query, const Side& gallery, const SearchOptions& options,
+                     const Tensor& query_operand, const Tensor& gallery_operand,
+                     const Tensor& query_bias, const Tensor& gallery_bias, Output values,
+                     Output indices, int threads) {
+        auto search = search_of<cpu::Search<T>>(query, gallery, options);
+        point(search.query_operand, query_operand);
+        point(search.gallery_operand, gallery_operand);
+        point(search.query_bias, query_bias);
+        point(search.gallery_bias, gallery_bias);
+        run_unlocked([&] { cpu::topk(search, values.as<T>(), indices.as<int64_t>(), threads); });
+    }
+
+    static void bind(py::module_& module, const std::string& type) {
+        const auto define = [&](const char* name, auto* operation) {
+            module.def((name + ("_" + type)).c_str(), operation);
+        };
+        define("pairwise_distance", &pairwise_distance);
+        define("pairwise_distance_backward", &pairwise_distance_backward);
+        define("mine_batch_hard", &mine_batch_hard);
+        define("attribute_triplet_loss", &attribute_triplet_loss);
+        define("attribute_triplet_loss_backward", &attribute_triplet_loss_backward);
+        define("topk", &topk);
+    }
+};
+
+cpu::Codes pack_attributes(const Tensor& attributes) {
+    const auto pack = [&](const auto* values) {
+        return cpu::pack_attributes(values, attributes.rows, attributes.columns);
+    };
+    switch (attributes.type) {
+        case ScalarType::int8:
+            return pack(attributes.as<int8_t>());
+        case ScalarType::float32:
+            return pack(attributes.as<float>());
+        case ScalarType::float64:
+            return pack(attributes.as<double>());
+        default:
+            throw py::type_error("attributes are packed from int8, float32 and float64");
+    }
 }
 
 void bind_cpu_attributes(py::module_& module) {
     py::class_<cpu::Codes>(module, "Codes").def_readonly("invalid", &cpu::Codes::invalid);
-    bind_packing<int8_t>(module, "int8");
-    bind_packing<float>(module, "float32");
-    bind_packing<double>(module, "float64");
+    module.def("pack_attributes", &pack_attributes);
     py::class_<cpu::PackedAttributes>(module, "PackedAttributes")
         .def(py::init<>())
-        .def(py::init([](const cpu::Codes& a, const cpu::Codes& b, uintptr_t weights) {
-                 return cpu::PackedAttributes{a.words.data(),
-                                              b.words.data(),
-                                              from_python<const double*>(weights),
-                                              a.n,
-                                              b.n,
-                                              a.k};
+        .def(py::init([](const cpu::Codes& a, const cpu::Codes& b, const Tensor& weights) {
+                 return cpu::PackedAttributes{
+                     a.words.data(), b.words.data(), weights.as<double>(), a.n, b.n, a.k};
              }),
-             py::keep_alive<1, 2>(), py::keep_alive<1, 3>());
-    bind_function(module, "attribute_distance", &cpu::attribute_distance);
+             py::keep_alive<1, 2>(), py::keep_alive<1, 3>(), py::keep_alive<1, 4>());
+    module.def("attribute_distance", [](const cpu::PackedAttributes& attributes, Output distance,
+                                        int threads) {
+        run_unlocked([&] { cpu::attribute_distance(attributes, distance.as<float>(), threads); });
+    });
 }
 
 void bind_options(py::module_& module) {
@@ -77,6 +177,15 @@ void bind_options(py::module_& module) {
         .value("none", Reduction::none)
         .value("sum", Reduction::sum)
         .value("mean", Reduction::mean);
+    py::class_<MiningOptions>(module, "MiningOptions")
+        .def(py::init([](Metric metric, double guidance, bool exclude_self) {
+            return MiningOptions{metric, guidance, exclude_self};
+        }));
+    py::class_<SearchOptions>(module, "SearchOptions")
+        .def(py::init([](int64_t k, double attribute_weight, Metric metric,
+                         AttributeMetric attribute_metric) {
+            return SearchOptions{k, attribute_weight, metric, attribute_metric};
+        }));
     module.attr("TERMS") = static_cast<int>(kTerms);
     module.attr("TRIPLET_DISTANCES") = static_cast<int>(kTripletDistances);
     py::class_<LossOptions>(module, "LossOptions")
@@ -99,6 +208,7 @@ void bind_options(py::module_& module) {
 }  // namespace
 
 PYBIND11_MODULE(_C, module) {
+    python::known();
     module.attr("version") = FGSBIR_VERSION;
     module.attr("cuda_architectures") = FGSBIR_CUDA_ARCHITECTURES;
     module.attr("cuda_toolkit") = FGSBIR_CUDA_TOOLKIT;
@@ -107,8 +217,8 @@ PYBIND11_MODULE(_C, module) {
 
     py::module_ cpu = module.def_submodule("cpu");
     bind_cpu_attributes(cpu);
-    bind_cpu<float>(cpu, "float32");
-    bind_cpu<double>(cpu, "float64");
+    Cpu<float>::bind(cpu, "float32");
+    Cpu<double>::bind(cpu, "float64");
 
 #ifdef FGSBIR_WITH_CUDA
     py::module_ cuda = module.def_submodule("cuda");

@@ -38,6 +38,25 @@ enum TripletDistance : int {
     kTripletDistances
 };
 
+// The type of an array's elements, where it is known at run time only.
+enum class ScalarType : int {
+    float32,
+    float64,
+    float16,
+    bfloat16,
+    int8,
+    int16,
+    int32,
+    int64,
+    uint8  // also bool
+};
+
+struct MiningOptions {
+    Metric metric;
+    double guidance;    // beta; infinity compares attributes first, distances second
+    bool exclude_self;  // photo i is no positive of sketch i
+};
+
 // Options of the loss. A soft margin is log(1 + exp(x)) in place of [margin + x]_+.
 struct LossOptions {
     Metric metric;
@@ -55,15 +74,12 @@ struct LossOptions {
 
 // A batch to mine. Attributes are those of sketches and photos, as the backend reads them.
 template <typename E, typename Attributes>
-struct MiningOf {
+struct MiningOf : MiningOptions {
     const E* sketch;               // [N, D]
     const E* photo;                // [M, D]
     const int64_t* sketch_labels;  // [N], null together with photo_labels: i matches i, N = M
     const int64_t* photo_labels;   // [M]
     Attributes attributes;         // used where guidance > 0
-    double guidance;               // beta; infinity compares attributes first, distances second
-    bool exclude_self;             // photo i is no positive of sketch i
-    Metric metric;
     int64_t n, m, d;
 };
 
@@ -91,17 +107,21 @@ struct ChosenTripletsOf {
     int64_t n, m, d;
 };
 
+struct SearchOptions {
+    int64_t k;
+    double attribute_weight;  // mu
+    Metric metric;
+    AttributeMetric attribute_metric;
+};
+
 // A search for the k nearest by d + mu D.
 template <typename E>
-struct SearchOf {
+struct SearchOf : SearchOptions {
     const E* query;           // [N, D]
     const E* gallery;         // [M, D]
     const E* query_logits;    // [N, K], null without attributes
     const E* gallery_logits;  // [M, K]
-    double attribute_weight;  // mu
-    Metric metric;
-    AttributeMetric attribute_metric;
-    int64_t n, m, d, attributes, k;
+    int64_t n, m, d, attributes;
 };
 
 // The CPU operations. `threads` is the number of OpenMP threads to use.

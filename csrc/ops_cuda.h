@@ -19,18 +19,6 @@ namespace fgsbir::cuda {
 
 using Stream = CUstream_st*;
 
-enum class ScalarType : int {
-    float32,
-    float64,
-    float16,
-    bfloat16,
-    int8,
-    int16,
-    int32,
-    int64,
-    uint8  // also bool
-};
-
 // An array of any scalar type; data is null where it was not given.
 struct Array {
     const void* data;

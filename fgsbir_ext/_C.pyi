@@ -19,6 +19,14 @@ class AttributeMetric:
 class Reduction:
     __members__: ClassVar[dict[str, Reduction]]
 
+class MiningOptions:
+    def __init__(self, metric: Metric, guidance: float, exclude_self: bool) -> None: ...
+
+class SearchOptions:
+    def __init__(
+        self, k: int, attribute_weight: float, metric: Metric, attribute_metric: AttributeMetric
+    ) -> None: ...
+
 class LossOptions:
     def __init__(
         self,
@@ -30,6 +38,6 @@ class LossOptions:
         reduction: Reduction,
     ) -> None: ...
 
-# Kernels, as "<operation>_<type>", taking addresses and sizes.
+# Operations, of tensors and of sides; those of the CPU as "<operation>_<type>".
 cpu: Any
 cuda: Any  # in builds with CUDA only

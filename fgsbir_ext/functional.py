@@ -240,11 +240,12 @@ def loss_of_sides(
     sketch, photo, weights = _checked(
         check_loss, sketch, photo, attribute_weights, options.attribute_guidance > 0
     )
-    total, parts, positive, negative, *_ = ops.attribute_triplet_loss(
+    total, parts, photos, _ = ops.attribute_triplet_loss(
         sketch, photo, weights, _representable(options, sketch.embedding)
     )
     if not return_parts:
         return total
+    positive, negative = photos.unbind()
     triplets = Triplets(positive, negative, positive >= 0)
     return LossParts._make([total, *parts.unbind(), triplets])
 

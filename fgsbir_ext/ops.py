@@ -67,14 +67,12 @@ _define(
 _define(
     "attribute_triplet_loss",
     f"{_BATCH}, Tensor? attribute_weights",
-    "(Tensor total, Tensor parts,"
-    " Tensor positive, Tensor negative, Tensor distances, Tensor scale)",
+    "(Tensor total, Tensor parts, Tensor photos, Tensor saved)",
     LossOptions,
 )
 _define(
     "attribute_triplet_loss_backward",
-    f"Tensor? grad_total, Tensor? grad_parts, {_BATCH},"
-    " Tensor positive, Tensor negative, Tensor distances, Tensor scale",
+    f"Tensor? grad_total, Tensor? grad_parts, {_BATCH}, Tensor photos, Tensor saved",
     "(Tensor sketch, Tensor photo, Tensor sketch_logits, Tensor photo_logits)",
     LossOptions,
 )
@@ -183,7 +181,7 @@ def _(x: Tensor, y: Tensor, metric: str) -> Tensor:
 
 @library.register_fake("fgsbir::pairwise_distance_backward", lib=_library)
 def _(grad: Tensor, distance: Tensor, x: Tensor, y: Tensor, metric: str) -> tuple[Tensor, Tensor]:
-    return results.pairwise_gradients(x.contiguous(), y.contiguous())
+    return results.pairwise_gradients(x, y)
 
 
 @library.register_fake("fgsbir::attribute_distance", lib=_library)
@@ -205,7 +203,7 @@ def _(*args: Any) -> tuple[Tensor, ...]:
 @library.register_fake("fgsbir::attribute_triplet_loss_backward", lib=_library)
 def _(*args: Any) -> tuple[Tensor, ...]:
     (_, _, *tensors), _ = _grouped("attribute_triplet_loss_backward", args)
-    sketch, photo, _ = _sides([None if x is None else x.contiguous() for x in tensors])
+    sketch, photo, _ = _sides(tensors)
     return results.gradients(sketch, photo)
 
 

@@ -23,8 +23,8 @@ def pairwise_distances(x: Tensor, y: Tensor) -> Tensor:
 
 
 def pairwise_gradients(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    """Of x and y, both dense."""
-    return torch.empty_like(x), torch.empty_like(y)
+    """Of x and y."""
+    return _dense_like(x), _dense_like(y)
 
 
 def attribute_distances(a: Tensor, b: Tensor) -> Tensor:
@@ -39,23 +39,22 @@ def picks(embedding: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def loss(embedding: Tensor, reduction: str) -> tuple[Tensor, ...]:
-    """Total, parts, positive, negative, distances (4, N) and scale for anchors (N, D)."""
+    """Total, parts and the fields of :class:`ChosenTriplets` for anchors (N, D)."""
     n, dtype = embedding.shape[0], computed_in(embedding)
     per_anchor = (n,) if reduction == "none" else ()
     return (
         embedding.new_empty(per_anchor, dtype=dtype),
-        embedding.new_empty(_C.TERMS, *per_anchor, dtype=dtype),
-        *picks(embedding),
-        embedding.new_empty(_C.TRIPLET_DISTANCES, n, dtype=dtype),
-        embedding.new_empty((), dtype=dtype),
+        embedding.new_empty((_C.TERMS, *per_anchor), dtype=dtype),
+        embedding.new_empty((2, n), dtype=torch.int64),
+        embedding.new_empty(_C.TRIPLET_DISTANCES * n + 1, dtype=dtype),
     )
 
 
 def gradients(sketch: Side, photo: Side) -> tuple[Tensor, ...]:
-    """Of sketch, photo and the logits of both, all dense; (0,) for logits that are not given."""
+    """Of sketch, photo and the logits of both; (0,) for logits that are not given."""
     embedding = sketch.embedding
     rows = (embedding, photo.embedding, sketch.logits, photo.logits)
-    return tuple([embedding.new_empty(0) if x is None else torch.empty_like(x) for x in rows])
+    return tuple([embedding.new_empty(0) if x is None else _dense_like(x) for x in rows])
 
 
 def nearest(query: Tensor, k: int) -> tuple[Tensor, Tensor]:
@@ -63,3 +62,7 @@ def nearest(query: Tensor, k: int) -> tuple[Tensor, Tensor]:
     shape = (query.shape[0], k)
     values = query.new_empty(shape, dtype=computed_in(query))
     return values, query.new_empty(shape, dtype=torch.int64)
+
+
+def _dense_like(x: Tensor) -> Tensor:
+    return torch.empty_like(x, memory_format=torch.contiguous_format)

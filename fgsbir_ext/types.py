@@ -89,16 +89,13 @@ class ChosenTriplets(NamedTuple):
     """The triplets that the loss chose, and what its gradients need of them.
 
     Attributes:
-        positive: (N,) int64, -1 where not valid.
-        negative: (N,) int64.
-        distances: (4, N): d and D to the positive and the negative, as the kernels order them.
-        scale: Scalar, what the sum over anchors is multiplied with.
+        photos: (2, N) int64, the positive of each anchor, -1 where not valid, and the negative.
+        saved: (4 N + 1,), d and D to the positive and the negative, as the kernels order them, and
+            what the sum over anchors is multiplied with.
     """
 
-    positive: Tensor
-    negative: Tensor
-    distances: Tensor
-    scale: Tensor
+    photos: Tensor
+    saved: Tensor
 
 
 class Triplets(NamedTuple):

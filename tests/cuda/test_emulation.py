@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from fgsbir_ext.types import ChosenTriplets, LossOptions, MiningOptions, SearchOptions, Side
 from tests.emulation.build import (
@@ -91,6 +92,69 @@ def test_launches_of_the_loss(
         torch.ones_like(total), None, sketch, photo, ChosenTriplets(*chosen), options
     )
     assert kernels.launches() - before == 2
+
+
+class Recorded(TorchDispatchMode):
+    """Names of torch's own operations, and of the kernels' functions that Python calls."""
+
+    def __init__(self, backend: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        super().__init__()
+        self.operations: list[str] = []
+        self.calls: list[str] = []
+        launch = backend._launch
+
+        def recorded(operation: Any, *arguments: Any) -> None:
+            self.calls.append(operation.__name__)
+            launch(operation, *arguments)
+
+        monkeypatch.setattr(backend, "_launch", recorded)
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.operations.append(func.overloadpacket.__name__)
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("guidance", [0.0, 0.5, float("inf")])
+def test_a_step_is_one_call_into_cpp_each_way(
+    emulation: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch, guidance: float
+) -> None:
+    """Beside it torch allocates: four results and the workspace, four gradients and the workspace.
+
+    Nothing is copied or converted.
+    """
+    backend, _ = emulation
+    sketch, photo, weights, options = loss_arguments(guidance, "mean")
+    incoming = torch.ones(())
+    with Recorded(backend, monkeypatch) as forward:
+        _, _, *chosen = backend.attribute_triplet_loss(sketch, photo, weights, options)
+    assert forward.calls == ["attribute_triplet_loss"]
+    assert forward.operations == ["new_empty"] * 5
+    with Recorded(backend, monkeypatch) as backward:
+        backend.attribute_triplet_loss_backward(
+            incoming, None, sketch, photo, ChosenTriplets(*chosen), options
+        )
+    assert backward.calls == ["attribute_triplet_loss_backward"]
+    assert backward.operations == ["empty_like"] * 4 + ["new_empty"]
+
+
+def test_rows_that_are_not_dense_are_copied(emulation: tuple[Any, Any]) -> None:
+    backend, _ = emulation
+    sketch, photo, weights, options = loss_arguments(0.5, "mean")
+    strided = [
+        Side._make(torch.stack([x, x], dim=-1).select(-1, 0) for x in side)
+        for side in (sketch, photo)
+    ]
+    assert not any(x.is_contiguous() for side in strided for x in side)
+    total, _, *chosen = backend.attribute_triplet_loss(*strided, weights, options)
+    assert_same_bits(total, backend.attribute_triplet_loss(sketch, photo, weights, options)[0])
+    incoming = (torch.ones_like(total), None)
+    gradients = [
+        backend.attribute_triplet_loss_backward(*incoming, *sides, ChosenTriplets(*chosen), options)
+        for sides in (strided, (sketch, photo))
+    ]
+    for of_strided, expected in zip(*gradients, strict=True):
+        assert of_strided.is_contiguous()
+        assert_same_bits(of_strided, expected)
 
 
 def test_an_empty_batch_launches_no_empty_grid(emulation: tuple[Any, Any]) -> None:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -28,7 +27,7 @@ def attach(path: Path) -> tuple[ModuleType, Any]:
     source = Path(backends.__file__).with_name("cuda.py")
     with mock.patch.object(_C, "cuda", emulated, create=True):
         backend: Any = _load("fgsbir_ext.backends.emulated_cuda", source)
-    backend._current_stream = _no_stream
+    backend._launch = _launch
     return backend, emulated
 
 
@@ -51,9 +50,9 @@ def launches_since(emulated: Any, first: int) -> list[tuple[str, Any]]:
     return [(names[launch.kernel], launch) for launch in emulated.launched_since(first)]
 
 
-@contextmanager
-def _no_stream(device: torch.device) -> Iterator[int]:
-    yield 0
+def _launch(operation: Callable[..., None], like: torch.Tensor, *arguments: Any) -> None:
+    """On the stream that stands for none."""
+    operation(*arguments, 0)
 
 
 def _load(name: str, path: Path) -> ModuleType:

@@ -13,7 +13,8 @@ PYBIND11_MODULE(fgsbir_emulated_cuda, module) {
     bind_cuda(module);
     bind_probes(module);
     module.def("set_seed", &emulation::set_seed, "Seeds the order of threads and blocks.");
-    module.def("set_runs", &emulation::set_runs, "Whether grids are run or recorded alone.");
+    module.def("set_runs", &emulation::set_runs, "Whether grids are run.");
+    module.def("set_records", &emulation::set_records, "Whether grids are recorded.");
     module.def("launches", &emulation::launches, "How many grids have been launched.");
     // A process may load several variants of this module.
     pybind11::class_<emulation::Launch>(module, "Launch", pybind11::module_local())

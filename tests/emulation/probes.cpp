@@ -139,7 +139,12 @@ void with_tensor_type(ScalarType type, F&& f) {
 }  // namespace fgsbir::cuda
 
 void bind_probes(py::module_& module) {
+    using namespace fgsbir;
     using namespace fgsbir::cuda;
+    py::enum_<ScalarType>(module, "ScalarType", py::module_local())
+        .value("float32", ScalarType::float32)
+        .value("float16", ScalarType::float16)
+        .value("bfloat16", ScalarType::bfloat16);
     module.def("multiply", [](ScalarType type, Address a, Address b, Address c, unsigned lanes) {
         with_tensor_type(type, [&](auto s) {
             FGSBIR_CHECK_CUDA(launch(

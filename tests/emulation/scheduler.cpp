@@ -96,7 +96,7 @@ constexpr size_t kSharedWithoutAsking = 48 * 1024;
 std::map<const void*, size_t> allowed_shared_bytes;  // of kernels that have asked
 std::mt19937_64 random_bits;
 std::vector<Launch> launched;  // every grid
-bool runs_grids = true;
+bool runs_grids = true, records_grids = true;
 std::string last_failure;
 Block block;
 
@@ -402,8 +402,10 @@ cudaError_t run_grid(const cudaLaunchConfig_t& config, const void* kernel,
     const size_t most =
         allowed == allowed_shared_bytes.end() ? kSharedWithoutAsking : allowed->second;
     if (config.dynamicSmemBytes > most) return cudaErrorInvalidValue;
-    launched.push_back({file_offset(kernel), config.gridDim.x, config.gridDim.y, threads,
-                        config.dynamicSmemBytes, std::move(parameters)});
+    if (records_grids) {
+        launched.push_back({file_offset(kernel), config.gridDim.x, config.gridDim.y, threads,
+                            config.dynamicSmemBytes, std::move(parameters)});
+    }
     if (!runs_grids) return cudaSuccess;
     block.thread = &thread;
     block.error.clear();
@@ -433,6 +435,9 @@ void set_seed(uint64_t seed) {
 }
 void set_runs(bool runs) {
     runs_grids = runs;
+}
+void set_records(bool records) {
+    records_grids = records;
 }
 int64_t launches() {
     return static_cast<int64_t>(launched.size());

@@ -255,13 +255,9 @@ def _call(case: Case, dtype: torch.dtype, backend: Any) -> None:
             case.guidance,
             case.reduction,
         )
-        total, _, *_ = backend.attribute_triplet_loss(x, y, weights, settings)
-        chosen = ChosenTriplets(
-            torch.zeros(n, dtype=torch.int64),
-            torch.ones(n, dtype=torch.int64),
-            torch.ones(4, n, dtype=torch.float64 if dtype == torch.float64 else torch.float32),
-            torch.ones(1, dtype=torch.float64 if dtype == torch.float64 else torch.float32),
-        )
+        total, _, _, saved = backend.attribute_triplet_loss(x, y, weights, settings)
+        photos = torch.stack([torch.zeros(n, dtype=torch.int64), torch.ones(n, dtype=torch.int64)])
+        chosen = ChosenTriplets(photos, torch.ones_like(saved))
         backend.attribute_triplet_loss_backward(
             torch.ones_like(total), None, x, y, chosen, settings
         )

@@ -56,8 +56,9 @@ BlockMemory block_memory();
 bool products_are_under_way();
 
 void set_seed(uint64_t seed);
-// Whether grids that are launched are run, as at first, or recorded alone.
+// Whether grids that are launched are run, and whether they are recorded; both, at first.
 void set_runs(bool runs);
+void set_records(bool records);
 int64_t launches();
 
 // A grid that was launched: where in the module's file its kernel lies, its shape, the bytes of
