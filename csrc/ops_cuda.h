@@ -3,8 +3,8 @@
 // Conventions of ops.h. In addition: every function only launches, on the given stream of the
 // current device, and returns before the work is done; it neither waits, nor allocates, nor reads
 // device memory, and may be captured in a CUDA graph. `workspace` is device memory of as many bytes
-// as the function of the same name ending in _workspace says; its content is of no meaning before
-// or after. An error of a launch throws std::runtime_error.
+// as the function of the same name ending in _workspace says of the same current device; its
+// content is of no meaning before or after. An error of a launch throws std::runtime_error.
 //
 // Pointers to embeddings, logits and their gradients are of `type`: float32, float64, float16 or
 // bfloat16. Distances, losses and incoming gradients are of the type that is computed in, called T
@@ -28,7 +28,7 @@ struct Array {
 // The highest CUDA version of this machine's driver, as 1000 major + 10 minor; 0 without a driver.
 int driver_version();
 
-// --- Distances --------------------------------------------------------------------------------
+// --- Distances -----------------------------------------------------------------------------------
 
 int64_t pairwise_distance_workspace(ScalarType type, int64_t n, int64_t m, Metric metric);
 
@@ -58,7 +58,7 @@ int64_t attribute_distance_workspace(const Attributes& attributes, int64_t n, in
 void attribute_distance(const Attributes& attributes, float* distance /* [n, m] */, int64_t n,
                         int64_t m, void* workspace, Stream stream);
 
-// --- Triplets ---------------------------------------------------------------------------------
+// --- Triplets ------------------------------------------------------------------------------------
 
 struct Mining : MiningOf<void, Attributes> {
     ScalarType type;
@@ -70,7 +70,7 @@ int64_t mine_batch_hard_workspace(const Mining& mining);
 void mine_batch_hard(const Mining& mining, int64_t* positive /* [N], -1 where not valid */,
                      int64_t* negative /* [N] */, void* workspace, Stream stream);
 
-// --- Loss -------------------------------------------------------------------------------------
+// --- Loss ----------------------------------------------------------------------------------------
 
 using Predictions = PredictionsOf<void, Array>;
 
@@ -101,7 +101,7 @@ void attribute_triplet_loss_backward(const ChosenTriplets& triplets, const Predi
                                      void* grad_photo_logits /* [M, K] */, void* workspace,
                                      Stream stream);
 
-// --- Search -----------------------------------------------------------------------------------
+// --- Search --------------------------------------------------------------------------------------
 
 constexpr int64_t kMaxTopK = 1024;
 

@@ -138,7 +138,7 @@ __global__ void __launch_bounds__(kWarps* kWarp) loss_of_anchors(const LossArgum
     }
 }
 
-// --- Sums over anchors --------------------------------------------------------------------------
+// --- Sums over anchors ---------------------------------------------------------------------------
 
 constexpr int kReduceThreads = 512;
 
@@ -168,7 +168,7 @@ __global__ void __launch_bounds__(kReduceThreads)
     }
     valid = warp_sum(valid);
     if (threadIdx.x % kWarp == 0) memory.counts[warp] = valid;
-    __syncthreads();
+    __syncthreads();  // publishes the sums of the warps to the first thread
     if (threadIdx.x != 0) return;
 
     int64_t count = 0;
@@ -191,7 +191,7 @@ __global__ void __launch_bounds__(kReduceThreads)
 int64_t attribute_triplet_loss_workspace(const Mining& mining) {
     return workspace_size(mining.type, [&](auto s, Workspace& workspace) {
         using T = Compute<decltype(s)>;
-        MiningScratch<T>(workspace, mining);
+        MiningScratch<T>(workspace, mining, mining_splits(mining));
         workspace.take<T>(kTerms * mining.n);
     });
 }
@@ -208,23 +208,24 @@ void attribute_triplet_loss(const Mining& mining, const Predictions& predictions
 
         const bool per_anchor = options.reduction == Reduction::none;
         T* terms = per_anchor ? static_cast<T*>(parts) : workspace.take<T>(kTerms * mining.n);
-        const LossArguments<S> arguments = {static_cast<const S*>(mining.sketch),
-                                            static_cast<const S*>(mining.photo),
-                                            mined.sketch_norms,
-                                            mined.photo_norms,
-                                            mined.positive,
-                                            mined.negative,
-                                            PredictionRows<S>(predictions),
-                                            options,
-                                            positive,
-                                            negative,
-                                            static_cast<T*>(distances),
-                                            terms,
-                                            per_anchor ? static_cast<T*>(total) : nullptr,
-                                            per_anchor ? static_cast<T*>(scale) : nullptr,
-                                            mined.splits,
-                                            mining.n,
-                                            mining.d};
+        LossArguments<S> arguments = {};
+        arguments.sketch = static_cast<const S*>(mining.sketch);
+        arguments.photo = static_cast<const S*>(mining.photo);
+        arguments.sketch_norms = mined.sketch_norms;
+        arguments.photo_norms = mined.photo_norms;
+        arguments.positive_keys = mined.positive;
+        arguments.negative_keys = mined.negative;
+        arguments.predictions = PredictionRows<S>(predictions);
+        arguments.options = options;
+        arguments.positive = positive;
+        arguments.negative = negative;
+        arguments.distances = static_cast<T*>(distances);
+        arguments.terms = terms;
+        arguments.total = per_anchor ? static_cast<T*>(total) : nullptr;
+        arguments.scale = per_anchor ? static_cast<T*>(scale) : nullptr;
+        arguments.splits = mined.splits;
+        arguments.n = mining.n;
+        arguments.d = mining.d;
         FGSBIR_CHECK_CUDA(launch(loss_of_anchors<S>, grid_of(ceil_div(mining.n, kWarps)),
                                  kWarps * kWarp, 0, stream, arguments));
         if (!per_anchor) {

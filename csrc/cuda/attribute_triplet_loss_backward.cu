@@ -81,7 +81,7 @@ __device__ Compute<S> inverse_norm(const S* row, int64_t d) {
     return inverse_norm_of(warp_sum(squared));
 }
 
-// --- Launch 1: anchors --------------------------------------------------------------------------
+// --- Launch 1: anchors ---------------------------------------------------------------------------
 
 template <typename S>
 __device__ void sketch_gradient(const BackwardArguments<S>& in, int64_t i, int64_t positive,
@@ -191,7 +191,7 @@ __global__ void __launch_bounds__(kSortWarps* kWarp)
     if (in.predictions.given) sketch_logits_gradient(in, i, positive, negative);
 }
 
-// --- Launch 2: photos ---------------------------------------------------------------------------
+// --- Launch 2: photos ----------------------------------------------------------------------------
 
 constexpr int kPhotoWarps = 4;
 constexpr int kPhotoThreads = kPhotoWarps * kWarp;
@@ -225,10 +225,10 @@ __device__ T sum_of_references(const Chosen& chosen, PhotoMemory<T>& memory, Val
     sum = warp_sum(sum);
     if (kByWarp) return sum;
     if (threadIdx.x % kWarp == 0) memory.scalar[threadIdx.x / kWarp] = sum;
-    __syncthreads();
+    __syncthreads();  // publishes the sums of the warps
     T total = 0;
     for (int w = 0; w < kPhotoWarps; ++w) total += memory.scalar[w];
-    __syncthreads();  // before the next sum writes there
+    __syncthreads();  // frees the sums for the next call
     return total;
 }
 
@@ -281,13 +281,13 @@ __device__ void sum_differences(const Chosen& chosen, const T* weights, int64_t 
         } else {
 #pragma unroll
             for (int v = 0; v < kSpan; ++v) memory.partial[warp][v * kWarp + lane] = sums[v];
-            __syncthreads();
+            __syncthreads();  // publishes the sums of the warps
             for (int k = threadIdx.x; k < kSpan * kWarp && first + k < width; k += kPhotoThreads) {
                 T total = 0;
                 for (int w = 0; w < kPhotoWarps; ++w) total += memory.partial[w][k];
                 write(first + k, total);
             }
-            __syncthreads();
+            __syncthreads();  // frees them for the next span
         }
     }
 }
@@ -418,28 +418,29 @@ void attribute_triplet_loss_backward(const ChosenTriplets& triplets, const Predi
         Workspace workspace(memory);
         const BackwardScratch<T> scratch(workspace, triplets);
         const int64_t anchor_blocks = ceil_div(triplets.n, kSortWarps);
-        const BackwardArguments<S> arguments = {static_cast<const S*>(triplets.sketch),
-                                                static_cast<const S*>(triplets.photo),
-                                                PredictionRows<S>(predictions),
-                                                options,
-                                                static_cast<const T*>(grad_total),
-                                                static_cast<const T*>(grad_parts),
-                                                static_cast<const T*>(triplets.distances),
-                                                static_cast<const T*>(triplets.scale),
-                                                {triplets.positive, triplets.negative, triplets.n,
-                                                 triplets.m, scratch.begin, scratch.sorted},
-                                                scratch.embedding_weights,
-                                                scratch.attribute_weights,
-                                                scratch.prediction_weights,
-                                                scratch.sketch_scales,
-                                                static_cast<S*>(grad_sketch),
-                                                static_cast<S*>(grad_photo),
-                                                static_cast<S*>(grad_sketch_logits),
-                                                static_cast<S*>(grad_photo_logits),
-                                                triplets.n,
-                                                triplets.m,
-                                                triplets.d,
-                                                anchor_blocks};
+        BackwardArguments<S> arguments = {};
+        arguments.sketch = static_cast<const S*>(triplets.sketch);
+        arguments.photo = static_cast<const S*>(triplets.photo);
+        arguments.predictions = PredictionRows<S>(predictions);
+        arguments.options = options;
+        arguments.grad_total = static_cast<const T*>(grad_total);
+        arguments.grad_parts = static_cast<const T*>(grad_parts);
+        arguments.distances = static_cast<const T*>(triplets.distances);
+        arguments.scale = static_cast<const T*>(triplets.scale);
+        arguments.references = {triplets.positive, triplets.negative, triplets.n,
+                                triplets.m,        scratch.begin,     scratch.sorted};
+        arguments.embedding_weights = scratch.embedding_weights;
+        arguments.attribute_weights = scratch.attribute_weights;
+        arguments.prediction_weights = scratch.prediction_weights;
+        arguments.sketch_scales = scratch.sketch_scales;
+        arguments.grad_sketch = static_cast<S*>(grad_sketch);
+        arguments.grad_photo = static_cast<S*>(grad_photo);
+        arguments.grad_sketch_logits = static_cast<S*>(grad_sketch_logits);
+        arguments.grad_photo_logits = static_cast<S*>(grad_photo_logits);
+        arguments.n = triplets.n;
+        arguments.m = triplets.m;
+        arguments.d = triplets.d;
+        arguments.anchor_blocks = anchor_blocks;
         const int64_t sort_blocks = ceil_div(triplets.m, kPhotos);
         FGSBIR_CHECK_CUDA(launch(gradients_of_anchors<S>, grid_of(anchor_blocks + sort_blocks),
                                  kSortWarps * kWarp, sizeof(SortMemory), stream, arguments));

@@ -41,6 +41,7 @@ struct PredictionRows {
     Array photo_attributes;
     int64_t k;
 
+    PredictionRows() = default;
     explicit PredictionRows(const Predictions& from)
         : given(from.given),
           sketch_logits(static_cast<const S*>(from.sketch_logits)),

@@ -31,11 +31,11 @@ namespace fgsbir::cuda {
 namespace {
 
 // The block's sketches, with no winners yet.
-template <typename S, typename Square>
+template <typename S, typename TileType>
 __device__ void start(const MineArguments<S>& in, int64_t first_row,
-                      MineMemory<Compute<S>, Square>& memory) {
+                      MineMemory<Compute<S>, TileType>& memory) {
     using T = Compute<S>;
-    for (int row = threadIdx.x; row < Square::kRows; row += kTileThreads) {
+    for (int row = threadIdx.x; row < TileType::kRows; row += kTileThreads) {
         const int64_t i = min(first_row + row, in.sketch.rows - 1);
         SketchState<T> sketch = {
             in.labels.of_sketch(i), Key<T>::none(), Key<T>::none(), {}, in.sketch_norms[i], 0};
@@ -47,13 +47,13 @@ __device__ void start(const MineArguments<S>& in, int64_t first_row,
                                              static_cast<double>(in.codes.k));
         }
 #pragma unroll
-        for (int team = 0; team < Square::kRowTeams; ++team) memory.sketches[team][row] = sketch;
+        for (int team = 0; team < TileType::kRowTeams; ++team) memory.sketches[team][row] = sketch;
     }
-    __syncthreads();
+    __syncthreads();  // publishes the sketches to the first warp
     if (threadIdx.x < kWarp) {
         const SketchState<T>* sketches = memory.sketches[0];
         int64_t lowest = sketches[threadIdx.x].label, highest = lowest;
-        for (int row = threadIdx.x + kWarp; row < Square::kRows; row += kWarp) {
+        for (int row = threadIdx.x + kWarp; row < TileType::kRows; row += kWarp) {
             lowest = min(lowest, sketches[row].label);
             highest = max(highest, sketches[row].label);
         }
@@ -66,20 +66,20 @@ __device__ void start(const MineArguments<S>& in, int64_t first_row,
             memory.highest = highest;
         }
     }
-    __syncthreads();
+    __syncthreads();  // publishes the range of labels, and the sketches, to all
 }
 
 // Rows of a tile and columns of one split, which are whole tiles but for the end of the photos.
-template <bool kScans, typename S, typename Square>
+template <bool kScans, typename S, typename TileType>
 __device__ __forceinline__ void mine_split(const MineArguments<S>& in,
-                                           MineMemory<Compute<S>, Square>& memory,
+                                           MineMemory<Compute<S>, TileType>& memory,
                                            int64_t first_row, int64_t begin, int64_t end) {
     using T = Compute<S>;
-    constexpr int kRows = Square::kRows, kColumns = Square::kColumns;
+    constexpr int kRows = TileType::kRows, kColumns = TileType::kColumns;
     static_assert(kColumns <= kTileThreads && kRows <= kTileThreads);
-    start<S, Square>(in, first_row, memory);
+    start<S, TileType>(in, first_row, memory);
 
-    Square tile;
+    TileType tile;
     // Loads the thread's photo of a tile, and returns a function that stores it to shared memory.
     // scan() multiplies in between, which hides the loads; weigh() lacks the registers for that.
     const auto load_photo = [&](int64_t first_column) {
@@ -103,7 +103,7 @@ __device__ __forceinline__ void mine_split(const MineArguments<S>& in,
     int at = 0;
     bool in_range = load_photo(begin)(at);
     for (int64_t first_column = begin; first_column < end; first_column += kColumns) {
-        // After this barrier no warp is at the last tile any more.
+        // Publishes the photos of this tile, and frees those of the last one.
         const bool has_positives = __syncthreads_or(in_range);
         const int64_t coming = first_column + kColumns;
         const auto multiply = [&] {
@@ -138,12 +138,12 @@ __device__ __forceinline__ void mine_split(const MineArguments<S>& in,
         at = 1 - at;
     }
 
-    __syncthreads();
+    __syncthreads();  // publishes the winners
     const int64_t i = first_row + threadIdx.x;
     if (threadIdx.x >= kRows || i >= in.sketch.rows) return;
     Key<T> positive = Key<T>::none(), negative = Key<T>::none();
 #pragma unroll
-    for (int team = 0; team < Square::kRowTeams; ++team) {
+    for (int team = 0; team < TileType::kRowTeams; ++team) {
         positive = smaller(positive, memory.sketches[team][threadIdx.x].positive);
         negative = smaller(negative, memory.sketches[team][threadIdx.x].negative);
     }
@@ -163,14 +163,14 @@ __device__ bool are_tame(const MineArguments<S>& in, int64_t first_row, int64_t 
     };
     look(in.sketch_norms, first_row, end_row);
     look(in.photo_norms, begin, end);
-    return !__syncthreads_or(untamed);
+    return !__syncthreads_or(untamed);  // a vote
 }
 
-// The tile that weigh() is done in where scan() is done in Square: what a kernel has of registers
+// The tile that weigh() is done in where scan() is done in TileType: what a kernel has of registers
 // is not enough for both in large tiles.
-template <typename Square>
+template <typename TileType>
 struct WeighIn {
-    using Type = Square;
+    using Type = TileType;
 };
 template <typename T>
 struct WeighIn<Tile<T, 128, 64>> {
@@ -185,10 +185,10 @@ struct WeighIn<WarpgroupTile<S>> {
     using Type = Tile<float, 32, 32>;
 };
 
-template <typename T, typename Square>
+template <typename T, typename TileType>
 union MineMemories {
-    MineMemory<T, Square> of_scan;
-    MineMemory<T, typename WeighIn<Square>::Type> of_weigh;
+    MineMemory<T, TileType> of_scan;
+    MineMemory<T, typename WeighIn<TileType>::Type> of_weigh;
 };
 
 constexpr int kBlocksAtOnce = 2;  // on a multiprocessor
@@ -206,20 +206,20 @@ constexpr size_t kSharedOfChip = 228 * 1024;
 #else
 constexpr size_t kSharedOfChip = 100 * 1024;
 #endif
-template <typename T, typename Square>
+template <typename T, typename TileType>
 constexpr int kBlocksPerMultiprocessor =
-    kBlocksAtOnce * (sizeof(MineMemories<T, Square>) + 1024) > kSharedOfChip ? 1 : kBlocksAtOnce;
+    kBlocksAtOnce * (sizeof(MineMemories<T, TileType>) + 1024) > kSharedOfChip ? 1 : kBlocksAtOnce;
 
-template <typename S, typename Square>
-__global__ void __launch_bounds__(kTileThreads, kBlocksPerMultiprocessor<Compute<S>, Square>)
+template <typename S, typename TileType>
+__global__ void __launch_bounds__(kTileThreads, kBlocksPerMultiprocessor<Compute<S>, TileType>)
     mine_tiles(const MineArguments<S> in) {
-    if constexpr (Square::kAvailable) {
+    if constexpr (TileType::kAvailable) {
         using T = Compute<S>;
-        using Small = typename WeighIn<Square>::Type;
-        auto& memory = shared_memory<MineMemories<T, Square>>();
-        const int64_t first_row = static_cast<int64_t>(blockIdx.x) * Square::kRows;
-        const int64_t end_row = min(first_row + Square::kRows, in.sketch.rows);
-        const int64_t columns = static_cast<int64_t>(in.tiles_per_split) * Square::kColumns;
+        using Small = typename WeighIn<TileType>::Type;
+        auto& memory = shared_memory<MineMemories<T, TileType>>();
+        const int64_t first_row = static_cast<int64_t>(blockIdx.x) * TileType::kRows;
+        const int64_t end_row = min(first_row + TileType::kRows, in.sketch.rows);
+        const int64_t columns = static_cast<int64_t>(in.tiles_per_split) * TileType::kColumns;
         const int64_t begin = blockIdx.y * columns, end = min(begin + columns, in.photo.rows);
         if (!in.scans || !are_tame(in, first_row, end_row, begin, end)) {
             for (int64_t row = first_row; row < end_row; row += Small::kRows) {
@@ -228,12 +228,14 @@ __global__ void __launch_bounds__(kTileThreads, kBlocksPerMultiprocessor<Compute
             return;
         }
         if constexpr (std::is_same_v<T, float>) {
-            mine_split<true, S, Square>(in, memory.of_scan, first_row, begin, end);
+            mine_split<true, S, TileType>(in, memory.of_scan, first_row, begin, end);
         }
+    } else {
+        __trap();
     }
 }
 
-// --- Infinite guidance --------------------------------------------------------------------------
+// --- Infinite guidance ---------------------------------------------------------------------------
 
 constexpr int kClosestThreads = 256;
 constexpr int kClosestColumns = 8;
@@ -297,7 +299,7 @@ __global__ void __launch_bounds__(kClosestThreads)
     }
 }
 
-// --- The result, where mining is all that is wanted ---------------------------------------------
+// --- The result, where mining is all that is wanted ----------------------------------------------
 
 constexpr int kFinishWarps = 8;
 
@@ -314,14 +316,14 @@ __global__ void __launch_bounds__(kFinishWarps* kWarp)
     negative[i] = triplet.negative;
 }
 
-// --- Plan ---------------------------------------------------------------------------------------
+// --- Plan ----------------------------------------------------------------------------------------
 
 // How the matrix of pairs is cut into tiles.
 struct MiningTiles {
     Engine engine;
     int rows, columns;  // of a tile
     int64_t row_tiles, column_tiles;
-    int64_t most_splits;  // on whatever device
+    int64_t most_splits;
 
     MiningTiles(const Mining& mining, Engine engine);
 };
@@ -349,9 +351,8 @@ bool can_scan(const Mining& mining) {
 
 // Large tiles are for scan() alone.
 MiningTiles::MiningTiles(const Mining& mining, Engine engine_) : engine(engine_) {
-    constexpr int64_t kEnoughTiles = 256;
-    const auto enough = [&](int64_t rows, int64_t columns) {
-        return ceil_div(mining.n, rows) * ceil_div(mining.m, columns) >= kEnoughTiles;
+    const auto enough = [&](int64_t of_rows, int64_t of_columns) {
+        return fill_a_chip(mining.n, mining.m, of_rows, of_columns);
     };
     // WarpgroupTile has no registers to scan more than a word of attributes.
     const bool one_word = mining.guidance == 0 || attribute_code_words(mining.attributes.k) <= 1;
@@ -359,8 +360,8 @@ MiningTiles::MiningTiles(const Mining& mining, Engine engine_) : engine(engine_)
     if (engine != Engine::cuda_cores) {
         const int wide = large_columns(mining.type);
         const bool large = can_scan(mining) && enough(kLargeRows, wide);
-        rows = large ? kLargeRows : 64;
-        columns = large ? wide : 64;
+        rows = large ? kLargeRows : kSmallSide;
+        columns = large ? wide : kSmallSide;
     } else {
         const bool large = can_scan(mining) && enough(128, 64);
         rows = large ? 128 : enough(64, 64) ? 64 : 32;
@@ -394,14 +395,19 @@ MiningPlan::MiningPlan(const MiningTiles& tiles, int64_t blocks_at_once) : Minin
     }
 }
 
-// --- Launches -----------------------------------------------------------------------------------
+// On the current device.
+MiningPlan plan_of(const Mining& mining) {
+    return {MiningTiles(mining, engine_for(mining.type)), kBlocksAtOnce * multiprocessors()};
+}
 
-template <typename S, typename Square>
+// --- Launches ------------------------------------------------------------------------------------
+
+template <typename S, typename TileType>
 void launch_tiles(const MineArguments<S>& arguments, const MiningPlan& plan, cudaStream_t stream) {
     static DeviceSet allowed;
-    constexpr size_t kShared = sizeof(MineMemories<Compute<S>, Square>);
-    static_assert(kShared <= Square::kMostShared);
-    const auto kernel = mine_tiles<S, Square>;
+    constexpr size_t kShared = sizeof(MineMemories<Compute<S>, TileType>);
+    static_assert(kShared <= TileType::kMostShared);
+    const auto kernel = mine_tiles<S, TileType>;
     allow_shared(kernel, kShared, allowed);
     const dim3 grid(grid_of(plan.row_tiles), static_cast<unsigned>(plan.splits));
     FGSBIR_CHECK_CUDA(launch(kernel, grid, kTileThreads, kShared, stream, arguments));
@@ -414,8 +420,8 @@ void launch_plan(const MineArguments<S>& arguments, const MiningPlan& plan, cuda
     if constexpr (std::is_same_v<T, float>) {
         if (plan.engine != Engine::cuda_cores) {
             const bool large = plan.rows == kLargeRows;
-            return with_tensor_tile<S>(plan.engine, large, [&](auto kind) {
-                launch_tiles<S, typename decltype(kind)::Square>(arguments, plan, stream);
+            return with_tensor_tile<S>(plan.engine, large, [&](auto tag) {
+                launch_tiles<S, typename decltype(tag)::Type>(arguments, plan, stream);
             });
         }
         if (plan.rows == 128) return launch_tiles<S, Tile<T, 128, 64>>(arguments, plan, stream);
@@ -426,15 +432,15 @@ void launch_plan(const MineArguments<S>& arguments, const MiningPlan& plan, cuda
 
 }  // namespace
 
-int64_t most_splits(const Mining& mining) {
-    return std::max(MiningTiles(mining, Engine::cuda_cores).most_splits,
-                    MiningTiles(mining, Engine::tensor_cores).most_splits);
+int64_t mining_splits(const Mining& mining) {
+    return plan_of(mining).splits;
 }
 
 template <typename S>
 Mined<Compute<S>> mine(const Mining& mining, Workspace& workspace, cudaStream_t stream) {
     using T = Compute<S>;
-    const MiningScratch<T> scratch(workspace, mining);
+    const MiningPlan plan = plan_of(mining);
+    const MiningScratch<T> scratch(workspace, mining, plan.splits);
     if (mining.m >= 0xffffffffll) throw std::runtime_error("mining takes at most 2^32 - 2 photos");
 
     Preparation preparation = {};
@@ -466,24 +472,23 @@ Mined<Compute<S>> mine(const Mining& mining, Workspace& workspace, cudaStream_t 
     if (metric == Metric::euclidean && guidance != Guidance::finite) metric = Metric::sqeuclidean;
     const auto share = static_cast<T>(
         mining.guidance / static_cast<double>(std::max<int64_t>(1, mining.attributes.k)));
-    const MiningPlan plan(MiningTiles(mining, engine_for(mining.type)),
-                          kBlocksAtOnce * multiprocessors());
-    const MineArguments<S> arguments = {{static_cast<const S*>(mining.sketch), mining.n, mining.d},
-                                        {static_cast<const S*>(mining.photo), mining.m, mining.d},
-                                        scratch.sketch_norms,
-                                        scratch.photo_norms,
-                                        labels,
-                                        scratch.codes,
-                                        scratch.closest,
-                                        scratch.positive,
-                                        scratch.negative,
-                                        static_cast<T>(mining.guidance),
-                                        share,
-                                        guidance,
-                                        metric,
-                                        mining.exclude_self,
-                                        can_scan(mining),
-                                        grid_of(plan.tiles_per_split)};
+    MineArguments<S> arguments = {};
+    arguments.sketch = {static_cast<const S*>(mining.sketch), mining.n, mining.d};
+    arguments.photo = {static_cast<const S*>(mining.photo), mining.m, mining.d};
+    arguments.sketch_norms = scratch.sketch_norms;
+    arguments.photo_norms = scratch.photo_norms;
+    arguments.labels = labels;
+    arguments.codes = scratch.codes;
+    arguments.closest = scratch.closest;
+    arguments.positive = scratch.positive;
+    arguments.negative = scratch.negative;
+    arguments.beta = static_cast<T>(mining.guidance);
+    arguments.share = share;
+    arguments.guidance = guidance;
+    arguments.metric = metric;
+    arguments.exclude_self = mining.exclude_self;
+    arguments.scans = can_scan(mining);
+    arguments.tiles_per_split = grid_of(plan.tiles_per_split);
     launch_plan(arguments, plan, stream);
     return {scratch, plan.splits};
 }
@@ -495,7 +500,7 @@ template Mined<float> mine<__nv_bfloat16>(const Mining&, Workspace&, cudaStream_
 
 int64_t mine_batch_hard_workspace(const Mining& mining) {
     return workspace_size(mining.type, [&](auto s, Workspace& workspace) {
-        MiningScratch<Compute<decltype(s)>>(workspace, mining);
+        MiningScratch<Compute<decltype(s)>>(workspace, mining, mining_splits(mining));
     });
 }
 

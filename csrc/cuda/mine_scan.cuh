@@ -15,7 +15,7 @@
 namespace fgsbir::cuda {
 
 // Words of attributes that a thread has registers for.
-template <typename Square>
+template <typename TileType>
 constexpr int kScannedWords = kCodeWords;
 template <typename S>
 constexpr int kScannedWords<WarpgroupTile<S>> = 1;
@@ -42,17 +42,17 @@ struct alignas(kCount * sizeof(V) < 16 ? kCount * sizeof(V) : 16) Neighbours {
 
 // Calls f(value, r, photos...) for each of the thread's pairs, with what arrays in shared memory
 // have of its photo.
-template <typename Square, typename F, typename... V>
-__device__ __forceinline__ void for_each_pair(Square& tile, F f, const V*... of_photos) {
-    constexpr int kVector = Square::kColumnVector;
+template <typename TileType, typename F, typename... V>
+__device__ __forceinline__ void for_each_pair(TileType& tile, F f, const V*... of_photos) {
+    constexpr int kVector = TileType::kColumnVector;
 #pragma unroll
-    for (int v = 0; v < Square::kOwnColumns; v += kVector) {
-        const int column = Square::column(v);
+    for (int v = 0; v < TileType::kOwnColumns; v += kVector) {
+        const int column = TileType::column(v);
         [&](const auto&... photos) {
 #pragma unroll
             for (int c = 0; c < kVector; ++c) {
 #pragma unroll
-                for (int r = 0; r < Square::kOwnRows; ++r) {
+                for (int r = 0; r < TileType::kOwnRows; ++r) {
                     f(tile.values[r][v + c], r, photos.at[c]...);
                 }
             }
@@ -61,11 +61,11 @@ __device__ __forceinline__ void for_each_pair(Square& tile, F f, const V*... of_
 }
 
 // Puts its score in place of every product of this thread. kMetric is cosine or another.
-template <Metric kMetric, typename S, typename Square>
-__device__ __forceinline__ void score(const MineArguments<S>& in, Square& tile,
-                                      const PhotoStates<float, Square::kColumns>& photos,
-                                      MineMemory<float, Square>& memory) {
-    constexpr int kRows = Square::kOwnRows;
+template <Metric kMetric, typename S, typename TileType>
+__device__ __forceinline__ void score(const MineArguments<S>& in, TileType& tile,
+                                      const PhotoStates<float, TileType::kColumns>& photos,
+                                      MineMemory<float, TileType>& memory) {
+    constexpr int kRows = TileType::kOwnRows;
     float norms[kRows];
 #pragma unroll
     for (int r = 0; r < kRows; ++r) norms[r] = memory.sketch(r).norm;
@@ -101,12 +101,12 @@ __device__ __forceinline__ void score(const MineArguments<S>& in, Square& tile,
             }
         };
         for_each_pair(tile, put, photos.codes[0]);
-    } else if (kScannedWords<Square> == 1 || in.codes.k <= 32) {
+    } else if (kScannedWords<TileType> == 1 || in.codes.k <= 32) {
         const auto put = [&](float& value, int r, uint2 code) {
             add(value, __popc(differing(codes[r], code)));
         };
         for_each_pair(tile, put, photos.codes[0]);
-    } else if constexpr (kScannedWords<Square> == 2) {
+    } else if constexpr (kScannedWords<TileType> == 2) {
         uint2 more[kRows];
 #pragma unroll
         for (int r = 0; r < kRows; ++r) more[r] = memory.sketch(r).codes[1];
@@ -119,73 +119,73 @@ __device__ __forceinline__ void score(const MineArguments<S>& in, Square& tile,
 
 // Calls f(r, c, whether the labels are equal) for each of the thread's pairs, of which those in
 // missing columns are not equal.
-template <typename Square, typename F>
-__device__ __forceinline__ void for_each_label(const PhotoStates<float, Square::kColumns>& photos,
-                                               MineMemory<float, Square>& memory, int columns,
+template <typename TileType, typename F>
+__device__ __forceinline__ void for_each_label(const PhotoStates<float, TileType::kColumns>& photos,
+                                               MineMemory<float, TileType>& memory, int columns,
                                                F f) {
 #pragma unroll
-    for (int c = 0; c < Square::kOwnColumns; ++c) {
-        const int column = Square::column(c);
+    for (int c = 0; c < TileType::kOwnColumns; ++c) {
+        const int column = TileType::column(c);
         const int64_t label = photos.labels[column];
 #pragma unroll
-        for (int r = 0; r < Square::kOwnRows; ++r) {
+        for (int r = 0; r < TileType::kOwnRows; ++r) {
             f(r, c, column < columns && memory.sketch(r).label == label);
         }
     }
 }
 
 // Takes the positives of a tile into account, which are few. The whole warp must call it.
-template <typename S, typename Square>
-__device__ __forceinline__ void scan_positives(const MineArguments<S>& in, const Square& tile,
+template <typename S, typename TileType>
+__device__ __forceinline__ void scan_positives(const MineArguments<S>& in, const TileType& tile,
                                                int64_t first_row, int64_t first_column, int columns,
-                                               const PhotoStates<float, Square::kColumns>& photos,
-                                               MineMemory<float, Square>& memory) {
-    static_assert(Square::kOwnColumns <= 32, "a bit for each");
-    unsigned positive[Square::kOwnRows] = {};
+                                               const PhotoStates<float, TileType::kColumns>& photos,
+                                               MineMemory<float, TileType>& memory) {
+    static_assert(TileType::kOwnColumns <= 32, "a bit for each");
+    unsigned positive[TileType::kOwnRows] = {};
     for_each_label(photos, memory, columns, [&](int r, int c, bool equal) {
         if (equal) positive[r] |= 1u << c;
     });
 #pragma unroll
-    for (int r = 0; r < Square::kOwnRows; ++r) {
+    for (int r = 0; r < TileType::kOwnRows; ++r) {
         SketchState<float>& sketch = memory.sketch(r);
         for (unsigned found = warp_or(positive[r]); found != 0; found &= found - 1) {
             const int at = __ffs(static_cast<int>(found)) - 1;
             float product = 0;
 #pragma unroll
-            for (int c = 0; c < Square::kOwnColumns; ++c) {
+            for (int c = 0; c < TileType::kOwnColumns; ++c) {
                 if (c == at) product = tile.values[r][c];
             }
-            const int column = Square::column(at);
-            const int64_t i = first_row + Square::row(r), j = first_column + column;
+            const int column = TileType::column(at);
+            const int64_t i = first_row + TileType::row(r), j = first_column + column;
             const float d = in.distance(product, sketch.norm, photos.norms[column]);
             const bool counts = (positive[r] >> at & 1) != 0 && !(in.exclude_self && i == j);
             const Key<float> key = counts ? Key<float>::of(-d, j) : Key<float>::none();
-            update(sketch.positive, key, Square::kRowLanes);
+            update(sketch.positive, key, TileType::kRowLanes);
         }
     }
 }
 
 // Takes all pairs of a tile into account. The whole warp must call it.
-template <Metric kMetric, typename S, typename Square>
-__device__ __forceinline__ void scan(const MineArguments<S>& in, Square& tile, int64_t first_row,
+template <Metric kMetric, typename S, typename TileType>
+__device__ __forceinline__ void scan(const MineArguments<S>& in, TileType& tile, int64_t first_row,
                                      int64_t first_column, int columns, bool has_positives,
-                                     const PhotoStates<float, Square::kColumns>& photos,
-                                     MineMemory<float, Square>& memory) {
+                                     const PhotoStates<float, TileType::kColumns>& photos,
+                                     MineMemory<float, TileType>& memory) {
     if (has_positives) {
         scan_positives(in, tile, first_row, first_column, columns, photos, memory);
     }
     score<kMetric>(in, tile, photos, memory);
-    if (has_positives || columns < Square::kColumns) {
+    if (has_positives || columns < TileType::kColumns) {
         for_each_label(photos, memory, columns, [&](int r, int c, bool equal) {
-            const bool negative = !equal && Square::column(c) < columns;
+            const bool negative = !equal && TileType::column(c) < columns;
             if (!negative) tile.values[r][c] = __uint_as_float(kInfinityBits);
         });
     }
 #pragma unroll
-    for (int r = 0; r < Square::kOwnRows; ++r) {
+    for (int r = 0; r < TileType::kOwnRows; ++r) {
         unsigned least = kInfinityBits;
 #pragma unroll
-        for (int c = 0; c < Square::kOwnColumns; ++c) {
+        for (int c = 0; c < TileType::kOwnColumns; ++c) {
             least = min(least, __float_as_uint(tile.values[r][c]));
         }
         Key<float>& winner = memory.sketch(r).negative;
@@ -193,13 +193,13 @@ __device__ __forceinline__ void scan(const MineArguments<S>& in, Square& tile, i
         if (__ballot_sync(kFullMask, better) == 0) continue;
         int first = 0;
 #pragma unroll
-        for (int c = Square::kOwnColumns - 1; c >= 0; --c) {
+        for (int c = TileType::kOwnColumns - 1; c >= 0; --c) {
             if (__float_as_uint(tile.values[r][c]) == least) first = c;
         }
-        const int64_t j = first_column + Square::column(first);
+        const int64_t j = first_column + TileType::column(first);
         const Key<float> key = Key<float>::of(__uint_as_float(least), j);
         __syncwarp();  // all lanes have read the winner
-        update(winner, better ? key : Key<float>::none(), Square::kRowLanes);
+        update(winner, better ? key : Key<float>::none(), TileType::kRowLanes);
     }
 }
 

@@ -106,15 +106,15 @@ struct PhotoStates {
     alignas(16) int64_t labels[kColumns];
 };
 
-template <typename T, typename Square>
+template <typename T, typename TileType>
 struct MineMemory {
-    typename Square::Memory tile;
-    SketchState<T> sketches[Square::kRowTeams][Square::kRows];
-    PhotoStates<T, Square::kColumns> photos[2];  // of the tile under way and of the next
-    int64_t lowest, highest;                     // of the sketches' labels
+    typename TileType::Memory tile;
+    SketchState<T> sketches[TileType::kRowTeams][TileType::kRows];
+    PhotoStates<T, TileType::kColumns> photos[2];  // of the tile under way and of the next
+    int64_t lowest, highest;                       // of the sketches' labels
 
     __device__ SketchState<T>& sketch(int r) {
-        return sketches[Square::row_team()][Square::row(r)];
+        return sketches[TileType::row_team()][TileType::row(r)];
     }
 };
 

@@ -13,8 +13,8 @@ namespace fgsbir::cuda {
 
 // Pairs that a thread takes into account together: kGroup of its columns of one of its rows.
 constexpr int kGroup = 2;
-template <typename Square>
-constexpr int kGroups = Square::kOwnColumns / kGroup;  // of a row
+template <typename TileType>
+constexpr int kGroups = TileType::kOwnColumns / kGroup;  // of a row
 
 template <typename T>
 constexpr T kEpsilon = std::numeric_limits<T>::epsilon();
@@ -32,40 +32,40 @@ __device__ inline T no_better_from(T score, Metric metric) {
 
 // The groups of this thread with a pair of which may_win(r, c) is true: bit r * kGroups + g for
 // group g of row r.
-template <typename Square, typename MayWin>
+template <typename TileType, typename MayWin>
 __device__ __forceinline__ unsigned groups_with(MayWin may_win) {
-    static_assert(Square::kOwnRows * kGroups<Square> <= 32, "a bit for each");
+    static_assert(TileType::kOwnRows * kGroups<TileType> <= 32, "a bit for each");
     unsigned found = 0;
 #pragma unroll
-    for (int g = 0; g < kGroups<Square>; ++g) {
+    for (int g = 0; g < kGroups<TileType>; ++g) {
 #pragma unroll
-        for (int r = 0; r < Square::kOwnRows; ++r) {
+        for (int r = 0; r < TileType::kOwnRows; ++r) {
             bool any = false;
 #pragma unroll
             for (int c = 0; c < kGroup; ++c) any |= may_win(r, g * kGroup + c);
-            if (any) found |= 1u << (r * kGroups<Square> + g);
+            if (any) found |= 1u << (r * kGroups<TileType> + g);
         }
     }
     return found;
 }
 
 // Those that may hold a nearer negative.
-template <typename S, typename Square>
+template <typename S, typename TileType>
 __device__ inline unsigned groups_with_nearer(
-    const MineArguments<S>& in, const Square& tile,
-    const PhotoStates<Compute<S>, Square::kColumns>& photos,
-    MineMemory<Compute<S>, Square>& memory) {
+    const MineArguments<S>& in, const TileType& tile,
+    const PhotoStates<Compute<S>, TileType::kColumns>& photos,
+    MineMemory<Compute<S>, TileType>& memory) {
     using T = Compute<S>;
-    T norms[Square::kOwnRows], limits[Square::kOwnRows];
+    T norms[TileType::kOwnRows], limits[TileType::kOwnRows];
 #pragma unroll
-    for (int r = 0; r < Square::kOwnRows; ++r) {
+    for (int r = 0; r < TileType::kOwnRows; ++r) {
         const SketchState<T>& sketch = memory.sketch(r);
         norms[r] = sketch.norm;
         limits[r] = no_better_from(sketch.negative.score(), in.metric);
     }
     const auto with_metric = [&](Metric metric) {
-        return groups_with<Square>([&](int r, int c) {
-            const T other = photos.norms[Square::column(c)];
+        return groups_with<TileType>([&](int r, int c) {
+            const T other = photos.norms[TileType::column(c)];
             return !(unrooted_distance(tile.values[r][c], norms[r], other, metric) >= limits[r]);
         });
     };
@@ -75,15 +75,15 @@ __device__ inline unsigned groups_with_nearer(
 
 // Takes group g of row r of this thread into account. `columns` of the tile exist. The whole warp
 // must call it.
-template <typename S, typename Square>
-__device__ __forceinline__ void select(const MineArguments<S>& in, const Square& tile, int r, int g,
-                                       int64_t first_row, int64_t first_column, int columns,
+template <typename S, typename TileType>
+__device__ __forceinline__ void select(const MineArguments<S>& in, const TileType& tile, int r,
+                                       int g, int64_t first_row, int64_t first_column, int columns,
                                        bool has_positives,
-                                       const PhotoStates<Compute<S>, Square::kColumns>& photos,
-                                       MineMemory<Compute<S>, Square>& memory) {
+                                       const PhotoStates<Compute<S>, TileType::kColumns>& photos,
+                                       MineMemory<Compute<S>, TileType>& memory) {
     using T = Compute<S>;
     SketchState<T>& sketch = memory.sketch(r);
-    const int64_t i = min(first_row + Square::row(r), in.sketch.rows - 1);
+    const int64_t i = min(first_row + TileType::row(r), in.sketch.rows - 1);
     const T closest = in.guidance == Guidance::lexicographic ? in.closest_of(i) : T(0);
     const auto own = [&](int c) { return g * kGroup + c; };
 
@@ -92,12 +92,12 @@ __device__ __forceinline__ void select(const MineArguments<S>& in, const Square&
     tile.copy_group(r, g, values);
     const bool counted = in.guidance == Guidance::finite && in.codes.shares == nullptr;
     if (in.guidance != Guidance::none && !counted) {
-        const auto existing = [&](int c) { return min(Square::column(own(c)), columns - 1); };
+        const auto existing = [&](int c) { return min(TileType::column(own(c)), columns - 1); };
         attribute_distances(in.codes, i, first_column, existing, h);
     }
 #pragma unroll
     for (int c = 0; c < kGroup; ++c) {
-        const int column = Square::column(own(c));
+        const int column = TileType::column(own(c));
         if (column >= columns) continue;
         const int64_t j = first_column + column;
         T d = in.distance(values[c], sketch.norm, photos.norms[column]);
@@ -118,29 +118,29 @@ __device__ __forceinline__ void select(const MineArguments<S>& in, const Square&
         }
     }
 
-    update(sketch.negative, negative, Square::kRowLanes);
-    if (has_positives) update(sketch.positive, positive, Square::kRowLanes);
+    update(sketch.negative, negative, TileType::kRowLanes);
+    if (has_positives) update(sketch.positive, positive, TileType::kRowLanes);
 }
 
 // Takes all pairs of a tile into account. The whole warp must call it.
-template <typename S, typename Square>
-__device__ __forceinline__ void weigh(const MineArguments<S>& in, const Square& tile,
+template <typename S, typename TileType>
+__device__ __forceinline__ void weigh(const MineArguments<S>& in, const TileType& tile,
                                       int64_t first_row, int64_t first_column, int columns,
                                       bool has_positives,
-                                      const PhotoStates<Compute<S>, Square::kColumns>& photos,
-                                      MineMemory<Compute<S>, Square>& memory) {
+                                      const PhotoStates<Compute<S>, TileType::kColumns>& photos,
+                                      MineMemory<Compute<S>, TileType>& memory) {
     unsigned found = groups_with_nearer(in, tile, photos, memory);
     if (has_positives) {
-        found |= groups_with<Square>([&](int r, int c) {
-            return memory.sketch(r).label == photos.labels[Square::column(c)];
+        found |= groups_with<TileType>([&](int r, int c) {
+            return memory.sketch(r).label == photos.labels[TileType::column(c)];
         });
     }
     __syncwarp();  // all lanes have read their rows' winners, which select() writes
 #pragma unroll 1
-    for (int at = 0; at < Square::kOwnRows * kGroups<Square>; ++at) {
+    for (int at = 0; at < TileType::kOwnRows * kGroups<TileType>; ++at) {
         if (__ballot_sync(kFullMask, found >> at & 1) == 0) continue;
-        select<S, Square>(in, tile, at / kGroups<Square>, at % kGroups<Square>, first_row,
-                          first_column, columns, has_positives, photos, memory);
+        select<S, TileType>(in, tile, at / kGroups<TileType>, at % kGroups<TileType>, first_row,
+                            first_column, columns, has_positives, photos, memory);
     }
 }
 

@@ -6,9 +6,8 @@
 
 namespace fgsbir::cuda {
 
-// The most splits of any engine on any device: what a workspace is laid out for, wherever it is
-// used.
-int64_t most_splits(const Mining& mining);
+// Into how many splits the photos are cut on the current device.
+int64_t mining_splits(const Mining& mining);
 
 // The parts of a workspace that mining uses.
 template <typename T>
@@ -23,8 +22,7 @@ struct MiningScratch {
     uint2* photo_codes = nullptr;
     double* shares = nullptr;
 
-    MiningScratch(Workspace& workspace, const Mining& mining) {
-        const int64_t splits = most_splits(mining);
+    MiningScratch(Workspace& workspace, const Mining& mining, int64_t splits) {
         sketch_norms = workspace.take<T>(mining.n);
         photo_norms = workspace.take<T>(mining.m);
         positive = workspace.take<Key<T>>(splits * mining.n);

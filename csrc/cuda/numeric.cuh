@@ -23,7 +23,7 @@ __device__ inline Memory& shared_memory() {
 template <auto kValue>
 using Constant = std::integral_constant<decltype(kValue), kValue>;
 
-// --- Types ------------------------------------------------------------------------------------
+// --- Types ---------------------------------------------------------------------------------------
 
 template <typename S>
 struct ComputeTraits {
@@ -96,7 +96,7 @@ __device__ inline Answer load_attribute(const Array& attributes, int64_t i) {
     return value > 0 ? Answer::yes : value == 0 ? Answer::no : Answer::unknown;
 }
 
-// --- Arithmetic -------------------------------------------------------------------------------
+// --- Arithmetic ----------------------------------------------------------------------------------
 
 // a + b c in two roundings, as tensor arithmetic has it, so that equal scores stay equal.
 __device__ inline float add_scaled(float a, float b, float c) {
@@ -157,7 +157,7 @@ __device__ inline T softplus(T x) {
     return (x > 0 ? x : x <= 0 ? T(0) : x) + std::log1p(std::exp(-std::abs(x)));
 }
 
-// --- Distances of two rows, one element at a time -----------------------------------------------
+// --- Distances of two rows, one element at a time ------------------------------------------------
 
 // What embeddings are multiplied with before they are subtracted: 1, for cosine the inverse norm.
 template <typename T>

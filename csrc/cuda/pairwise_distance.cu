@@ -38,25 +38,24 @@ struct TileGrid {
     __device__ int64_t column() const { return int64_t(blockIdx.x % columns) * kColumns; }
 };
 
-// --- Forward
-// --------------------------------------------------------------------------------------
+// --- Forward -------------------------------------------------------------------------------------
 
 template <typename S>
 __global__ void __launch_bounds__(kTileThreads, kBlocks<S>)
     distances(const ScaledRows<S> x /* [n, d] */, const ScaledRows<S> y /* [m, d] */,
               Compute<S>* distance /* [n, m] */, const Metric metric, const TileGrid<> grid) {
     using T = Compute<S>;
-    using Square = Tile<T, kSide, kSide>;
-    auto& memory = shared_memory<typename Square::Memory>();
+    using TileType = Tile<T, kSide, kSide>;
+    auto& memory = shared_memory<typename TileType::Memory>();
     const int64_t first_row = grid.row(), first_column = grid.column();
-    Square tile;
+    TileType tile;
     tile.accumulate(memory, x, first_row, y, first_column, x.width, SquaredDifference());
 #pragma unroll
-    for (int r = 0; r < Square::kOwnRows; ++r) {
-        const int64_t i = first_row + Square::row(r);
+    for (int r = 0; r < TileType::kOwnRows; ++r) {
+        const int64_t i = first_row + TileType::row(r);
 #pragma unroll
-        for (int c = 0; c < Square::kOwnColumns; ++c) {
-            const int64_t j = first_column + Square::column(c);
+        for (int c = 0; c < TileType::kOwnColumns; ++c) {
+            const int64_t j = first_column + TileType::column(c);
             if (i >= x.rows || j >= y.rows) continue;
             const bool cosine = metric == Metric::cosine;
             distance[i * y.rows + j] = distance_of(tile.values[r][c], cosine ? x.scales[i] : T(1),
@@ -65,37 +64,37 @@ __global__ void __launch_bounds__(kTileThreads, kBlocks<S>)
     }
 }
 
-template <typename S, typename Square>
+template <typename S, typename TileType>
 struct ProductArguments {
     Rows<S> x, y;                    // [n, d], [m, d]
     const float *x_norms, *y_norms;  // squared norms, inverse norms for cosine
     float* distance;                 // [n, m]
     Metric metric;
-    TileGrid<Square::kRows, Square::kColumns> grid;
+    TileGrid<TileType::kRows, TileType::kColumns> grid;
 };
 
 // Writes the distances of this thread, and returns which of them are to be computed anew: bit
 // r * kOwnColumns + c for values[r][c].
-template <typename S, typename Square>
-__device__ inline unsigned long long write_from_products(const ProductArguments<S, Square>& in,
-                                                         const Square& tile, int64_t first_row,
+template <typename S, typename TileType>
+__device__ inline unsigned long long write_from_products(const ProductArguments<S, TileType>& in,
+                                                         const TileType& tile, int64_t first_row,
                                                          int64_t first_column) {
     const bool cosine = in.metric == Metric::cosine;
     unsigned long long anew = 0;
 #pragma unroll
-    for (int r = 0; r < Square::kOwnRows; ++r) {
-        const int64_t i = first_row + Square::row(r);
+    for (int r = 0; r < TileType::kOwnRows; ++r) {
+        const int64_t i = first_row + TileType::row(r);
         if (i >= in.x.rows) continue;
         const float x_norm = in.x_norms[i];
 #pragma unroll
-        for (int c = 0; c < Square::kOwnColumns; ++c) {
-            const int64_t j = first_column + Square::column(c);
+        for (int c = 0; c < TileType::kOwnColumns; ++c) {
+            const int64_t j = first_column + TileType::column(c);
             if (j >= in.y.rows) continue;
             const float y_norm = in.y_norms[j];
             const float unrooted = unrooted_distance(tile.values[r][c], x_norm, y_norm, in.metric);
             const float least = (cosine ? 1.0f : x_norm + y_norm) / 16;
             const bool trusted = unrooted >= least && unrooted < INFINITY;
-            if (!trusted) anew |= 1ull << (r * Square::kOwnColumns + c);
+            if (!trusted) anew |= 1ull << (r * TileType::kOwnColumns + c);
             in.distance[i * in.y.rows + j] =
                 in.metric == Metric::euclidean ? std::sqrt(unrooted) : unrooted;
         }
@@ -103,25 +102,26 @@ __device__ inline unsigned long long write_from_products(const ProductArguments<
     return anew;
 }
 
-template <typename S, typename Square>
-__device__ void write_tile(const ProductArguments<S, Square>& in, typename Square::Memory& memory) {
+template <typename S, typename TileType>
+__device__ void write_tile(const ProductArguments<S, TileType>& in,
+                           typename TileType::Memory& memory) {
     const int64_t first_row = in.grid.row(), first_column = in.grid.column();
-    Square tile;
+    TileType tile;
     tile.accumulate(memory, in.x, first_row, in.y, first_column, in.x.width, Product());
     const unsigned long long anew =
-        write_from_products<S, Square>(in, tile, first_row, first_column);
+        write_from_products<S, TileType>(in, tile, first_row, first_column);
 
     if (__ballot_sync(kFullMask, anew != 0) == 0) return;
     const int lane = threadIdx.x % kWarp;
 #pragma unroll 1
-    for (int pair = 0; pair < Square::kOwnRows * Square::kOwnColumns; ++pair) {
-        const int r = pair / Square::kOwnColumns, c = pair % Square::kOwnColumns;
-        const int64_t i = first_row + Square::row(r), j = first_column + Square::column(c);
+    for (int pair = 0; pair < TileType::kOwnRows * TileType::kOwnColumns; ++pair) {
+        const int r = pair / TileType::kOwnColumns, c = pair % TileType::kOwnColumns;
+        const int64_t i = first_row + TileType::row(r), j = first_column + TileType::column(c);
         unsigned lanes = __ballot_sync(kFullMask, anew >> pair & 1);
         for (; lanes != 0; lanes &= lanes - 1) {
             const int owner = __ffs(static_cast<int>(lanes)) - 1;
-            const int64_t x = first_row + Square::row_of(owner, r);
-            const int64_t y = first_column + Square::column_of(owner, c);
+            const int64_t x = first_row + TileType::row_of(owner, r);
+            const int64_t y = first_column + TileType::column_of(owner, c);
             const float distance =
                 distance_of_rows_by_warp(in.x.data + x * in.x.width, in.y.data + y * in.y.width,
                                          in.x.width, row_scale(in.x_norms, in.metric, x),
@@ -131,16 +131,17 @@ __device__ void write_tile(const ProductArguments<S, Square>& in, typename Squar
     }
 }
 
-template <typename S, typename Square>
+template <typename S, typename TileType>
 __global__ void __launch_bounds__(kTileThreads, 2)
-    distances_from_products(const ProductArguments<S, Square> in) {
-    if constexpr (Square::kAvailable) {
-        write_tile<S, Square>(in, shared_memory<typename Square::Memory>());
+    distances_from_products(const ProductArguments<S, TileType> in) {
+    if constexpr (TileType::kAvailable) {
+        write_tile<S, TileType>(in, shared_memory<typename TileType::Memory>());
+    } else {
+        __trap();
     }
 }
 
-// --- Backward
-// -------------------------------------------------------------------------------------
+// --- Backward ------------------------------------------------------------------------------------
 
 // The incoming gradient of pair (row, k) of one operand's row with row k of the other, times the
 // derivative of the distance by the difference of the rows.
@@ -183,26 +184,26 @@ __global__ void __launch_bounds__(kTileThreads, kBlocks<S>)
               const ScaledRows<S> other /* [m, d] */, Out* grad_own /* [n, d] */,
               const TileGrid<> grid) {
     using T = Compute<S>;
-    using Square = Tile<T, kSide, kSide>;
-    auto& memory = shared_memory<typename Square::Memory>();
+    using TileType = Tile<T, kSide, kSide>;
+    auto& memory = shared_memory<typename TileType::Memory>();
     const int64_t first_row = grid.row(), first_column = grid.column();
-    T values[Square::kOwnRows][Square::kOwnColumns];
+    T values[TileType::kOwnRows][TileType::kOwnColumns];
 #pragma unroll
-    for (int r = 0; r < Square::kOwnRows; ++r) {
+    for (int r = 0; r < TileType::kOwnRows; ++r) {
 #pragma unroll
-        for (int c = 0; c < Square::kOwnColumns; ++c) {
-            values[r][c] = own.load(first_row, first_column, Square::row(r), Square::column(c));
+        for (int c = 0; c < TileType::kOwnColumns; ++c) {
+            values[r][c] = own.load(first_row, first_column, TileType::row(r), TileType::column(c));
         }
     }
-    Square tile;
+    TileType tile;
     tile.accumulate(memory, slopes, first_row, Columns<S>{other}, first_column, other.rows,
                     [&](T& sum, T slope, T y, int r, int c) { sum += slope * (values[r][c] - y); });
 #pragma unroll
-    for (int r = 0; r < Square::kOwnRows; ++r) {
-        const int64_t i = first_row + Square::row(r);
+    for (int r = 0; r < TileType::kOwnRows; ++r) {
+        const int64_t i = first_row + TileType::row(r);
 #pragma unroll
-        for (int c = 0; c < Square::kOwnColumns; ++c) {
-            const int64_t k = first_column + Square::column(c);
+        for (int c = 0; c < TileType::kOwnColumns; ++c) {
+            const int64_t k = first_column + TileType::column(c);
             if (i < own.rows && k < own.width)
                 store(grad_own + i * own.width + k, tile.values[r][c]);
         }
@@ -231,8 +232,7 @@ __global__ void __launch_bounds__(kUnitWarps* kWarp)
     }
 }
 
-// --- Launches
-// -------------------------------------------------------------------------------------
+// --- Launches ------------------------------------------------------------------------------------
 
 // Both operands, with inverse norms as their scales for cosine.
 template <typename S>
@@ -262,16 +262,16 @@ struct Operands {
     }
 };
 
-template <typename S, typename Square>
+template <typename S, typename TileType>
 void launch_products(const Operands<S>& operands, float* distance, Metric metric,
                      cudaStream_t stream) {
     static DeviceSet allowed;
-    constexpr size_t kShared = sizeof(typename Square::Memory);
-    static_assert(kShared <= Square::kMostShared);
-    const auto kernel = distances_from_products<S, Square>;
+    constexpr size_t kShared = sizeof(typename TileType::Memory);
+    static_assert(kShared <= TileType::kMostShared);
+    const auto kernel = distances_from_products<S, TileType>;
     allow_shared(kernel, kShared, allowed);
-    const TileGrid<Square::kRows, Square::kColumns> grid(operands.y.rows);
-    const ProductArguments<S, Square> arguments = {
+    const TileGrid<TileType::kRows, TileType::kColumns> grid(operands.y.rows);
+    const ProductArguments<S, TileType> arguments = {
         operands.x, operands.y, operands.x_norms, operands.y_norms, distance, metric, grid};
     FGSBIR_CHECK_CUDA(
         launch(kernel, grid.blocks(operands.x.rows), kTileThreads, kShared, stream, arguments));
@@ -320,10 +320,9 @@ void pairwise_distance(ScalarType type, const void* x, const void* y, void* dist
         if constexpr (std::is_same_v<T, float>) {
             if (const Engine engine = engine_for(type); engine != Engine::cuda_cores) {
                 operands.write_norms(type, metric, stream);
-                // Large tiles read less; small ones fill a chip sooner.
-                const bool large = ceil_div(n, 128) * ceil_div(m, 128) >= 256;
-                return with_tensor_tile<S>(engine, large, [&](auto kind) {
-                    launch_products<S, typename decltype(kind)::Square>(
+                const bool large = fill_a_chip(n, m, kLargeRows, kLargeRows);
+                return with_tensor_tile<S>(engine, large, [&](auto tag) {
+                    launch_products<S, typename decltype(tag)::Type>(
                         operands, static_cast<float*>(distance), metric, stream);
                 });
             }

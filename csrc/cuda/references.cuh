@@ -69,7 +69,7 @@ __device__ inline void sort_references(const References& references, int64_t pho
 
     // How many references there are, before this block and to each of its photos.
     for (int p = lane; p < kPhotos; p += kWarp) memory.place[warp][p] = 0;
-    __syncwarp();
+    __syncwarp();  // publishes the zeros, to which the whole warp adds
     int64_t before = 0;
     for_own_references(references, [&](int64_t, int64_t photo) {
         before += photo >= 0 && photo < first_photo;
@@ -77,7 +77,7 @@ __device__ inline void sort_references(const References& references, int64_t pho
     });
     before = warp_sum(before);
     if (lane == 0) memory.before[warp] = before;
-    __syncthreads();
+    __syncthreads();  // publishes every warp's counts to all
 
     // Where those of each photo begin; each thread takes kPhotos / kThreads neighbouring photos.
     constexpr int kOwn = kPhotos / kThreads;
@@ -91,7 +91,7 @@ __device__ inline void sort_references(const References& references, int64_t pho
         if (lane >= offset) up_to_own += other;
     }
     if (lane == kWarp - 1) memory.totals[warp] = up_to_own;
-    __syncthreads();
+    __syncthreads();  // publishes the totals, and frees the counts, which become places
     int64_t base = 0;
     for (int w = 0; w < kSortWarps; ++w) base += memory.before[w];
     int64_t next = base + up_to_own - own_total;
@@ -107,7 +107,7 @@ __device__ inline void sort_references(const References& references, int64_t pho
     }
     const bool last_block = first_photo + photos == references.m;
     if (last_block && threadIdx.x == kThreads - 1) references.begin[references.m] = next;
-    __syncthreads();
+    __syncthreads();  // publishes the places
 
     // Each warp places its own, in order; lanes with the same photo take their turns by number.
     for_own_references(references, [&](int64_t r, int64_t photo) {
@@ -119,11 +119,11 @@ __device__ inline void sort_references(const References& references, int64_t pho
             const int place = memory.place[warp][local];
             references.sorted[base + place + turn] = r;
         }
-        __syncwarp();
+        __syncwarp();  // all peers have read the place, which the last of them moves on
         if (wanted && (peers >> lane) == 1) {
             memory.place[warp][photo - first_photo] += __popc(peers);
         }
-        __syncwarp();
+        __syncwarp();  // publishes the place to the next references
     });
 }
 

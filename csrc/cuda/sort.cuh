@@ -34,7 +34,7 @@ __device__ inline void sort(Key<T>* keys, int count, const Team& team) {
                     keys[high] = a;
                 }
             }
-            team.sync();
+            team.sync();  // publishes this pass to the next, which pairs keys otherwise
         }
     }
 }

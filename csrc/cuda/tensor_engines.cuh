@@ -7,26 +7,37 @@
 
 namespace fgsbir::cuda {
 
-// Of a large tile, which has 128 rows: twice the fragments of float32 leave registers for half.
-constexpr int kLargeRows = 128;
+// Sides of the tiles: large ones read less, small ones fill a chip sooner. Float32's large tiles
+// are half as wide, since its fragments, of two numbers each, take twice the registers.
+constexpr int kSmallSide = 64, kLargeRows = 128;
+template <typename S>
+constexpr int kLargeColumns = std::is_same_v<S, float> ? 64 : 128;
 constexpr int large_columns(ScalarType type) {
-    return type == ScalarType::float32 ? 64 : 128;
+    return type == ScalarType::float32 ? kLargeColumns<float> : kLargeColumns<__half>;
 }
 
-template <typename Square_>
-struct Kind {
-    using Square = Square_;
+// Whether there are enough large tiles of so many pairs to fill a chip.
+constexpr int64_t kEnoughTiles = 256;
+constexpr bool fill_a_chip(int64_t n, int64_t m, int64_t rows, int64_t columns) {
+    return ceil_div(n, rows) * ceil_div(m, columns) >= kEnoughTiles;
+}
+
+template <typename Type_>
+struct TypeTag {
+    using Type = Type_;
 };
 
-// Calls f with the Kind of an engine's tile, large or 64 x 64. A warpgroup has 64 rows at least:
+// Calls f with the TypeTag of an engine's tile, large or small. A warpgroup has 64 rows at least:
 // its engine leaves small tiles to TensorTile.
 template <typename S, typename F>
 void with_tensor_tile(Engine engine, bool large, F&& f) {
-    if (!large) return f(Kind<TensorTile<S, 64, 64>>());
+    if (!large) return f(TypeTag<TensorTile<S, kSmallSide, kSmallSide>>());
     if constexpr (sizeof(S) == 2) {
-        if (engine == Engine::warpgroups) return f(Kind<WarpgroupTile<S>>());
+        using Large = WarpgroupTile<S>;
+        static_assert(Large::kRows == kLargeRows && Large::kColumns == kLargeColumns<S>);
+        if (engine == Engine::warpgroups) return f(TypeTag<Large>());
     }
-    f(Kind<TensorTile<S, kLargeRows, std::is_same_v<S, float> ? 64 : 128>>());
+    f(TypeTag<TensorTile<S, kLargeRows, kLargeColumns<S>>>());
 }
 
 }  // namespace fgsbir::cuda

@@ -1,8 +1,8 @@
 // Engine of inner products for tensor cores (sm_80 and later), with the interface of Tile.
 //
-// Three stages of slabs (slab.cuh) pass through shared memory, so that two are on their way while
-// one is worked on, and one barrier a slab is enough: the stage that is filled after it is the one
-// that all warps left before it. ldmatrix knows nothing of types; it gives 16-bit and TF32
+// Three stages of k-tiles (k_tile.cuh) pass through shared memory, so that two are on their way
+// while one is worked on, and one barrier a k-tile is enough: the stage that is filled after it is
+// the one that all warps left before it. ldmatrix knows nothing of types; it gives 16-bit and TF32
 // fragments alike, so that one addressing serves both.
 //
 // Eight warps, 4 down and 2 across: at 128 x 128 each has 32 x 64 pairs, 2 x 8 blocks of 16 x 8. Of
@@ -19,16 +19,16 @@
 // the sum is NaN, and its users look at a NaN anew.
 #pragma once
 
-#include "slab.cuh"
+#include "k_tile.cuh"
 
 namespace fgsbir::cuda {
 
 template <typename S, int kRows_, int kColumns_>
 class TensorTile : public Accumulators<float, FragmentLayout<kRows_, kColumns_, 4>> {
     using Own = Accumulators<float, FragmentLayout<kRows_, kColumns_, 4>>;
-    using Slab = fgsbir::cuda::Slab<S>;
+    using KTile = fgsbir::cuda::KTile<S>;
     static constexpr int kStages = 3;
-    static constexpr int kStepBytes = 2 * kChunkBytes, kSteps = kSlabBytes / kStepBytes;
+    static constexpr int kStepBytes = 2 * kChunkBytes, kSteps = kKTileBytes / kStepBytes;
     static constexpr int kStepsAtOnce = sizeof(S) == 2 ? kSteps : 1;  // as registers allow
     static_assert(sizeof(S) == 2 || std::is_same_v<S, float>);
 
@@ -41,8 +41,8 @@ class TensorTile : public Accumulators<float, FragmentLayout<kRows_, kColumns_, 
     using Own::values;
 
     struct Memory {
-        alignas(16) unsigned char left[kStages][kRows * kSlabBytes];
-        alignas(16) unsigned char right[kStages][kColumns * kSlabBytes];
+        alignas(16) unsigned char left[kStages][kRows * kKTileBytes];
+        alignas(16) unsigned char right[kStages][kColumns * kKTileBytes];
     };
 
     // values[r][c] = the inner product of left's row first_row + row(r) and right's row
@@ -52,40 +52,40 @@ class TensorTile : public Accumulators<float, FragmentLayout<kRows_, kColumns_, 
                                const Rows<S>& right, int64_t first_column, int64_t depth, Product,
                                int64_t /* next_column */ = kNoTile) {
         Own::zero();
-        const int slabs = Slab::count(depth);
-        if (slabs > 0 && Slab::in_whole_chunks(left) && Slab::in_whole_chunks(right)) {
-            stream(memory, left, first_row, right, first_column, slabs);
+        const int k_tiles = KTile::count(depth);
+        if (k_tiles > 0 && KTile::in_whole_chunks(left) && KTile::in_whole_chunks(right)) {
+            stream(memory, left, first_row, right, first_column, k_tiles);
         } else {
-            Slab::by_hand(memory.left[0], left, first_row, memory.right[0], right, first_column,
-                          slabs, [&] {
-                              __syncthreads();
-                              work(memory.left[0], memory.right[0]);
-                          });
+            KTile::by_hand(memory.left[0], left, first_row, memory.right[0], right, first_column,
+                           k_tiles, [&] {
+                               __syncthreads();  // publishes the k-tile
+                               work(memory.left[0], memory.right[0]);
+                           });
         }
-        __syncthreads();
+        __syncthreads();  // frees the memory
     }
 
   private:
     __device__ void stream(Memory& memory, const Rows<S>& left, int64_t first_row,
-                           const Rows<S>& right, int64_t first_column, int slabs) {
-        typename Slab::Stream<kRows> from_left(left, first_row);
-        typename Slab::Stream<kColumns> from_right(right, first_column);
-        const int chunks = static_cast<int>(left.width / Slab::kChunk);
-        const auto fetch = [&](int slab, int stage) {
-            if (slab < slabs) {
-                const bool exists = Slab::own_chunk_exists(slab, chunks);
+                           const Rows<S>& right, int64_t first_column, int k_tiles) {
+        typename KTile::Stream<kRows> from_left(left, first_row);
+        typename KTile::Stream<kColumns> from_right(right, first_column);
+        const int chunks = static_cast<int>(left.width / KTile::kChunk);
+        const auto fetch = [&](int k_tile, int stage) {
+            if (k_tile < k_tiles) {
+                const bool exists = KTile::own_chunk_exists(k_tile, chunks);
                 from_left.copy(memory.left[stage], exists);
                 from_right.copy(memory.right[stage], exists);
             }
             cp_async_commit();
         };
 #pragma unroll
-        for (int slab = 0; slab < kStages - 1; ++slab) fetch(slab, slab);
+        for (int k_tile = 0; k_tile < kStages - 1; ++k_tile) fetch(k_tile, k_tile);  // prologue
         int stage = 0, filled = kStages - 1;
-        for (int slab = 0; slab < slabs; ++slab) {
-            cp_async_wait<kStages - 2>();
-            __syncthreads();
-            fetch(slab + kStages - 1, filled);
+        for (int k_tile = 0; k_tile < k_tiles; ++k_tile) {  // main loop
+            cp_async_wait<kStages - 2>();  // this thread's copies of this stage have come,
+            __syncthreads();  // and everybody's; the stage before, to be filled next, is free
+            fetch(k_tile + kStages - 1, filled);
             work(memory.left[stage], memory.right[stage]);
             filled = stage;
             stage = stage == kStages - 1 ? 0 : stage + 1;
@@ -95,10 +95,10 @@ class TensorTile : public Accumulators<float, FragmentLayout<kRows_, kColumns_, 
     __device__ void work(const unsigned char* left, const unsigned char* right) {
         const int lane = threadIdx.x % kWarp;
         // Of left: 16 rows, first their first chunks. Of right: two times 8 rows with both chunks.
-        const int a_at = Slab::chunk_offset(Own::first_row() + lane % 16, lane / 16);
+        const int a_at = KTile::chunk_offset(Own::first_row() + lane % 16, lane / 16);
         const int b_at =
-            Slab::chunk_offset(Own::first_column() + lane / 16 * 8 + lane % 8, lane / 8 % 2);
-        constexpr int kBlock = 16 * kSlabBytes;
+            KTile::chunk_offset(Own::first_column() + lane / 16 * 8 + lane % 8, lane / 8 % 2);
+        constexpr int kBlock = 16 * kKTileBytes;
 #pragma unroll kStepsAtOnce
         for (int step = 0; step < kSteps; ++step) {
             const int flip = step * kStepBytes;  // a bit of the chunk: adding is flipping

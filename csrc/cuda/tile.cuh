@@ -1,11 +1,11 @@
 // Engine of inner products on CUDA cores: a block computes one tile of pairs of rows.
 //
 // 256 threads, each with some rows and columns of the tile (layout.cuh) whose pairs it sums in
-// registers. Operands pass through shared memory in slabs of kDepth, double-buffered: the next slab
-// is fetched into registers while the current one is worked on, so one barrier a slab is enough.
-// Device memory is read once a tile: kRows + kColumns rows for kRows * kColumns pairs. For each k a
-// thread reads kOwnRows + kOwnColumns values from shared memory, in vectors of up to 16 bytes, and
-// does kOwnRows * kOwnColumns steps.
+// registers. Operands pass through shared memory in k-tiles of kDepth, double-buffered: the next
+// k-tile is fetched into registers while the current one is worked on, so one barrier a k-tile is
+// enough. Device memory is read once a tile: kRows + kColumns rows for kRows * kColumns pairs. For
+// each k a thread reads kOwnRows + kOwnColumns values from shared memory, in vectors of up to 16
+// bytes, and does kOwnRows * kOwnColumns steps.
 //
 // This is the form for CUDA cores, for every type and every step. TensorTile (tensor_tile.cuh) and
 // WarpgroupTile (warpgroup_tile.cuh) have the same interface, for inner products alone: Memory,
@@ -78,20 +78,20 @@ class Tile : public Accumulators<T, Layout_> {
                                const Right& right, int64_t first_column, int64_t depth, Step step,
                                int64_t /* next_column */ = kNoTile) {
         Own::zero();
-        const int slabs = static_cast<int>((depth + kDepth - 1) / kDepth);
-        if (slabs == 0) return __syncthreads();
-        Slab<Left, kRows> next_left;
-        Slab<Right, kColumns> next_right;
+        const int k_tiles = static_cast<int>((depth + kDepth - 1) / kDepth);
+        if (k_tiles == 0) return __syncthreads();  // as at the end of any other call
+        StagedCopy<Left, kRows> next_left;
+        StagedCopy<Right, kColumns> next_right;
         next_left.fetch(left, first_row, 0);
         next_right.fetch(right, first_column, 0);
         next_left.put(memory.left[0]);
         next_right.put(memory.right[0]);
-        __syncthreads();
-        for (int slab = 0; slab < slabs; ++slab) {
-            const int current = slab % 2;
-            const bool more = slab + 1 < slabs;
+        __syncthreads();  // publishes the first k-tile
+        for (int k_tile = 0; k_tile < k_tiles; ++k_tile) {
+            const int current = k_tile % 2;
+            const bool more = k_tile + 1 < k_tiles;
             if (more) {
-                const int64_t k = static_cast<int64_t>(slab + 1) * kDepth;
+                const int64_t k = static_cast<int64_t>(k_tile + 1) * kDepth;
                 next_left.fetch(left, first_row, k);
                 next_right.fetch(right, first_column, k);
             }
@@ -100,7 +100,7 @@ class Tile : public Accumulators<T, Layout_> {
                 next_left.put(memory.left[1 - current]);
                 next_right.put(memory.right[1 - current]);
             }
-            __syncthreads();
+            __syncthreads();  // publishes the next k-tile, and frees this stage
         }
     }
 
@@ -108,7 +108,7 @@ class Tile : public Accumulators<T, Layout_> {
     // What a thread carries of an operand from device to shared memory. Neighbouring threads read
     // neighbouring memory; a thread's loads are equally far apart.
     template <typename Operand, int kSide>
-    struct Slab {
+    struct StagedCopy {
         static constexpr bool kByDepth = Operand::kDepthContiguous;
         static constexpr int kRowStep = kByDepth ? kTileThreads / kDepth : 0;
         static constexpr int kDepthStep = kByDepth ? 0 : kTileThreads / kSide;
@@ -128,23 +128,23 @@ class Tile : public Accumulators<T, Layout_> {
                     operand.load(first_row + row(), k + depth(), i * kRowStep, i * kDepthStep);
             }
         }
-        __device__ void put(T (&slab)[kDepth][kSide + kPad]) const {
+        __device__ void put(T (&k_tile)[kDepth][kSide + kPad]) const {
 #pragma unroll
             for (int i = 0; i < kLoads; ++i) {
-                slab[depth() + i * kDepthStep][row() + i * kRowStep] = values[i];
+                k_tile[depth() + i * kDepthStep][row() + i * kRowStep] = values[i];
             }
         }
     };
 
-    // own[i] = slab[position(i)], where vectors of kVector neighbours lie together.
+    // own[i] = k-tile[position(i)], where vectors of kVector neighbours lie together.
     template <int kVector, int kOwn, typename Position>
-    __device__ static void take(const T* slab, T (&own)[kOwn], Position position) {
+    __device__ static void take(const T* k_tile, T (&own)[kOwn], Position position) {
         struct alignas(kVector * sizeof(T) < 16 ? kVector * sizeof(T) : 16) Vector {
             T at[kVector];
         };
 #pragma unroll
         for (int i = 0; i < kOwn; i += kVector) {
-            const auto taken = *reinterpret_cast<const Vector*>(slab + position(i));
+            const auto taken = *reinterpret_cast<const Vector*>(k_tile + position(i));
 #pragma unroll
             for (int v = 0; v < kVector; ++v) own[i + v] = taken.at[v];
         }

@@ -66,8 +66,7 @@ struct SearchArguments {
     }
 };
 
-// --- Operands of D
-// --------------------------------------------------------------------------------
+// --- Operands of D -------------------------------------------------------------------------------
 
 // One warp a row. A sketch's side of D is its probabilities; a photo's is what they meet.
 template <typename S>
@@ -87,23 +86,22 @@ __global__ void __launch_bounds__(kTileThreads)
     }
 }
 
-// --- Search
-// ---------------------------------------------------------------------------------------
+// --- Search --------------------------------------------------------------------------------------
 
 // D is summed on CUDA cores, for the few attributes and all ways to compare them, by threads that
 // hold the same pairs as those of the engine of d.
-template <typename T, typename Square>
-using PredictionTile = Tile<T, Square::kRows, Square::kColumns, typename Square::Layout>;
+template <typename T, typename TileType>
+using PredictionTile = Tile<T, TileType::kRows, TileType::kColumns, typename TileType::Layout>;
 
-template <typename T, typename Square>
+template <typename T, typename TileType>
 struct SearchMemory {
     union {
-        typename Square::Memory tile;
-        typename PredictionTile<T, Square>::Memory predictions;
+        typename TileType::Memory tile;
+        typename PredictionTile<T, TileType>::Memory predictions;
         Key<T> keys[kSortKeys];
     };
-    Key<T> thresholds[Square::kRows];
-    int counts[Square::kRows];  // keys in each pool
+    Key<T> thresholds[TileType::kRows];
+    int counts[TileType::kRows];  // keys in each pool
 };
 
 // Cuts a pool of `count` keys to its k smallest, ascending; they are padded where there are fewer.
@@ -113,7 +111,7 @@ __device__ void cut(Key<T>* pool, int count, int k, Key<T>* keys, const Team& te
     for (int at = team.rank; at < padded; at += team.size) {
         keys[at] = at < count ? pool[at] : Key<T>::none();
     }
-    team.sync();
+    team.sync();  // publishes the keys
     sort(keys, padded, team);
     for (int at = team.rank; at < k; at += team.size) pool[at] = keys[at];
 }
@@ -134,9 +132,9 @@ __device__ void cut_pools(const SearchArguments<S>& in, Key<Compute<S>>* pools, 
             memory.counts[row] = min(count, in.k);
             memory.thresholds[row] = keys[in.k - 1];
         }
-        team.sync();
+        team.sync();  // frees the keys for the next row
     }
-    __syncthreads();
+    __syncthreads();  // publishes counts and thresholds to the next tile
 }
 
 // r(i, j) by one thread alone: where a square or a product overflowed, inf - inf is no NaN of it,
@@ -155,11 +153,11 @@ __device__ Compute<S> score_of_rows(const SearchArguments<S>& in, int64_t i, int
     return add_scaled(d, in.mu, predicted_distance_of(sum, in.attributes, in.attribute_metric));
 }
 
-template <typename S, typename Square>
+template <typename S, typename TileType>
 __device__ void search_split(const SearchArguments<S>& in,
-                             SearchMemory<Compute<S>, Square>& memory) {
+                             SearchMemory<Compute<S>, TileType>& memory) {
     using T = Compute<S>;
-    constexpr int kRows = Square::kRows, kColumns = Square::kColumns;
+    constexpr int kRows = TileType::kRows, kColumns = TileType::kColumns;
     const int64_t first_row = static_cast<int64_t>(blockIdx.x) * kRows;
     const int rows = static_cast<int>(min(in.query.rows - first_row, int64_t(kRows)));
     const int64_t stride = in.splits * in.pool;
@@ -169,14 +167,14 @@ __device__ void search_split(const SearchArguments<S>& in,
         memory.thresholds[threadIdx.x] = Key<T>::none();
         memory.counts[threadIdx.x] = 0;
     }
-    __syncthreads();  // of the counters, whatever barriers an engine has
+    __syncthreads();  // publishes the counters, whatever barriers an engine has
 
     const int64_t begin = blockIdx.y * in.tiles_per_split;
     const int64_t end = min(begin + in.tiles_per_split, in.column_tiles);
     for (int64_t column_tile = begin; column_tile < end; ++column_tile) {
         const int64_t first_column = column_tile * kColumns;
-        Square of_embeddings;
-        PredictionTile<T, Square> of_predictions;
+        TileType of_embeddings;
+        PredictionTile<T, TileType> of_predictions;
         of_embeddings.accumulate(memory.tile, in.query, first_row, in.gallery, first_column,
                                  in.query.width, Product());
         if (in.with_attributes) {
@@ -191,14 +189,14 @@ __device__ void search_split(const SearchArguments<S>& in,
             }
         }
 #pragma unroll
-        for (int r = 0; r < Square::kOwnRows; ++r) {
-            const int row = Square::row(r);
+        for (int r = 0; r < TileType::kOwnRows; ++r) {
+            const int row = TileType::row(r);
             if (row >= rows) continue;
             const T norm = in.query_norms[first_row + row];
             const Key<T> threshold = memory.thresholds[row];
 #pragma unroll
-            for (int c = 0; c < Square::kOwnColumns; ++c) {
-                const int64_t j = first_column + Square::column(c);
+            for (int c = 0; c < TileType::kOwnColumns; ++c) {
+                const int64_t j = first_column + TileType::column(c);
                 if (j >= in.gallery.rows) continue;
                 T score = distance_from_product(of_embeddings.values[r][c], norm,
                                                 in.gallery_norms[j], in.metric);
@@ -214,23 +212,25 @@ __device__ void search_split(const SearchArguments<S>& in,
                 }
             }
         }
-        __syncthreads();
+        __syncthreads();  // publishes the counts, and the keys in the pools
         const int limit = in.pool - kColumns;
         const bool full = threadIdx.x < kRows && memory.counts[threadIdx.x] > limit;
+        // A vote.
         if (__syncthreads_or(full)) cut_pools(in, pools, stride, rows, limit, memory);
     }
     cut_pools(in, pools, stride, rows, -1, memory);
 }
 
-template <typename S, typename Square>
+template <typename S, typename TileType>
 __global__ void __launch_bounds__(kTileThreads, 2) search_tiles(const SearchArguments<S> in) {
-    if constexpr (Square::kAvailable) {
-        search_split<S, Square>(in, shared_memory<SearchMemory<Compute<S>, Square>>());
+    if constexpr (TileType::kAvailable) {
+        search_split<S, TileType>(in, shared_memory<SearchMemory<Compute<S>, TileType>>());
+    } else {
+        __trap();
     }
 }
 
-// --- Merge
-// ----------------------------------------------------------------------------------------
+// --- Merge ---------------------------------------------------------------------------------------
 
 template <typename T>
 struct MergeMemory {
@@ -273,19 +273,19 @@ __global__ void __launch_bounds__(kTileThreads, 2) merge_splits(const SearchArgu
             keys[at] = at < count ? pools[(first + new_key / in.k) * in.pool + new_key % in.k]
                                   : Key<T>::none();
         }
-        team.sync();
+        team.sync();  // publishes the keys
         sort(keys, padded, team);
     }
 
     for (int at = threadIdx.x / kWarp; at < in.k; at += kWarps) {
         const int64_t j = keys[at].index();
         const T distance = direct_distance(in, i, j);
-        __syncwarp();
+        __syncwarp();  // all lanes have read the key
         if (threadIdx.x % kWarp == 0) keys[at] = Key<T>::of(distance, j);
     }
     const int padded = power_of_two(in.k);
     for (int at = in.k + team.rank; at < padded; at += team.size) keys[at] = Key<T>::none();
-    team.sync();
+    team.sync();  // publishes the keys
     sort(keys, padded, team);
     for (int at = team.rank; at < in.k; at += team.size) {
         in.values[i * in.k + at] = keys[at].score();
@@ -293,8 +293,7 @@ __global__ void __launch_bounds__(kTileThreads, 2) merge_splits(const SearchArgu
     }
 }
 
-// --- Launches
-// -------------------------------------------------------------------------------------
+// --- Launches ------------------------------------------------------------------------------------
 
 struct SearchPlan {
     int pool;
@@ -341,15 +340,15 @@ struct SearchScratch {
     }
 };
 
-template <typename S, typename Square>
+template <typename S, typename TileType>
 void launch_search(const SearchArguments<S>& arguments, const SearchPlan& plan,
                    cudaStream_t stream) {
-    using Memory = SearchMemory<Compute<S>, Square>;
-    static_assert(Square::kRows == kSide<Compute<S>> && Square::kColumns == Square::kRows);
+    using Memory = SearchMemory<Compute<S>, TileType>;
+    static_assert(TileType::kRows == kSide<Compute<S>> && TileType::kColumns == TileType::kRows);
     static_assert(sizeof(Memory) <= kSharedWithoutAsking);
     const dim3 grid(grid_of(plan.row_tiles), static_cast<unsigned>(plan.splits));
     FGSBIR_CHECK_CUDA(
-        launch(search_tiles<S, Square>, grid, kTileThreads, sizeof(Memory), stream, arguments));
+        launch(search_tiles<S, TileType>, grid, kTileThreads, sizeof(Memory), stream, arguments));
 }
 
 template <typename S>
@@ -394,28 +393,28 @@ void topk(const Search& search, void* values, int64_t* indices, void* memory, St
                                   search, true, stream);
         }
 
-        const SearchArguments<S> arguments = {
-            {static_cast<const S*>(search.query), search.n, search.d},
-            {static_cast<const S*>(search.gallery), search.m, search.d},
-            scratch.query_norms,
-            scratch.gallery_norms,
-            static_cast<const S*>(search.query_logits),
-            static_cast<const S*>(search.gallery_logits),
-            {scratch.query_predictions, search.n, scratch.width},
-            {scratch.gallery_predictions, search.m, scratch.width},
-            scratch.pools,
-            static_cast<T*>(values),
-            indices,
-            static_cast<T>(search.attribute_weight),
-            with_attributes,
-            search.metric,
-            search.attribute_metric,
-            static_cast<int>(search.k),
-            plan.pool,
-            search.attributes,
-            plan.column_tiles,
-            plan.tiles_per_split,
-            plan.splits};
+        SearchArguments<S> arguments = {};
+        arguments.query = {static_cast<const S*>(search.query), search.n, search.d};
+        arguments.gallery = {static_cast<const S*>(search.gallery), search.m, search.d};
+        arguments.query_norms = scratch.query_norms;
+        arguments.gallery_norms = scratch.gallery_norms;
+        arguments.query_logits = static_cast<const S*>(search.query_logits);
+        arguments.gallery_logits = static_cast<const S*>(search.gallery_logits);
+        arguments.query_predictions = {scratch.query_predictions, search.n, scratch.width};
+        arguments.gallery_predictions = {scratch.gallery_predictions, search.m, scratch.width};
+        arguments.pools = scratch.pools;
+        arguments.values = static_cast<T*>(values);
+        arguments.indices = indices;
+        arguments.mu = static_cast<T>(search.attribute_weight);
+        arguments.with_attributes = with_attributes;
+        arguments.metric = search.metric;
+        arguments.attribute_metric = search.attribute_metric;
+        arguments.k = static_cast<int>(search.k);
+        arguments.pool = plan.pool;
+        arguments.attributes = search.attributes;
+        arguments.column_tiles = plan.column_tiles;
+        arguments.tiles_per_split = plan.tiles_per_split;
+        arguments.splits = plan.splits;
         const auto search_all = [&] {
             if constexpr (std::is_same_v<T, float>) {
                 if (engine_for(search.type) != Engine::cuda_cores)

@@ -13,7 +13,7 @@
 // A compiler other than nvcc must bring <emulated_wgmma.h>, which defines the same functions.
 #pragma once
 
-#include "slab.cuh"
+#include "k_tile.cuh"
 
 namespace fgsbir::cuda {
 
@@ -106,16 +106,16 @@ namespace fgsbir::cuda {
 // In a descriptor addresses and distances are counted in units of 16 bytes.
 constexpr int kDescriptorUnit = 16;
 
-// Where a descriptor says that an operand begins.
+// Where a descriptor, which has 14 bits for it, says that an operand begins.
 __device__ inline unsigned descriptor_address(const unsigned char* first_row) {
-    return shared_address(first_row) / kDescriptorUnit;
+    return shared_address(first_row) / kDescriptorUnit & 0x3fff;
 }
 
-// Names rows of a slab (slab.cuh), from a multiple of 8 on, as an operand whose depth is contiguous
-// and swizzled by 64 bytes.
-__device__ inline uint64_t slab_descriptor(unsigned address) {
+// Names rows of a k-tile (k_tile.cuh), from a multiple of 8 on, as an operand whose depth is
+// contiguous and swizzled by 64 bytes.
+__device__ inline uint64_t k_tile_descriptor(unsigned address) {
     constexpr uint64_t kSwizzle64 = uint64_t(2) << 62;
-    constexpr uint64_t kToNextEightRows = uint64_t(8 * kSlabBytes / kDescriptorUnit) << 32;
+    constexpr uint64_t kToNextEightRows = uint64_t(8 * kKTileBytes / kDescriptorUnit) << 32;
     constexpr unsigned kToNextChunk = 1u << 16;  // swizzled, it is not looked at
     return kSwizzle64 | kToNextEightRows | (address | kToNextChunk);
 }

@@ -24,7 +24,7 @@ from tests.support.compare import assert_accurate, assert_good_picks, assert_sam
 
 TENSOR_TYPES = (torch.float32, torch.float16, torch.bfloat16)
 WARPGROUP_TYPES = (torch.float16, torch.bfloat16)
-# Chunks of 8 numbers of 16 bits or 4 of float32, slabs of 32 or 16, three of them under way; one
+# Chunks of 8 numbers of 16 bits or 4 of float32, k-tiles of 32 or 16, three of them under way; one
 # less and one more; rows that are no whole chunks.
 DEPTHS = (0, 1, 4, 7, 8, 12, 16, 24, 31, 32, 40, 64, 72, 96, 100, 136)
 
@@ -80,7 +80,7 @@ def test_picks_of_large_tiles(device: str, n: int, m: int, d: int, dtype: torch.
         guidance=(0.0, 0.5, float("inf")),
         k=(3, 40, 70),  # in one word of bits, in two, and in more than are scanned
         weights=(False, True),
-        d=(40, 264, 33),  # an odd number of slabs, more than stay in memory, no whole chunks
+        d=(40, 264, 33),  # an odd number of k-tiles, more than stay in memory, no whole chunks
         dtype=TENSOR_TYPES,
         untamed=(False, True),
     ),
@@ -356,7 +356,7 @@ def test_engines_agree_bit_by_bit_in_large_tiles(
         products.append(kernels.products_of_warpgroups() - before)
     assert_same_bits(results[0], results[1])
     assert_same_bits(results[0], results[2])
-    # In each operation 2 x 128 tiles of two warpgroups, and slabs of 32 of two products.
+    # In each operation 2 x 128 tiles of two warpgroups, and k-tiles of 32 of two products.
     assert products == [2 * 256 * 2 * 2 * 2, 0, 0]
 
 

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.slow
 
 ARCHITECTURE = "90a"
 OPERATIONS = ("pairwise_distance", "mine_batch_hard")
-# Where a kernel starts products: by hand, and for the first slabs of a stream and those behind.
+# Where a kernel starts products: by hand, and for the first k-tiles of a stream and those behind.
 PLACES = 3
 
 
@@ -31,7 +31,7 @@ class Fault(NamedTuple):
 
 
 PTX_FAULTS = {
-    # From one pass of a loop of slabs to the next, nothing else uses the sums.
+    # From one pass of a loop of k-tiles to the next, nothing else uses the sums.
     "no fence": Fault(r"wgmma\.fence[^;]*;", "", {Rule.FENCE}, 2),
     "no commit": Fault(r"wgmma\.commit_group[^;]*;", "", {Rule.COMMIT, Rule.SUMS}),
     "no wait": Fault(r"wgmma\.wait_group[^;]*;", "", {Rule.WAIT, Rule.SUMS}),

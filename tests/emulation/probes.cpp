@@ -12,8 +12,7 @@ namespace {
 
 using Address = uintptr_t;
 
-// --- Instructions
-// ---------------------------------------------------------------------------------
+// --- Instructions --------------------------------------------------------------------------------
 
 template <typename S>
 __global__ void multiply(const unsigned* a /* [32, 4] */, const unsigned* b /* [32, 2] */,
@@ -94,36 +93,36 @@ __global__ void multiply_by_warpgroup(const unsigned char* image /* [kImageBytes
     wgmma_wait<0>(own);
 }
 
-// --- Engines
-// --------------------------------------------------------------------------------------
+// --- Engines -------------------------------------------------------------------------------------
 
 // A block takes all tiles of its rows, as mining does.
-template <typename S, typename Square>
+template <typename S, typename TileType>
 __global__ void multiply_rows(const Rows<S> x /* [n, d] */, const Rows<S> y /* [m, d] */,
                               float* out /* [n, m] */) {
-    const int64_t first_row = int64_t(blockIdx.x) * Square::kRows;
-    Square tile;
-    for (int64_t first_column = 0; first_column < y.rows; first_column += Square::kColumns) {
-        tile.accumulate(shared_memory<typename Square::Memory>(), x, first_row, y, first_column,
+    const int64_t first_row = int64_t(blockIdx.x) * TileType::kRows;
+    TileType tile;
+    for (int64_t first_column = 0; first_column < y.rows; first_column += TileType::kColumns) {
+        tile.accumulate(shared_memory<typename TileType::Memory>(), x, first_row, y, first_column,
                         x.width, Product());
-        for (int r = 0; r < Square::kOwnRows; ++r) {
-            for (int c = 0; c < Square::kOwnColumns; ++c) {
-                const int64_t i = first_row + Square::row(r), j = first_column + Square::column(c);
+        for (int r = 0; r < TileType::kOwnRows; ++r) {
+            for (int c = 0; c < TileType::kOwnColumns; ++c) {
+                const int64_t i = first_row + TileType::row(r),
+                              j = first_column + TileType::column(c);
                 if (i < x.rows && j < y.rows) out[i * y.rows + j] = tile.values[r][c];
             }
         }
     }
 }
 
-template <typename S, typename Square>
+template <typename S, typename TileType>
 void launch_products(Address x, Address y, Address out, int64_t n, int64_t m, int64_t d) {
     static DeviceSet allowed;
-    const auto kernel = multiply_rows<S, Square>;
-    constexpr size_t kShared = sizeof(typename Square::Memory);
+    const auto kernel = multiply_rows<S, TileType>;
+    constexpr size_t kShared = sizeof(typename TileType::Memory);
     allow_shared(kernel, kShared, allowed);
     const Rows<S> left = {reinterpret_cast<const S*>(x), n, d};
     const Rows<S> right = {reinterpret_cast<const S*>(y), m, d};
-    FGSBIR_CHECK_CUDA(launch(kernel, grid_of(ceil_div(n, Square::kRows)), kTileThreads, kShared,
+    FGSBIR_CHECK_CUDA(launch(kernel, grid_of(ceil_div(n, TileType::kRows)), kTileThreads, kShared,
                              nullptr, left, right, reinterpret_cast<float*>(out)));
 }
 
@@ -188,8 +187,8 @@ void bind_probes(py::module_& module) {
                                    Address out, int64_t n, int64_t m, int64_t d) {
         with_tensor_type(type, [&](auto s) {
             using S = decltype(s);
-            with_tensor_tile<S>(engine, large, [&](auto kind) {
-                launch_products<S, typename decltype(kind)::Square>(x, y, out, n, m, d);
+            with_tensor_tile<S>(engine, large, [&](auto tag) {
+                launch_products<S, typename decltype(tag)::Type>(x, y, out, n, m, d);
             });
         });
     });

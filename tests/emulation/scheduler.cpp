@@ -111,8 +111,7 @@ unsigned random_below(size_t count) {
     return static_cast<unsigned>(random_bits() % count);
 }
 
-// --- Switching
-// ------------------------------------------------------------------------------------
+// --- Switching -----------------------------------------------------------------------------------
 
 void to_scheduler(bool ended) {
 #ifdef __SANITIZE_ADDRESS__
@@ -169,8 +168,7 @@ std::string place() {
            std::to_string(block_index.x) + ", " + std::to_string(block_index.y) + ")";
 }
 
-// --- Running a block
-// ------------------------------------------------------------------------------
+// --- Running a block -----------------------------------------------------------------------------
 
 void release_block_barrier() {
     block.barrier_result = block.any_predicate;
@@ -237,8 +235,7 @@ void run_block(unsigned threads, size_t shared) {
     if (!block.error.empty()) block.error += " (" + place() + ")";
 }
 
-// --- Warp operations
-// ------------------------------------------------------------------------------
+// --- Warp operations -----------------------------------------------------------------------------
 
 uint64_t result_for(const Fiber* lanes, unsigned lane) {
     constexpr uint64_t kUndefined = 0xdeadbeefdeadbeefull;
@@ -360,8 +357,7 @@ BlockMemory block_memory() {
     return {shared_bytes, block.shared, static_cast<unsigned>(block.fibers.size()), block.number};
 }
 
-// --- Asynchronous copies
-// --------------------------------------------------------------------------
+// --- Asynchronous copies -------------------------------------------------------------------------
 
 void copy_later(void* to, const void* from) {
     if ((reinterpret_cast<uintptr_t>(to) | reinterpret_cast<uintptr_t>(from)) % kCopyBytes != 0) {

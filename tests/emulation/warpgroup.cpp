@@ -22,8 +22,7 @@ constexpr int kThreads = 128, kRegisters = 64, kDepth = 16, kRowsOfA = 64, kRows
 constexpr size_t kChunkBytes = 16;
 constexpr uint32_t kUndefinedBits = 0x7fc0deadu;  // a NaN
 
-// --- Memory
-// ---------------------------------------------------------------------------------------
+// --- Memory --------------------------------------------------------------------------------------
 
 // Where a block's dynamic shared memory begins on Hopper, which keeps the first KB for itself.
 constexpr uint32_t kWindow = 1024;
@@ -100,8 +99,7 @@ class Operand {
     std::vector<uint16_t> numbers_;
 };
 
-// --- Threads
-// --------------------------------------------------------------------------------------
+// --- Threads -------------------------------------------------------------------------------------
 
 // Sums that products are under way to.
 struct Sums {
@@ -185,8 +183,7 @@ Thread& own_thread() {
     return threads[thread_index.x];
 }
 
-// --- Products
-// -------------------------------------------------------------------------------------
+// --- Products ------------------------------------------------------------------------------------
 
 struct Lane {
     Thread* thread;

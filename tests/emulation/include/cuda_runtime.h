@@ -20,8 +20,7 @@
 
 #include "scheduler.h"
 
-// --- Language
-// -------------------------------------------------------------------------------------
+// --- Language ------------------------------------------------------------------------------------
 
 #define __host__
 #define __device__
@@ -53,8 +52,7 @@ struct dim3 {
 using std::max;
 using std::min;
 
-// --- Threads working together
-// ---------------------------------------------------------------------
+// --- Threads working together --------------------------------------------------------------------
 
 inline void __syncthreads() {
     emulation::block_barrier(false);
@@ -63,6 +61,10 @@ inline int __syncthreads_or(int predicate) {
     return emulation::block_barrier(predicate != 0);
 }
 
+// No chip that the emulation stands for lacks a kernel.
+inline void __trap() {
+    std::abort();
+}
 inline void __syncwarp(unsigned mask = 0xffffffffu) {
     emulation::warp_exchange(emulation::WarpOperation::sync, mask, 0, 0);
 }
@@ -113,8 +115,7 @@ inline unsigned long long atomicMin(unsigned long long* to, unsigned long long v
     return std::exchange(*to, std::min(*to, value));
 }
 
-// --- Arithmetic
-// -----------------------------------------------------------------------------------
+// --- Arithmetic ----------------------------------------------------------------------------------
 
 namespace emulation {
 
@@ -182,8 +183,7 @@ inline double __dmul_rn(double a, double b) {
     return rounded(a * b);
 }
 
-// --- Runtime
-// --------------------------------------------------------------------------------------
+// --- Runtime -------------------------------------------------------------------------------------
 
 enum cudaError_t {
     cudaSuccess = 0,
