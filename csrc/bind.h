@@ -11,9 +11,23 @@ void point(const T*& pointer, const Tensor& at) {
     pointer = at.as<T>();
 }
 
+// Throws unless both sides are of a type, and their tensors of sizes that fit each other.
+inline void expect_sides(const Side& one, const Side& other, ScalarType type) {
+    const Tensor& attributes = one.logits.given() ? one.logits : one.attributes;
+    for (const Side* side : {&one, &other}) {
+        const int64_t rows = side->embedding.rows;
+        expect("an embedding", side->embedding, type, rows, one.embedding.columns);
+        expect("a tensor of logits", side->logits, type, rows, attributes.columns);
+        expect_size("a tensor of attributes", side->attributes, rows, attributes.columns);
+        expect("a tensor of labels", side->labels, ScalarType::int64, rows);
+    }
+}
+
 // A batch to mine; attributes are left to the backend.
 template <typename Mining>
-Mining mining_of(const Side& sketch, const Side& photo, const MiningOptions& options) {
+Mining mining_of(const Side& sketch, const Side& photo, const MiningOptions& options,
+                 ScalarType type) {
+    expect_sides(sketch, photo, type);
     Mining mining = {};
     static_cast<MiningOptions&>(mining) = options;
     point(mining.sketch, sketch.embedding);
@@ -48,16 +62,26 @@ struct Chosen {
     T* distances;       // [4, N]
     T* scale;           // [1]
 
-    // `photos` is [2, N]; `saved` is [4 N + 1], of elements of so many bytes where T is void.
-    Chosen(void* photos, void* saved, int64_t n, int64_t bytes)
+    // `photos` is [2, N]; `saved` is [4 N + 1], of numbers of a type.
+    Chosen(void* photos, void* saved, int64_t n, ScalarType type)
         : positive(static_cast<int64_t*>(photos)),
           negative(positive + n),
           distances(static_cast<T*>(saved)),
-          scale(reinterpret_cast<T*>(static_cast<char*>(saved) + kTripletDistances * n * bytes)) {}
+          scale(
+              reinterpret_cast<T*>(static_cast<char*>(saved) +
+                                   kTripletDistances * n * (type == ScalarType::float64 ? 8 : 4))) {
+    }
 };
 
-template <typename Triplets, typename T>
-Triplets triplets_of(const Side& sketch, const Side& photo, const Chosen<T>& chosen) {
+// What the gradients are computed from; T is void where the type is known at run time only.
+template <typename T, typename Triplets>
+Triplets triplets_of(const Side& sketch, const Side& photo, const Tensor& photos,
+                     const Tensor& saved, ScalarType type) {
+    const int64_t n = sketch.embedding.rows;
+    expect_sides(sketch, photo, type);
+    expect("photos", photos, ScalarType::int64, 2, n);
+    expect("saved", saved, computed_in(type), kTripletDistances * n + 1);
+    const Chosen<T> chosen(photos.data, saved.data, n, type);
     Triplets triplets = {};
     point(triplets.sketch, sketch.embedding);
     point(triplets.photo, photo.embedding);
@@ -65,14 +89,33 @@ Triplets triplets_of(const Side& sketch, const Side& photo, const Chosen<T>& cho
     triplets.negative = chosen.negative;
     triplets.distances = chosen.distances;
     triplets.scale = chosen.scale;
-    triplets.n = sketch.embedding.rows;
+    triplets.n = n;
     triplets.m = photo.embedding.rows;
     triplets.d = sketch.embedding.columns;
     return triplets;
 }
 
+// Throws unless incoming gradients are of the type and the sizes of total and parts.
+inline void expect_gradients(const Tensor& of_total, const Tensor& of_parts, ScalarType type,
+                             int64_t n, Reduction reduction) {
+    const int64_t anchors = reduction == Reduction::none ? n : 0;
+    expect("the gradient of the loss", of_total, computed_in(type), anchors);
+    expect("the gradient of its parts", of_parts, computed_in(type), kTerms, anchors);
+}
+
+// Throws unless rows, distances and their incoming gradients fit each other.
+inline void expect_distances(const Tensor& x, const Tensor& y, const Tensor& distance,
+                             const Tensor& grad, ScalarType type) {
+    expect("x", x, type, x.rows, y.columns);
+    expect("y", y, type, y.rows, x.columns);
+    expect("the distance", distance, computed_in(type), x.rows, y.rows);
+    expect("the gradient of the distance", grad, computed_in(type), x.rows, y.rows);
+}
+
 template <typename Search>
-Search search_of(const Side& query, const Side& gallery, const SearchOptions& options) {
+Search search_of(const Side& query, const Side& gallery, const SearchOptions& options,
+                 ScalarType type) {
+    expect_sides(query, gallery, type);
     Search search = {};
     static_cast<SearchOptions&>(search) = options;
     point(search.query, query.embedding);

@@ -7,6 +7,8 @@
 #include <array>
 #include <optional>
 #include <string>
+#include <type_traits>
+#include <utility>
 
 #include "bind.h"
 
@@ -26,14 +28,33 @@ void run_unlocked(Run run) {
     run();
 }
 
+// Packed attributes of two sets, and what they point into.
+struct PackedAttributes {
+    py::object a, b;  // Codes
+    Tensor weights;
+    cpu::PackedAttributes attributes = {};
+
+    PackedAttributes() = default;
+    PackedAttributes(py::object a_, py::object b_, Tensor weights_)
+        : a(std::move(a_)), b(std::move(b_)), weights(std::move(weights_)) {
+        const auto &of_a = a.cast<const cpu::Codes&>(), &of_b = b.cast<const cpu::Codes&>();
+        expect("a tensor of weights", weights, ScalarType::float64, of_a.k);
+        attributes = {
+            of_a.words.data(), of_b.words.data(), weights.as<double>(), of_a.n, of_b.n, of_a.k};
+    }
+};
+
 // The operations on tensors of the type T.
 template <typename T>
 struct Cpu {
+    static constexpr ScalarType kType =
+        std::is_same_v<T, double> ? ScalarType::float64 : ScalarType::float32;
     using Mining = cpu::Mining<T>;
     using Predictions = cpu::Predictions<T>;
 
     static void pairwise_distance(const Tensor& x, const Tensor& y, Output distance, Metric metric,
                                   int threads) {
+        expect_distances(x, y, {}, {}, kType);
         run_unlocked([&] {
             cpu::pairwise_distance(x.as<T>(), y.as<T>(), distance.as<T>(), x.rows, y.rows,
                                    x.columns, metric, threads);
@@ -43,6 +64,8 @@ struct Cpu {
     static void pairwise_distance_backward(const Tensor& grad, const Tensor& distance,
                                            const Tensor& x, const Tensor& y, Output grad_x,
                                            Metric metric, bool transposed, int threads) {
+        const Tensor &rows = transposed ? y : x, &columns = transposed ? x : y;
+        expect_distances(rows, columns, distance, grad, kType);
         run_unlocked([&] {
             cpu::pairwise_distance_backward(grad.as<T>(), distance.as<T>(), x.as<T>(), y.as<T>(),
                                             grad_x.as<T>(), x.rows, y.rows, x.columns, metric,
@@ -50,24 +73,28 @@ struct Cpu {
         });
     }
 
-    static Mining mining_of(const Side& sketch, const Side& photo,
-                            const cpu::PackedAttributes& attributes, const MiningOptions& options) {
-        auto mining = fgsbir::mining_of<Mining>(sketch, photo, options);
-        mining.attributes = attributes;
+    static Mining mining_of(const Side& sketch, const Side& photo, const PackedAttributes& packed,
+                            const MiningOptions& options) {
+        auto mining = fgsbir::mining_of<Mining>(sketch, photo, options, kType);
+        mining.attributes = packed.attributes;
         return mining;
     }
 
     static Predictions predictions_of(const Side& sketch, const Side& photo) {
         auto predictions = fgsbir::predictions_of<Predictions>(sketch, photo);
+        if (!predictions.given) return predictions;
+        for (const Side* side : {&sketch, &photo}) {
+            expect("a tensor of attributes", side->attributes, ScalarType::int8,
+                   side->embedding.rows, predictions.k);
+        }
         point(predictions.sketch_attributes, sketch.attributes);
         point(predictions.photo_attributes, photo.attributes);
         return predictions;
     }
 
     static void mine_batch_hard(const Side& sketch, const Side& photo,
-                                const cpu::PackedAttributes& attributes,
-                                const MiningOptions& options, Output positive, Output negative,
-                                int threads) {
+                                const PackedAttributes& attributes, const MiningOptions& options,
+                                Output positive, Output negative, int threads) {
         const Mining mining = mining_of(sketch, photo, attributes, options);
         run_unlocked([&] {
             cpu::mine_batch_hard(mining, positive.as<int64_t>(), negative.as<int64_t>(), threads);
@@ -75,13 +102,13 @@ struct Cpu {
     }
 
     static void attribute_triplet_loss(const Side& sketch, const Side& photo,
-                                       const cpu::PackedAttributes& attributes,
+                                       const PackedAttributes& attributes,
                                        const MiningOptions& mining_options,
                                        const LossOptions& options, Output total, Output parts,
                                        Output photos, Output saved, int threads) {
         const Mining mining = mining_of(sketch, photo, attributes, mining_options);
         const Predictions predictions = predictions_of(sketch, photo);
-        const Chosen<T> chosen(photos.data, saved.data, mining.n, sizeof(T));
+        const Chosen<T> chosen(photos.data, saved.data, mining.n, kType);
         run_unlocked([&] {
             cpu::attribute_triplet_loss(mining, predictions, options, total.as<T>(), parts.as<T>(),
                                         chosen.positive, chosen.negative, chosen.distances,
@@ -95,8 +122,9 @@ struct Cpu {
                                                 const LossOptions& options, Output grad_sketch,
                                                 Output grad_photo, Output grad_sketch_logits,
                                                 Output grad_photo_logits, int threads) {
-        const Chosen<T> chosen(photos.data, saved.data, sketch.embedding.rows, sizeof(T));
-        const auto triplets = triplets_of<cpu::ChosenTriplets<T>>(sketch, photo, chosen);
+        const auto triplets =
+            triplets_of<T, cpu::ChosenTriplets<T>>(sketch, photo, photos, saved, kType);
+        expect_gradients(grad_total, grad_parts, kType, triplets.n, options.reduction);
         const Predictions predictions = predictions_of(sketch, photo);
         run_unlocked([&] {
             cpu::attribute_triplet_loss_backward(triplets, predictions, options, grad_total.as<T>(),
@@ -111,7 +139,7 @@ struct Cpu {
                      const Tensor& query_operand, const Tensor& gallery_operand,
                      const Tensor& query_bias, const Tensor& gallery_bias, Output values,
                      Output indices, int threads) {
-        auto search = search_of<cpu::Search<T>>(query, gallery, options);
+        auto search = search_of<cpu::Search<T>>(query, gallery, options, kType);
         point(search.query_operand, query_operand);
         point(search.gallery_operand, gallery_operand);
         point(search.query_bias, query_bias);
@@ -151,17 +179,14 @@ cpu::Codes pack_attributes(const Tensor& attributes) {
 void bind_cpu_attributes(py::module_& module) {
     py::class_<cpu::Codes>(module, "Codes").def_readonly("invalid", &cpu::Codes::invalid);
     module.def("pack_attributes", &pack_attributes);
-    py::class_<cpu::PackedAttributes>(module, "PackedAttributes")
+    py::class_<PackedAttributes>(module, "PackedAttributes")
         .def(py::init<>())
-        .def(py::init([](const cpu::Codes& a, const cpu::Codes& b, const Tensor& weights) {
-                 return cpu::PackedAttributes{
-                     a.words.data(), b.words.data(), weights.as<double>(), a.n, b.n, a.k};
-             }),
-             py::keep_alive<1, 2>(), py::keep_alive<1, 3>(), py::keep_alive<1, 4>());
-    module.def("attribute_distance", [](const cpu::PackedAttributes& attributes, Output distance,
-                                        int threads) {
-        run_unlocked([&] { cpu::attribute_distance(attributes, distance.as<float>(), threads); });
-    });
+        .def(py::init<py::object, py::object, Tensor>());
+    module.def(
+        "attribute_distance", [](const PackedAttributes& packed, Output distance, int threads) {
+            run_unlocked(
+                [&] { cpu::attribute_distance(packed.attributes, distance.as<float>(), threads); });
+        });
 }
 
 void bind_options(py::module_& module) {

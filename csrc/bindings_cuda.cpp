@@ -22,13 +22,16 @@ Array array_of(const Tensor& tensor) {
 }
 
 Attributes attributes_of(const Tensor& a, const Tensor& b, const Tensor& weights) {
+    expect_size("b", b, b.rows, a.columns);
+    expect_size("a tensor of weights", weights, a.columns);
     return {array_of(a), array_of(b), array_of(weights), a.columns};
 }
 
 Mining mining_of(const Side& sketch, const Side& photo, const Tensor& weights,
                  const MiningOptions& options) {
-    auto mining = fgsbir::mining_of<Mining>(sketch, photo, options);
-    mining.type = sketch.embedding.type;
+    const ScalarType type = sketch.embedding.type;
+    auto mining = fgsbir::mining_of<Mining>(sketch, photo, options, type);
+    mining.type = type;
     if (options.guidance > 0 && sketch.attributes.given() && photo.attributes.given()) {
         mining.attributes = attributes_of(sketch.attributes, photo.attributes, weights);
     }
@@ -43,10 +46,6 @@ Predictions predictions_of(const Side& sketch, const Side& photo) {
     return predictions;
 }
 
-Chosen<void> chosen_in(void* photos, void* saved, const Tensor& sketch) {
-    return {photos, saved, sketch.rows, sketch.type == ScalarType::float64 ? 8 : 4};
-}
-
 // run(workspace, stream) without the interpreter's lock; the workspace is of so many bytes on the
 // device of a tensor. Torch gives its memory to nothing else on this stream before it was used.
 template <typename Run>
@@ -58,6 +57,7 @@ void launch(const Tensor& like, int64_t workspace_size, StreamAddress stream, Ru
 
 void pairwise_distance(const Tensor& x, const Tensor& y, Output distance, Metric metric,
                        StreamAddress stream) {
+    expect_distances(x, y, {}, {}, x.type);
     const int64_t size = cuda::pairwise_distance_workspace(x.type, x.rows, y.rows, metric);
     launch(x, size, stream, [&](void* workspace, cuda::Stream on) {
         cuda::pairwise_distance(x.type, x.data, y.data, distance.data, x.rows, y.rows, x.columns,
@@ -68,6 +68,7 @@ void pairwise_distance(const Tensor& x, const Tensor& y, Output distance, Metric
 void pairwise_distance_backward(const Tensor& grad, const Tensor& distance, const Tensor& x,
                                 const Tensor& y, Output grad_x, Output grad_y, Metric metric,
                                 StreamAddress stream) {
+    expect_distances(x, y, distance, grad, x.type);
     const int64_t size =
         cuda::pairwise_distance_backward_workspace(x.type, x.rows, y.rows, x.columns, metric);
     launch(x, size, stream, [&](void* workspace, cuda::Stream on) {
@@ -102,7 +103,7 @@ void attribute_triplet_loss(const Side& sketch, const Side& photo, const Tensor&
                             Output total, Output parts, Output photos, Output saved,
                             StreamAddress stream) {
     const Mining mining = mining_of(sketch, photo, weights, mining_options);
-    const Chosen<void> chosen = chosen_in(photos.data, saved.data, sketch.embedding);
+    const Chosen<void> chosen(photos.data, saved.data, mining.n, mining.type);
     const int64_t size = cuda::attribute_triplet_loss_workspace(mining);
     launch(sketch.embedding, size, stream, [&](void* workspace, cuda::Stream on) {
         cuda::attribute_triplet_loss(mining, predictions_of(sketch, photo), options, total.data,
@@ -117,9 +118,10 @@ void attribute_triplet_loss_backward(const Tensor& grad_total, const Tensor& gra
                                      Output grad_sketch, Output grad_photo,
                                      Output grad_sketch_logits, Output grad_photo_logits,
                                      StreamAddress stream) {
-    auto triplets = triplets_of<ChosenTriplets>(
-        sketch, photo, chosen_in(photos.data, saved.data, sketch.embedding));
-    triplets.type = sketch.embedding.type;
+    const ScalarType type = sketch.embedding.type;
+    auto triplets = triplets_of<void, ChosenTriplets>(sketch, photo, photos, saved, type);
+    triplets.type = type;
+    expect_gradients(grad_total, grad_parts, type, triplets.n, options.reduction);
     const int64_t size = cuda::attribute_triplet_loss_backward_workspace(triplets);
     launch(sketch.embedding, size, stream, [&](void* workspace, cuda::Stream on) {
         cuda::attribute_triplet_loss_backward(triplets, predictions_of(sketch, photo), options,
@@ -131,8 +133,9 @@ void attribute_triplet_loss_backward(const Tensor& grad_total, const Tensor& gra
 
 void topk(const Side& query, const Side& gallery, const SearchOptions& options, Output values,
           Output indices, StreamAddress stream) {
-    auto search = search_of<cuda::Search>(query, gallery, options);
-    search.type = query.embedding.type;
+    const ScalarType type = query.embedding.type;
+    auto search = search_of<cuda::Search>(query, gallery, options, type);
+    search.type = type;
     launch(query.embedding, cuda::topk_workspace(search), stream,
            [&](void* workspace, cuda::Stream on) {
                cuda::topk(search, values.data, indices.as<int64_t>(), workspace, on);

@@ -3,7 +3,7 @@
 // Conventions of ops.h. In addition: every function only launches, on the given stream of the
 // current device, and returns before the work is done; it neither waits, nor allocates, nor reads
 // device memory, and may be captured in a CUDA graph. `workspace` is device memory of as many bytes
-// as the function of the same name ending in _workspace says of the same current device; its
+// as the function of the same name ending in _workspace says while the same device is current; its
 // content is of no meaning before or after. An error of a launch throws std::runtime_error.
 //
 // Pointers to embeddings, logits and their gradients are of `type`: float32, float64, float16 or

@@ -8,13 +8,14 @@
 
 #include <array>
 #include <cstdint>
+#include <string>
 #include <utility>
 
 #include "ops.h"
 
 namespace fgsbir {
 
-// A dense tensor of one or two dimensions, or none.
+// A dense tensor of at most two dimensions, or no tensor.
 struct Tensor {
     pybind11::object owner;  // of the memory at `data`
     void* data = nullptr;
@@ -45,6 +46,27 @@ struct Side {
     Tensor attributes;  // [rows, K]
     Tensor labels;      // [rows]
 };
+
+// The type that distances and losses of embeddings are computed in.
+constexpr ScalarType computed_in(ScalarType type) {
+    return type == ScalarType::float64 ? type : ScalarType::float32;
+}
+
+// Throws unless a tensor that is given has a size. Arguments have been checked before they come
+// here, but a tensor may have been given other memory since: by `x.data = ...`, for one.
+inline void expect_size(const std::string& name, const Tensor& tensor, int64_t rows,
+                        int64_t columns = 0) {
+    if (!tensor.given() || (tensor.rows == rows && tensor.columns == columns)) return;
+    throw pybind11::value_error(name + " has another size than the rest of the batch");
+}
+
+inline void expect(const std::string& name, const Tensor& tensor, ScalarType type, int64_t rows,
+                   int64_t columns = 0) {
+    if (tensor.given() && tensor.type != type) {
+        throw pybind11::type_error(name + " has another type than the rest of the batch");
+    }
+    expect_size(name, tensor, rows, columns);
+}
 
 namespace python {
 

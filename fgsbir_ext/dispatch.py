@@ -41,8 +41,8 @@ def call(name: str, tensors: Sequence[Tensor | None], options: Sequence[Any] = (
     if torch.compiler.is_compiling():
         return getattr(torch.ops.fgsbir, name)(*tensors, *options)
     given = [x for x in tensors if x is not None]
-    _refuse_transforms(name, given)
-    if _unobserved(given):
+    refuse_transforms(name, given)
+    if unobserved(given):
         differentiated = torch.is_grad_enabled() and any(x.requires_grad for x in given)
         kernel = KERNELS[given[0].device.type][name]
         if not differentiated:
@@ -56,7 +56,8 @@ def call(name: str, tensors: Sequence[Tensor | None], options: Sequence[Any] = (
     return getattr(torch.ops.fgsbir, name)(*tensors, *options)
 
 
-def _refuse_transforms(name: str, tensors: list[Tensor]) -> None:
+def refuse_transforms(name: str, tensors: Sequence[Tensor]) -> None:
+    """Raises under a transform of ``torch.func`` and in forward-mode autograd."""
     forward_mode = forward_ad._current_level >= 0 and any(
         forward_ad.unpack_dual(x).tangent is not None for x in tensors
     )
@@ -67,7 +68,7 @@ def _refuse_transforms(name: str, tensors: list[Tensor]) -> None:
         )
 
 
-def _unobserved(tensors: list[Tensor]) -> bool:
+def unobserved(tensors: Sequence[Tensor]) -> bool:
     """Whether plain tensors of one device with kernels are all that a call concerns."""
     kind = tensors[0].device.type
     if kind not in KERNELS or torch._C._len_torch_dispatch_stack() != 0:

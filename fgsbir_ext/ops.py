@@ -216,13 +216,19 @@ def _(*args: Any) -> tuple[Tensor, Tensor]:
 # --- Gradients --------------------------------------------------------------------------------
 
 
-def _run_backward(ctx: Any, name: str, tensors: tuple[Tensor | None, ...]) -> Any:
+def _run_backward(
+    ctx: Any, name: str, grads: tuple[Tensor | None, ...], saved: tuple[Tensor | None, ...]
+) -> Any:
     """An operation of the backward pass, on the path that the forward pass took.
 
-    With ``create_graph`` it is torch's, where a second derivative is refused.
+    It is torch's for gradients that are more than plain tensors, and with ``create_graph``, where
+    a second derivative is refused.
     """
+    given = [grad for grad in grads if grad is not None]
+    dispatch.refuse_transforms(name, given)
+    tensors = (*grads, *saved)
     kernels = getattr(ctx, "kernels", None)
-    if kernels is None or torch.is_grad_enabled():
+    if kernels is None or torch.is_grad_enabled() or not dispatch.unobserved(given):
         return getattr(torch.ops.fgsbir, name)(*tensors, *ctx.options)
     return kernels[name](tensors, ctx.options)
 
@@ -232,7 +238,7 @@ def _save_pairwise(ctx: Any, tensors: Sequence[Any], output: Tensor) -> None:
 
 
 def _pairwise_backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-    grads = _run_backward(ctx, "pairwise_distance_backward", (grad, *ctx.saved_tensors))
+    grads = _run_backward(ctx, "pairwise_distance_backward", (grad,), ctx.saved_tensors)
     return *grads, *ctx.of_options
 
 
@@ -257,7 +263,8 @@ def _loss_backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]
     sketch, photo, sketch_logits, photo_logits = _run_backward(
         ctx,
         "attribute_triplet_loss_backward",
-        (*grads[:2], *of_sketch, None, *of_photo, None, *chosen),
+        grads[:2],
+        (*of_sketch, None, *of_photo, None, *chosen),
     )
     if of_sketch[_LOGITS] is None:
         sketch_logits = photo_logits = None

@@ -106,13 +106,21 @@ def figures(disassembly: str) -> list[Figure]:
     scan, tile = "mine_scan.cuh", "warpgroup_tile.cuh"
     metric = line_of("mine_batch_hard.cu", "scan_by(Constant<Metric::sqeuclidean>())")
     one_word = "kScannedWords<TileType> == 1 || in.codes.k <= 32"
+    least = PAIRS // 2  # an instruction may take the smallest of three
     distance = count(metric, line_of(scan, "for_each_pair(tile, put_distance, photos.norms)"))
     minimum = count(metric, line_of(scan, "least = min(least,"))
     # The compiler may have made several copies, of which one is run.
     counting = (metric, line_of(scan, "for_each_pair(tile, put, photos.codes[0])", one_word))
-    attributes = count(*counting) / (count(*counting, of="POPC") / PAIRS)
-    first = count(line_of(tile, "work(0, std::false_type());"))
-    further = count(line_of(tile, "work(k_tile, std::true_type());"))
+    copies = count(*counting, of="POPC") / PAIRS
+    loop = [
+        line_of(tile, "work(0, std::false_type());"),
+        line_of(tile, "work(k_tile, std::true_type());"),
+    ]
+    products = [count(line, of="HGMMA") for line in loop]
+    if distance < PAIRS or minimum < least or copies not in (1, 2) or products != [4, 4]:
+        raise RuntimeError("the machine code is not of the form that is counted here")
+    attributes = count(*counting) / copies
+    first, further = map(count, loop)
     passes = DIMENSIONS // DIMENSIONS_A_PASS
     issued = (first + (passes - 1) * further) * WARPS / SCHEDULERS
     return [

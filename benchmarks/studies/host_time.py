@@ -8,20 +8,17 @@ stands a torch.autograd.Function of the same inputs that only allocates their gr
 loss whose gradients come from Python takes at least. They are timed in bursts, in turns; the lowest
 decile of the steps is what other users of the machine disturb least.
 
-Left out: what the driver takes for a launch, and the change to the thread that torch runs the
-backward pass of a CUDA device on.
+Left out: asking CUDA for the current device and its stream, the launches, and the change to the
+thread that torch runs the backward pass of a CUDA device on.
 """
 
 from __future__ import annotations
 
-import argparse
-import time
 from collections import defaultdict
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
-from statistics import median, quantiles
 from typing import Any
+from unittest import mock
 
 import torch
 from torch import Tensor
@@ -29,8 +26,8 @@ from torch import Tensor
 from fgsbir_ext import dispatch
 
 from ..baselines import fgsbir_ext, forward_backward
-from ..harness.machine import publish
 from ..workload import Inputs, Workload, make_inputs
+from .steps import BURST, Seconds, burst, command
 
 STEP, FORWARD = "forward and backward", "forward"
 FORWARD_KERNELS, BACKWARD_KERNELS = (
@@ -38,7 +35,6 @@ FORWARD_KERNELS, BACKWARD_KERNELS = (
     "of it: backward of the backend",
 )
 LEAST = "a function that only allocates, forward and backward"
-BURST = 100  # steps of one kind, before it is the next one's turn
 
 
 class AllocatesOnly(torch.autograd.Function):
@@ -59,14 +55,14 @@ def only_allocate(inputs: Inputs) -> Tensor:
     return AllocatesOnly.apply(*inputs.leaves)  # type: ignore[no-untyped-call, no-any-return]
 
 
-def time_steps(steps: int, n: int = 128) -> dict[str, list[float]]:
+def time_steps(steps: int) -> Seconds:
     """Seconds of every step of each kind."""
     from tests.emulation import plugin
 
     plugin.register()
     plugin.emulated.set_runs(False)
     plugin.emulated.set_records(False)
-    inputs = make_inputs(Workload(n=n))
+    inputs = make_inputs(Workload(n=128))
     work = {
         STEP: partial(forward_backward, fgsbir_ext, inputs),
         FORWARD: partial(fgsbir_ext, inputs),
@@ -76,10 +72,7 @@ def time_steps(steps: int, n: int = 128) -> dict[str, list[float]]:
     taken: dict[str, list[float]] = defaultdict(list)
     for number in range(steps // BURST + 1):
         for name, step in work.items():
-            for _ in range(BURST):
-                began = time.perf_counter()
-                step()
-                taken[name].append(time.perf_counter() - began)
+            taken[name] += burst(step)
         if number == 0:
             taken.clear()  # it was to warm up
     return taken
@@ -90,17 +83,16 @@ def _of_the_backend(inputs: Inputs) -> dict[str, Callable[[], Any]]:
     kernels = dispatch.KERNELS["cpu"]
     calls: dict[str, tuple[Any, ...]] = {}
 
-    def recorded(name: str) -> Callable[..., Any]:
+    def recorded(name: str, kernel: Callable[..., Any]) -> Callable[..., Any]:
         def run(*arguments: Any) -> Any:
             calls[name] = arguments
-            return kernels[name](*arguments)
+            return kernel(*arguments)
 
         return run
 
     names = ("attribute_triplet_loss", "attribute_triplet_loss_backward")
-    dispatch.KERNELS["cpu"] = kernels | {name: recorded(name) for name in names}
-    forward_backward(fgsbir_ext, inputs)
-    dispatch.KERNELS["cpu"] = kernels
+    with mock.patch.dict(kernels, {name: recorded(name, kernels[name]) for name in names}):
+        forward_backward(fgsbir_ext, inputs)
 
     def run(name: str) -> None:
         with torch.no_grad():
@@ -109,19 +101,5 @@ def _of_the_backend(inputs: Inputs) -> dict[str, Callable[[], Any]]:
     return {FORWARD_KERNELS: partial(run, names[0]), BACKWARD_KERNELS: partial(run, names[1])}
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--steps", type=int, default=3000)
-    parser.add_argument("--note", default="", help="what else the machine was doing")
-    parser.add_argument("--out", type=Path)
-    options = parser.parse_args()
-    seconds = {
-        name: {"low": quantiles(values, n=10)[0], "median": median(values)}
-        for name, values in time_steps(options.steps).items()
-    }
-    report = {"command": "python -m benchmarks.studies.host_time", "steps": options.steps}
-    publish(report | {"seconds": seconds}, options.note, options.out)
-
-
 if __name__ == "__main__":
-    main()
+    command("benchmarks.studies.host_time", __doc__.splitlines()[0], time_steps)

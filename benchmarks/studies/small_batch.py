@@ -9,14 +9,11 @@ all. Steps without marks and the bare product are timed between, in turns.
 
 from __future__ import annotations
 
-import argparse
 import time
 from collections import defaultdict
 from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
-from pathlib import Path
-from statistics import median, quantiles
 from typing import Any
 from unittest import mock
 
@@ -24,8 +21,8 @@ from fgsbir_ext import dispatch
 from fgsbir_ext.backends import cpu
 
 from ..baselines import bare_product, fgsbir_ext, forward_backward
-from ..harness.machine import publish
 from ..workload import Workload, make_inputs
+from .steps import BURST, Seconds, burst, command
 
 PACK, LOSS, BACKWARD = "pack annotations", "mining and loss kernels", "gradient kernel"
 FORWARD, BACKWARD_PASS = "forward", "backward"
@@ -39,7 +36,6 @@ STRETCHES = {
 }
 REST = "allocations and calls between them"
 MARKED, UNMARKED, PRODUCT = "in all, with marks", "in all, without marks", "the bare product"
-BURST = 100  # steps of one kind, before it is the next one's turn
 
 
 class Marks:
@@ -81,22 +77,7 @@ def marked_kernels(marks: Marks) -> Callable[..., Any]:
     return instance
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--steps", type=int, default=3000)
-    parser.add_argument("--note", default="", help="what else the machine was doing")
-    parser.add_argument("--out", type=Path)
-    options = parser.parse_args()
-    taken = time_stretches(options.steps)
-    seconds = {
-        name: {"low": quantiles(values, n=10)[0], "median": median(values)}
-        for name, values in taken.items()
-    }
-    report = {"command": "python -m benchmarks.studies.small_batch", "steps": options.steps}
-    publish(report | {"seconds": seconds}, options.note, options.out)
-
-
-def time_stretches(steps: int) -> dict[str, list[float]]:
+def time_stretches(steps: int) -> Seconds:
     """Seconds of every stretch of every step, and of what they are compared with."""
     inputs = make_inputs(Workload(n=128))
     marks = Marks()
@@ -128,14 +109,11 @@ def time_stretches(steps: int) -> dict[str, list[float]]:
                 for name, value in seconds.items():
                     taken[name].append(value)
         for name, work in ((UNMARKED, unmarked_step), (PRODUCT, product)):
-            for _ in range(BURST):
-                began = time.perf_counter()
-                work()
-                taken[name].append(time.perf_counter() - began)
+            taken[name] += burst(work)
         if number == 0:
             taken.clear()  # it was to warm up
     return taken
 
 
 if __name__ == "__main__":
-    main()
+    command("benchmarks.studies.small_batch", __doc__.splitlines()[0], time_stretches)

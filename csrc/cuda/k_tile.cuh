@@ -48,7 +48,7 @@ struct KTile {
         return k_tile * kChunks + own_chunk() < chunks;
     }
 
-    // KTile after k-tile of one operand, by asynchronous copies.
+    // K-tile after k-tile of one operand, by asynchronous copies.
     template <int kSide>
     struct Stream {
         static_assert(kSide % kRowStep == 0);
@@ -74,7 +74,7 @@ struct KTile {
         }
     };
 
-    // KTile after k-tile of both operands, by plain stores. After each, work() is to let all
+    // K-tile after k-tile of both operands, by plain stores. After each, work() is to let all
     // threads have stored theirs, and to be done with reading them when all have come to the next
     // barrier.
     template <int kLeftBytes, int kRightBytes, typename Work>

@@ -49,7 +49,7 @@ __device__ void start(const MineArguments<S>& in, int64_t first_row,
 #pragma unroll
         for (int team = 0; team < TileType::kRowTeams; ++team) memory.sketches[team][row] = sketch;
     }
-    __syncthreads();  // publishes the sketches to the first warp
+    __syncthreads();  // publishes the sketches, which the first warp reads
     if (threadIdx.x < kWarp) {
         const SketchState<T>* sketches = memory.sketches[0];
         int64_t lowest = sketches[threadIdx.x].label, highest = lowest;
@@ -66,7 +66,7 @@ __device__ void start(const MineArguments<S>& in, int64_t first_row,
             memory.highest = highest;
         }
     }
-    __syncthreads();  // publishes the range of labels, and the sketches, to all
+    __syncthreads();  // publishes the range of labels
 }
 
 // Rows of a tile and columns of one split, which are whole tiles but for the end of the photos.

@@ -91,7 +91,7 @@ __device__ inline void sort_references(const References& references, int64_t pho
         if (lane >= offset) up_to_own += other;
     }
     if (lane == kWarp - 1) memory.totals[warp] = up_to_own;
-    __syncthreads();  // publishes the totals, and frees the counts, which become places
+    __syncthreads();  // publishes the totals
     int64_t base = 0;
     for (int w = 0; w < kSortWarps; ++w) base += memory.before[w];
     int64_t next = base + up_to_own - own_total;

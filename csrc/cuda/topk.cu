@@ -215,7 +215,7 @@ __device__ void search_split(const SearchArguments<S>& in,
         __syncthreads();  // publishes the counts, and the keys in the pools
         const int limit = in.pool - kColumns;
         const bool full = threadIdx.x < kRows && memory.counts[threadIdx.x] > limit;
-        // A vote.
+        // A vote, and the counts have been read, to which the next tile adds.
         if (__syncthreads_or(full)) cut_pools(in, pools, stride, rows, limit, memory);
     }
     cut_pools(in, pools, stride, rows, -1, memory);

@@ -60,7 +60,7 @@ class WarpgroupTile : public Accumulators<float, FragmentLayout<128, 128, kTileT
                            k_tiles, [&] {
                                fence_proxy_async();  // shows this thread's stores to wgmma
                                __syncthreads();      // publishes the k-tile
-                               wgmma_fence();        // hands the sums over
+                               wgmma_fence();        // no earlier use of the sums is under way
                                multiply<true>(a, b);
                                wgmma_commit();
                                wgmma_wait<0>(values);  // the sums are there, the k-tile is read
@@ -103,7 +103,7 @@ class WarpgroupTile : public Accumulators<float, FragmentLayout<128, 128, kTileT
             cp_async_wait<0>();   // this thread's copies have come,
             fence_proxy_async();  // and are shown to wgmma
             __syncthreads();  // these k-tiles have come, and nobody reads the last ones any more
-            wgmma_fence();    // hands the sums over
+            wgmma_fence();    // no earlier use of the sums is under way
             multiply<decltype(add)::value>(a + k_tile % kLeftStages * kLeftUnits,
                                            b + stage % kRightStages * kRightUnits);
 #pragma unroll

@@ -1,8 +1,8 @@
 """Backends of ``torch.ops.fgsbir``: one module per device type.
 
 Each has one function per operation, whose arguments have been checked: tensors one by one, or as
-two sides and options. It makes inputs dense, allocates the results with torch, launches, returns:
-no autograd, and on CUDA no host synchronisation.
+two sides and options. It allocates the results with torch, launches, returns: no autograd, and on
+CUDA no host synchronisation. C++ makes inputs dense.
 """
 
 from __future__ import annotations

@@ -86,7 +86,7 @@ def topk(query: Side, gallery: Side, options: SearchOptions) -> tuple[Tensor, Te
 def _launch(operation: Callable[..., None], like: Tensor, *arguments: Any) -> None:
     """Runs an operation on the current stream of the device of a tensor."""
     device = like.get_device()
-    if device == torch.cuda.current_device():
+    if device == _current_device():
         operation(*arguments, _stream(device))
         return
     with torch.cuda.device(device):
@@ -98,5 +98,6 @@ def _current_stream(device: int) -> int:
     return torch.cuda.current_stream(device).cuda_stream
 
 
-# The same without an object for the stream, where torch has it: it takes a fifth of the time.
+_current_device = torch.cuda.current_device
+# That of _current_stream without an object for the stream, where torch has it.
 _stream: Callable[[int], int] = getattr(torch._C, "_cuda_getCurrentRawStream", _current_stream)

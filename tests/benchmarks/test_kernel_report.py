@@ -45,6 +45,11 @@ def test_a_line_is_found_by_its_text(tmp_path: Path, monkeypatch: pytest.MonkeyP
             line_of("file.cuh", text)
 
 
+def test_a_kernel_that_is_not_found_is_an_error() -> None:
+    with pytest.raises(RuntimeError, match="not of the form that is counted"):
+        instructions.figures(DISASSEMBLY)
+
+
 def test_more_instructions_than_the_limit_end_with_an_error(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

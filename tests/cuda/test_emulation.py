@@ -9,7 +9,10 @@ import functools
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -135,6 +138,35 @@ def test_a_step_is_one_call_into_cpp_each_way(
         )
     assert backward.calls == ["attribute_triplet_loss_backward"]
     assert backward.operations == ["empty_like"] * 4 + ["new_empty"]
+
+
+def test_kernels_are_launched_on_the_current_stream_of_their_device(
+    emulation: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backend, _ = emulation
+    current, asked = 3, []
+
+    @contextmanager
+    def device(index: int) -> Iterator[None]:
+        nonlocal current
+        before, current = current, index
+        yield
+        current = before
+
+    def stream(index: int) -> int:
+        asked.append((index, current))
+        return 70 + index
+
+    monkeypatch.setattr(torch.cuda, "device", device)
+    monkeypatch.setattr(backend, "_current_device", lambda: current)
+    monkeypatch.setattr(backend, "_stream", stream)
+    passed: list[Any] = []
+    for of_tensor in (3, 5):
+        like = SimpleNamespace(get_device=lambda of_tensor=of_tensor: of_tensor)
+        backend._launch(lambda *arguments: passed.append((current, *arguments)), like, "x", "y")
+    assert passed == [(3, "x", "y", 73), (5, "x", "y", 75)]
+    assert asked == [(3, 3), (5, 5)]
+    assert current == 3
 
 
 def test_rows_that_are_not_dense_are_copied(emulation: tuple[Any, Any]) -> None:

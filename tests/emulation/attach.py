@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import importlib.util
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 from unittest import mock
 
-import torch
-
 from tests.emulation.build import NAME
+
+_CPU = -1  # what tensors there have as the index of their device
 
 
 def attach(path: Path) -> tuple[ModuleType, Any]:
@@ -27,7 +26,8 @@ def attach(path: Path) -> tuple[ModuleType, Any]:
     source = Path(backends.__file__).with_name("cuda.py")
     with mock.patch.object(_C, "cuda", emulated, create=True):
         backend: Any = _load("fgsbir_ext.backends.emulated_cuda", source)
-    backend._launch = _launch
+    backend._current_device = lambda: _CPU
+    backend._stream = lambda device: 0
     return backend, emulated
 
 
@@ -48,11 +48,6 @@ def launches_since(emulated: Any, first: int) -> list[tuple[str, Any]]:
         address, _, name = line.split(maxsplit=2)
         names[int(address, 16)] = name
     return [(names[launch.kernel], launch) for launch in emulated.launched_since(first)]
-
-
-def _launch(operation: Callable[..., None], like: torch.Tensor, *arguments: Any) -> None:
-    """On the stream that stands for none."""
-    operation(*arguments, 0)
 
 
 def _load(name: str, path: Path) -> ModuleType:

@@ -71,6 +71,73 @@ def test_a_lazy_negation_is_carried_out(device: str) -> None:
     assert_same_bits(fx.pairwise_distance(negated, y), fx.pairwise_distance(-x, y))
 
 
+def differentiable(device: str) -> list[tuple[Tensor, Tensor]]:
+    """Results of the differentiable operations, each with a leaf."""
+    x, y = (torch.randn(5, 4, device=device, requires_grad=True) for _ in range(2))
+    loss = fx.attribute_triplet_loss(x, y, margin=9.0, reduction="none")
+    return [(fx.pairwise_distance(x, y), x), (loss, x)]
+
+
+def gradient(output: Tensor, leaf: Tensor, grad: Tensor, **options: Any) -> Tensor:
+    (found,) = torch.autograd.grad(output, leaf, grad, retain_graph=True, **options)
+    return found
+
+
+def test_an_incoming_gradient_that_is_a_lazy_negation_has_its_sign(device: str) -> None:
+    for output, leaf in differentiable(device):
+        grad = torch.randn_like(output)
+        negated = gradient(output, leaf, torch._neg_view(grad))
+        assert_same_bits(negated, gradient(output, leaf, -grad))
+        assert negated.any()
+
+
+def test_an_incoming_gradient_without_memory_is_zero(device: str) -> None:
+    for output, leaf in differentiable(device):
+        zero = torch._efficientzerotensor(output.shape, device=device)
+        assert not gradient(output, leaf, zero).any()
+
+
+@pytest.mark.filterwarnings("ignore:There is a performance drop")
+def test_batched_incoming_gradients_are_taken_one_by_one(device: str) -> None:
+    for output, leaf in differentiable(device):
+        grads = torch.randn(3, *output.shape, device=device)
+        batched = gradient(output, leaf, grads, is_grads_batched=True)
+        assert_same_bits(batched, torch.stack([gradient(output, leaf, grad) for grad in grads]))
+
+
+@pytest.mark.parametrize(
+    ("other", "error", "message"),
+    [
+        (torch.zeros(5, 4, dtype=torch.float64), TypeError, "an embedding has another type"),
+        (torch.zeros(5, 3), ValueError, "an embedding has another size"),
+        (torch.zeros(6, 4), ValueError, "another size than the rest of the batch"),
+    ],
+)
+def test_memory_replaced_before_the_backward_pass_is_noticed(
+    device: str, other: Tensor, error: type[Exception], message: str
+) -> None:
+    x, y = (torch.randn(5, 4, device=device, requires_grad=True) for _ in range(2))
+    loss = fx.attribute_triplet_loss(x, y, margin=9.0)
+    x.data = other.to(device)
+    y.data = torch.zeros(5, 4, device=device)
+    with pytest.raises(error, match=message):
+        loss.backward()
+
+
+def test_operations_of_torch_refuse_tensors_that_do_not_fit(device: str) -> None:
+    x, labels = torch.randn(5, 4, device=device), torch.arange(5, device=device)
+    mine = torch.ops.fgsbir.mine_batch_hard
+    options = ("sqeuclidean", 0.0, False)
+    for photo, of_photo in (
+        (x.double(), labels),
+        (x[:, :3], labels),
+        (x, labels.int()),
+        (x, labels[:4]),
+    ):
+        with pytest.raises((TypeError, ValueError), match="than the rest of the batch"):
+            mine(x, None, None, labels, photo, None, None, of_photo, None, *options)
+
+
 def test_a_device_without_kernels_is_left_to_torch() -> None:
     x = torch.empty(3, 2, device="meta")
     assert fx.pairwise_distance(x, x).shape == (3, 3)
@@ -97,13 +164,13 @@ def test_function_transforms_are_refused(device: str, transform: Any) -> None:
 
 def test_plain_tensors_are_known_by_their_keys(device: str) -> None:
     x = torch.randn(2, 2, device=device)
-    assert dispatch._unobserved([x])
-    assert dispatch._unobserved([torch.nn.Parameter(x), x])
+    assert dispatch.unobserved([x])
+    assert dispatch.unobserved([torch.nn.Parameter(x), x])
     with torch.inference_mode():
-        assert dispatch._unobserved([torch.ones(2, device=device)])
-    assert not dispatch._unobserved([x, torch._neg_view(x)])
-    assert not dispatch._unobserved([x, x.to("meta")])
-    assert not dispatch._unobserved([x.to("meta"), x])
+        assert dispatch.unobserved([torch.ones(2, device=device)])
+    assert not dispatch.unobserved([x, torch._neg_view(x)])
+    assert not dispatch.unobserved([x, x.to("meta")])
+    assert not dispatch.unobserved([x.to("meta"), x])
 
 
 def test_results_are_where_the_inputs_are_whatever_the_default_device(device: str) -> None:
