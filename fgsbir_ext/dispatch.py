@@ -41,8 +41,8 @@ def call(name: str, tensors: Sequence[Tensor | None], options: Sequence[Any] = (
     if torch.compiler.is_compiling():
         return getattr(torch.ops.fgsbir, name)(*tensors, *options)
     given = [x for x in tensors if x is not None]
-    refuse_transforms(name, given)
-    if unobserved(given):
+    _refuse_transforms(name, given)
+    if _unobserved(given):
         differentiated = torch.is_grad_enabled() and any(x.requires_grad for x in given)
         kernel = KERNELS[given[0].device.type][name]
         if not differentiated:
@@ -56,8 +56,7 @@ def call(name: str, tensors: Sequence[Tensor | None], options: Sequence[Any] = (
     return getattr(torch.ops.fgsbir, name)(*tensors, *options)
 
 
-def refuse_transforms(name: str, tensors: Sequence[Tensor]) -> None:
-    """Raises under a transform of ``torch.func`` and in forward-mode autograd."""
+def _refuse_transforms(name: str, tensors: list[Tensor]) -> None:
     forward_mode = forward_ad._current_level >= 0 and any(
         forward_ad.unpack_dual(x).tangent is not None for x in tensors
     )
@@ -68,17 +67,25 @@ def refuse_transforms(name: str, tensors: Sequence[Tensor]) -> None:
         )
 
 
-def unobserved(tensors: Sequence[Tensor]) -> bool:
+def _unobserved(tensors: Sequence[Tensor]) -> bool:
     """Whether plain tensors of one device with kernels are all that a call concerns."""
-    kind = tensors[0].device.type
-    if kind not in KERNELS or torch._C._len_torch_dispatch_stack() != 0:
+    if tensors[0].device.type not in KERNELS or torch._C._len_torch_dispatch_stack() != 0:
         return False
-    if torch._C._get_tracing_state() is not None:
-        return False
+    return torch._C._get_tracing_state() is None and are_plain(tensors)
+
+
+def are_plain(tensors: Sequence[Tensor | None]) -> bool:
+    """Whether the tensors that are given are plain ones, of one type of device."""
+    kind = ""
     # More than plain is a subclass, which would see the call, or a lazy negation, for one, which
     # the dispatcher would carry out.
-    keys_of, more_than_plain = torch._C._dispatch_keys, ~_plain_keys(kind)
+    keys_of, more_than_plain = torch._C._dispatch_keys, 0
     for x in tensors:
+        if x is None:
+            continue
+        if not kind:
+            kind = x.device.type
+            more_than_plain = ~_plain_keys(kind)
         if type(x) not in PLAIN_TENSORS or keys_of(x).raw_repr() & more_than_plain:
             return False
     return True

@@ -224,11 +224,9 @@ def _run_backward(
     It is torch's for gradients that are more than plain tensors, and with ``create_graph``, where
     a second derivative is refused.
     """
-    given = [grad for grad in grads if grad is not None]
-    dispatch.refuse_transforms(name, given)
     tensors = (*grads, *saved)
     kernels = getattr(ctx, "kernels", None)
-    if kernels is None or torch.is_grad_enabled() or not dispatch.unobserved(given):
+    if kernels is None or torch.is_grad_enabled() or not dispatch.are_plain(grads):
         return getattr(torch.ops.fgsbir, name)(*tensors, *ctx.options)
     return kernels[name](tensors, ctx.options)
 

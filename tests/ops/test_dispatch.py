@@ -164,13 +164,13 @@ def test_function_transforms_are_refused(device: str, transform: Any) -> None:
 
 def test_plain_tensors_are_known_by_their_keys(device: str) -> None:
     x = torch.randn(2, 2, device=device)
-    assert dispatch.unobserved([x])
-    assert dispatch.unobserved([torch.nn.Parameter(x), x])
+    assert dispatch._unobserved([x])
+    assert dispatch._unobserved([torch.nn.Parameter(x), x])
     with torch.inference_mode():
-        assert dispatch.unobserved([torch.ones(2, device=device)])
-    assert not dispatch.unobserved([x, torch._neg_view(x)])
-    assert not dispatch.unobserved([x, x.to("meta")])
-    assert not dispatch.unobserved([x.to("meta"), x])
+        assert dispatch._unobserved([torch.ones(2, device=device)])
+    assert not dispatch._unobserved([x, torch._neg_view(x)])
+    assert not dispatch._unobserved([x, x.to("meta")])
+    assert not dispatch._unobserved([x.to("meta"), x])
 
 
 def test_results_are_where_the_inputs_are_whatever_the_default_device(device: str) -> None:
