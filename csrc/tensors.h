@@ -54,16 +54,16 @@ constexpr ScalarType computed_in(ScalarType type) {
 
 // Throws unless a tensor that is given has a size. Arguments have been checked before they come
 // here, but a tensor may have been given other memory since: by `x.data = ...`, for one.
-inline void expect_size(const std::string& name, const Tensor& tensor, int64_t rows,
-                        int64_t columns = 0) {
+inline void expect_size(const char* name, const Tensor& tensor, int64_t rows, int64_t columns = 0) {
     if (!tensor.given() || (tensor.rows == rows && tensor.columns == columns)) return;
-    throw pybind11::value_error(name + " has another size than the rest of the batch");
+    throw pybind11::value_error(std::string(name) + " has another size than the rest of the batch");
 }
 
-inline void expect(const std::string& name, const Tensor& tensor, ScalarType type, int64_t rows,
+inline void expect(const char* name, const Tensor& tensor, ScalarType type, int64_t rows,
                    int64_t columns = 0) {
     if (tensor.given() && tensor.type != type) {
-        throw pybind11::type_error(name + " has another type than the rest of the batch");
+        throw pybind11::type_error(std::string(name) +
+                                   " has another type than the rest of the batch");
     }
     expect_size(name, tensor, rows, columns);
 }
