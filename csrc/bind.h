@@ -11,6 +11,14 @@ void point(const T*& pointer, const Tensor& at) {
     pointer = at.as<T>();
 }
 
+// N, M and D of a batch whose two sides are given.
+template <typename Batch>
+void measure(Batch& batch, const Side& one, const Side& other) {
+    batch.n = one.embedding.rows;
+    batch.m = other.embedding.rows;
+    batch.d = one.embedding.columns;
+}
+
 // Throws unless both sides are of a type, and their tensors of sizes that fit each other.
 inline void expect_sides(const Side& one, const Side& other, ScalarType type) {
     const Tensor& attributes = one.logits.given() ? one.logits : one.attributes;
@@ -34,9 +42,7 @@ Mining mining_of(const Side& sketch, const Side& photo, const MiningOptions& opt
     point(mining.photo, photo.embedding);
     point(mining.sketch_labels, sketch.labels);
     point(mining.photo_labels, photo.labels);
-    mining.n = sketch.embedding.rows;
-    mining.m = photo.embedding.rows;
-    mining.d = sketch.embedding.columns;
+    measure(mining, sketch, photo);
     return mining;
 }
 
@@ -89,9 +95,7 @@ Triplets triplets_of(const Side& sketch, const Side& photo, const Tensor& photos
     triplets.negative = chosen.negative;
     triplets.distances = chosen.distances;
     triplets.scale = chosen.scale;
-    triplets.n = n;
-    triplets.m = photo.embedding.rows;
-    triplets.d = sketch.embedding.columns;
+    measure(triplets, sketch, photo);
     return triplets;
 }
 
@@ -122,9 +126,7 @@ Search search_of(const Side& query, const Side& gallery, const SearchOptions& op
     point(search.gallery, gallery.embedding);
     point(search.query_logits, query.logits);
     point(search.gallery_logits, gallery.logits);
-    search.n = query.embedding.rows;
-    search.m = gallery.embedding.rows;
-    search.d = query.embedding.columns;
+    measure(search, query, gallery);
     search.attributes = query.logits.columns;
     return search;
 }
