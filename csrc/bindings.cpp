@@ -189,19 +189,16 @@ void bind_cpu_attributes(py::module_& module) {
         });
 }
 
+template <typename Choice, size_t kCount>
+void bind_choice(py::module_& module, const char* type, const char* const (&names)[kCount]) {
+    py::enum_<Choice> choice(module, type);
+    for (size_t i = 0; i < kCount; ++i) choice.value(names[i], static_cast<Choice>(i));
+}
+
 void bind_options(py::module_& module) {
-    py::enum_<Metric>(module, "Metric")
-        .value("sqeuclidean", Metric::sqeuclidean)
-        .value("euclidean", Metric::euclidean)
-        .value("cosine", Metric::cosine);
-    py::enum_<AttributeMetric>(module, "AttributeMetric")
-        .value("sqeuclidean", AttributeMetric::sqeuclidean)
-        .value("euclidean", AttributeMetric::euclidean)
-        .value("cross_entropy", AttributeMetric::cross_entropy);
-    py::enum_<Reduction>(module, "Reduction")
-        .value("none", Reduction::none)
-        .value("sum", Reduction::sum)
-        .value("mean", Reduction::mean);
+    bind_choice<Metric>(module, "Metric", kMetrics);
+    bind_choice<AttributeMetric>(module, "AttributeMetric", kAttributeMetrics);
+    bind_choice<Reduction>(module, "Reduction", kReductions);
     py::class_<MiningOptions>(module, "MiningOptions")
         .def(py::init([](Metric metric, double guidance, bool exclude_self) {
             return MiningOptions{metric, guidance, exclude_self};

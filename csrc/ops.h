@@ -10,9 +10,13 @@
 
 namespace fgsbir {
 
+// Choices, with the names that they have in Python.
 enum class Metric : int { sqeuclidean, euclidean, cosine };
+constexpr const char* kMetrics[] = {"sqeuclidean", "euclidean", "cosine"};
 enum class AttributeMetric : int { sqeuclidean, euclidean, cross_entropy };
+constexpr const char* kAttributeMetrics[] = {"sqeuclidean", "euclidean", "cross_entropy"};
 enum class Reduction : int { none, sum, mean };
+constexpr const char* kReductions[] = {"none", "sum", "mean"};
 
 // The number of 32-bit words that hold one bit for each of k attributes.
 constexpr int64_t attribute_words(int64_t k) {

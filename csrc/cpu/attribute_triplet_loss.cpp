@@ -7,27 +7,13 @@
 
 #include <vector>
 
-#include "../ops.h"
+#include "../ranking.h"
 #include "parallel.h"
 #include "predictions.h"
 #include "rows.h"
 
 namespace fgsbir::cpu {
 namespace {
-
-// [margin + x]_+ or softplus(x). A NaN is passed on.
-template <typename T>
-T hinge(T x, double margin, bool soft) {
-    if (soft) return softplus(x);
-    const T value = static_cast<T>(margin) + x;
-    return value <= 0 ? T(0) : value;
-}
-
-template <typename T>
-T hinge_slope(T x, double margin, bool soft) {
-    if (soft) return sigmoid(x);
-    return static_cast<T>(margin) + x <= 0 ? T(0) : T(1);
-}
 
 // What the gradients of the terms of one anchor are multiplied with, for both chosen photos.
 template <typename T>
@@ -50,17 +36,14 @@ GradientFactors<T> gradient_factors(int64_t i, int64_t n, int64_t k, const LossO
         if (grad_parts != nullptr) grad += grad_parts[per_anchor ? t * n + i : t];
         of_term[t] = grad * scale;
     }
-    const T* d = distances + i;
-    const T triplet = of_term[kTriplet] * hinge_slope(d[kPositive * n] - d[kNegative * n],
-                                                      options.margin, options.soft_margin);
-    const T attribute_rank = of_term[kAttributeRank] *
-                             hinge_slope(d[kPositivePredicted * n] - d[kNegativePredicted * n],
-                                         options.attribute_margin, options.soft_attribute_margin);
-    const auto slope = [&](TripletDistance of, T factor) {
-        return distance_slope(d[of * n], factor, k, options.attribute_metric);
+    T distance[kTripletDistances], of_distance[kTripletDistances];
+    for (int t = 0; t < kTripletDistances; ++t) distance[t] = distances[t * n + i];
+    ranking_gradients(distance, options, [&](Term term) { return of_term[term]; }, of_distance);
+    const auto predicted = [&](TripletDistance of) {
+        return distance_slope(distance[of], of_distance[of], k, options.attribute_metric);
     };
-    return {{triplet, -triplet},
-            {slope(kPositivePredicted, attribute_rank), slope(kNegativePredicted, -attribute_rank)},
+    return {{of_distance[kPositive], of_distance[kNegative]},
+            {predicted(kPositivePredicted), predicted(kNegativePredicted)},
             {of_term[kSketchAttribute], of_term[kPositiveAttribute], of_term[kNegativeAttribute]}};
 }
 
@@ -104,8 +87,6 @@ void attribute_triplet_loss(const Mining<T>& mining, const Predictions<T>& predi
             const T* s = mining.sketch + i * d;
             distance[kPositive] = embedding_distance(s, mining.photo + pos * d, d, options.metric);
             distance[kNegative] = embedding_distance(s, mining.photo + neg * d, d, options.metric);
-            term[kTriplet] = hinge(distance[kPositive] - distance[kNegative], options.margin,
-                                   options.soft_margin);
         }
         if (pos >= 0 && predictions.given) {
             const T* logits[3] = {predictions.sketch_logits + i * k,
@@ -132,14 +113,12 @@ void attribute_triplet_loss(const Mining<T>& mining, const Predictions<T>& predi
                 distance[kPositivePredicted + side] =
                     predicted_distance<T>(predicted[side], k, metric);
             }
-            term[kAttributeRank] =
-                hinge(distance[kPositivePredicted] - distance[kNegativePredicted],
-                      options.attribute_margin, options.soft_attribute_margin);
             for (int r = 0; r < 3; ++r) {
                 term[kSketchAttribute + r] =
                     sum<T>(losses[r]) / known_attributes<T>(attributes[r], k);
             }
         }
+        if (pos >= 0) ranking_terms(distance, options, predictions.given, term);
         for (int t = 0; t < kTerms; ++t) terms[t * n + i] = term[t];
         for (int t = 0; t < kTripletDistances; ++t) distances[t * n + i] = distance[t];
     });

@@ -27,37 +27,34 @@ namespace {
 // Euclidean distance stays within about 1 / kCancelling roundings.
 constexpr double kCancelling = 1.0 / 16;
 
-// Whether a product gives this distance well; `scale` is |x|^2 + |y|^2, or 1 for cosine.
+// Whether a product gives this distance, or what it is a root of, well.
 template <typename T>
-FGSBIR_INLINE inline bool is_far(T value, T scale) {
-    return (value >= static_cast<T>(kCancelling) * scale) & (value - value == 0);
+FGSBIR_INLINE inline bool is_far(T value, T magnitude) {
+    return (value >= static_cast<T>(kCancelling) * magnitude) & (value - value == 0);
 }
 
 // The distances of a row to some others, from its products with them.
-template <typename T>
-FGSBIR_INLINE inline void write_block(const T* products, int64_t size, Metric metric, T norm,
-                                      const T* norms, const T* x, const T* y, int64_t d, T* out) {
-    const bool cosine = metric == Metric::cosine, root = metric == Metric::euclidean;
-    const auto scale = [=](auto other)
-                           FGSBIR_INLINE { return cosine ? other * 0 + 1 : norm + other; };
+template <typename M, typename T>
+FGSBIR_INLINE inline void write_block(const T* products, int64_t size, T norm, const T* norms,
+                                      const T* x, const T* y, int64_t d, T* out) {
     Vec<T> near = {};
     int64_t j = 0;
     for (; j + kLanes<T> <= size; j += kLanes<T>) {
         const Vec<T> other = load(norms + j),
-                     distance = from_product(load(products + j), metric, norm, other);
-        near += by_lane<T>(distance, scale(other),
-                           [](T v, T s) FGSBIR_INLINE { return is_far(v, s) ? T(0) : T(1); });
-        store(out + j, root ? root_of<T>(distance) : distance);
+                     distance = M::from_product(load(products + j), norm, other);
+        near += by_lane<T>(distance, M::magnitude(norm, other),
+                           [](T v, T m) FGSBIR_INLINE { return is_far(v, m) ? T(0) : T(1); });
+        store(out + j, M::kRoot ? root_of<T>(distance) : distance);
     }
     const int64_t whole = j;
     for (; j < size; ++j) {
-        const T distance = from_product(products[j], metric, norm, norms[j]);
-        out[j] = root ? std::sqrt(distance) : distance;
+        const T distance = M::from_product(products[j], norm, norms[j]);
+        out[j] = M::kRoot ? std::sqrt(distance) : distance;
     }
     for (j = sum<T>(near) == 0 ? whole : 0; j < size; ++j) {
-        if (is_far(from_product(products[j], metric, norm, norms[j]), scale(norms[j]))) continue;
-        out[j] = cosine ? cosine_distance(x, y + j * d, d, norm, norms[j])
-                        : embedding_distance(x, y + j * d, d, metric);
+        const T distance = M::from_product(products[j], norm, norms[j]);
+        if (is_far(distance, M::magnitude(norm, norms[j]))) continue;
+        out[j] = embedding_distance<M>(x, y + j * d, d, norm, norms[j]);
     }
 }
 
@@ -93,20 +90,19 @@ struct Pairs {
 
     // A piece of a row: the slopes of far pairs. Those of near ones go to `near`; whether there are
     // any is returned.
-    template <Metric kMetric>
+    template <typename M>
     FGSBIR_INLINE bool split_slopes(int64_t row, int64_t column, int64_t size, T* far,
                                     T* near) const {
-        constexpr bool kCosine = kMetric == Metric::cosine, kRoot = kMetric == Metric::euclidean;
         const int64_t at = row * columns + column;
         const T *grads = grad + at, *distances = distance + at;
         const T own = row_norms[row], *others = column_norms + column;
 #pragma omp simd
         for (int64_t c = 0; c < size; ++c) {
-            const T d = distances[c], scale = kCosine ? T(1) : own + others[c];
-            const T slope = kCosine ? grads[c] : kRoot ? grads[c] / d : 2 * grads[c];
-            const bool directed = !kCosine || ((own != 0) & (others[c] != 0));
+            const T d = distances[c], slope = M::slope(grads[c], d);
+            const bool directed = !M::kUnitRows || ((own != 0) & (others[c] != 0));
             const bool turns = (d != 0) & directed;
-            const bool served = is_far(kRoot ? d * d : d, scale) & (slope - slope == 0);
+            const bool served =
+                is_far(M::kRoot ? d * d : d, M::magnitude(own, others[c])) & (slope - slope == 0);
             far[c] = turns & served ? slope : T(0);
             near[c] = turns & !served ? slope : T(0);
         }
@@ -118,22 +114,22 @@ struct Pairs {
 };
 
 // The slopes of a tile whose rows are rows of x: rows of the matrix, or columns if transposed.
-template <Metric kMetric, typename T>
+template <typename M, typename T>
 FGSBIR_INLINE inline void write_slopes(const Pairs<T>& pairs, bool transposed, int64_t row,
                                        int64_t rows, int64_t column, int64_t columns,
                                        Slopes<T>& slopes) {
     alignas(64) T far[kTileColumns], near[kTileColumns];
     slopes.nears = 0;
     for (int64_t r = 0; !transposed && r < rows; ++r) {
-        if (!pairs.template split_slopes<kMetric>(row + r, column, columns,
-                                                  slopes.far + r * kStride, near))
+        if (!pairs.template split_slopes<M>(row + r, column, columns, slopes.far + r * kStride,
+                                            near))
             continue;
         for (int64_t c = 0; c < columns; ++c) {
             if (near[c] != 0) slopes.near[slopes.nears++] = {r, c, near[c]};
         }
     }
     for (int64_t c = 0; transposed && c < columns; ++c) {
-        const bool any = pairs.template split_slopes<kMetric>(column + c, row, rows, far, near);
+        const bool any = pairs.template split_slopes<M>(column + c, row, rows, far, near);
         for (int64_t r = 0; r < rows; ++r) slopes.far[r * kStride + c] = far[r];
         for (int64_t r = 0; any && r < rows; ++r) {
             if (near[r] != 0) slopes.near[slopes.nears++] = {r, c, near[r]};
@@ -178,18 +174,17 @@ FGSBIR_INLINE inline void turn_only(const T* x, T scale, T* grad, int64_t d) {
     for (int64_t k = 0; k < d; ++k) grad[k] = scale * (grad[k] - x[k] * scale * along);
 }
 
-template <Metric kMetric, typename T>
+template <typename M, typename T>
 void gradient(const T* grad, const T* distance, const T* x, const T* y, T* grad_x, int64_t n,
-              int64_t m, int64_t d, bool transposed, int threads) {
-    constexpr bool kCosine = kMetric == Metric::cosine;
+              int64_t m, int64_t d, Metric metric, bool transposed, int threads) {
     std::vector<T> x_norms(n), y_norms(m);
-    norms(x, x_norms.data(), n, d, kMetric, threads);
-    norms(y, y_norms.data(), m, d, kMetric, threads);
+    norms(x, x_norms.data(), n, d, metric, threads);
+    norms(y, y_norms.data(), m, d, metric, threads);
     const Pairs<T> pairs{grad, distance, transposed ? n : m,
                          transposed ? y_norms.data() : x_norms.data(),
                          transposed ? x_norms.data() : y_norms.data()};
-    const auto x_scale = [&](int64_t i) FGSBIR_INLINE { return kCosine ? x_norms[i] : T(1); };
-    const auto y_scale = [&](int64_t j) FGSBIR_INLINE { return kCosine ? y_norms[j] : T(1); };
+    const auto x_scale = [&](int64_t i) FGSBIR_INLINE { return M::kUnitRows ? x_norms[i] : T(1); };
+    const auto y_scale = [&](int64_t j) FGSBIR_INLINE { return M::kUnitRows ? y_norms[j] : T(1); };
 
     const int64_t panels = (d + kPanel<T> - 1) / kPanel<T>, width = panels * kPanel<T>;
     const int64_t parts = std::clamp<int64_t>(n * m / 4096, 1, threads);
@@ -206,14 +201,14 @@ void gradient(const T* grad, const T* distance, const T* x, const T* y, T* grad_
             const T* const others = y + column * d;
 #pragma omp for schedule(static)
             for (int64_t p = 0; p < panels; ++p) {
-                pack_rows(others, kCosine ? y_norms.data() + column : nullptr, columns, d,
+                pack_rows(others, M::kUnitRows ? y_norms.data() + column : nullptr, columns, d,
                           p * kPanel<T>, packed.data() + p * columns * kPanel<T>);
             }
             run([&]() FGSBIR_INLINE {
                 const int64_t end = n * (part + 1) / team;
                 for (int64_t row = n * part / team; row < end; row += kTileRows) {
                     const int64_t rows = std::min(kTileRows, end - row);
-                    write_slopes<kMetric>(pairs, transposed, row, rows, column, columns, slopes);
+                    write_slopes<M>(pairs, transposed, row, rows, column, columns, slopes);
                     for (int64_t r = 0; r < rows; r += kGroup) {
                         const int64_t group = std::min(kGroup, rows - r);
                         const T* weights = slopes.far + r * kStride;
@@ -236,7 +231,7 @@ void gradient(const T* grad, const T* distance, const T* x, const T* y, T* grad_
 #pragma omp barrier
         }
     }
-    if (!kCosine) return;
+    if (!M::kUnitRows) return;
     parallel_rows(n, grain_of(4 * d), threads, [&](int64_t i) FGSBIR_INLINE {
         turn_only(x + i * d, x_norms[i], grad_x + i * d, d);
     });
@@ -254,8 +249,11 @@ void pairwise_distance(const T* x, const T* y, T* out, int64_t n, int64_t m, int
                          Products<T, 1> products) FGSBIR_INLINE {
         for (int64_t at = 0; at < columns; at += kBlock) {
             const int64_t first = column + at;
-            write_block(products[0] + at, std::min(kBlock, columns - at), metric, x_norms[i],
-                        y_norms.from(first), x + i * d, y + first * d, d, out + i * m + first);
+            with_metric(metric, [=, &x_norms, &y_norms](auto of) FGSBIR_INLINE {
+                write_block<decltype(of)>(products[0] + at, std::min(kBlock, columns - at),
+                                          x_norms[i], y_norms.from(first), x + i * d, y + first * d,
+                                          d, out + i * m + first);
+            });
         }
     };
     Product<T, 1>({{{x, y, d}}}, n, m, threads).sweep(y_norms, use);
@@ -265,17 +263,9 @@ template <typename T>
 void pairwise_distance_backward(const T* grad, const T* distance, const T* x, const T* y, T* grad_x,
                                 int64_t n, int64_t m, int64_t d, Metric metric, bool transposed,
                                 int threads) {
-    switch (metric) {
-        case Metric::sqeuclidean:
-            return gradient<Metric::sqeuclidean>(grad, distance, x, y, grad_x, n, m, d, transposed,
-                                                 threads);
-        case Metric::euclidean:
-            return gradient<Metric::euclidean>(grad, distance, x, y, grad_x, n, m, d, transposed,
-                                               threads);
-        case Metric::cosine:
-            return gradient<Metric::cosine>(grad, distance, x, y, grad_x, n, m, d, transposed,
-                                            threads);
-    }
+    with_metric(metric, [=](auto of) {
+        gradient<decltype(of)>(grad, distance, x, y, grad_x, n, m, d, metric, transposed, threads);
+    });
 }
 
 #define FGSBIR_INSTANTIATE(T)                                                                     \

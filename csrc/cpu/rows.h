@@ -6,7 +6,7 @@
 #include <cstdint>
 #include <limits>
 
-#include "../ops.h"
+#include "metric.h"
 #include "parallel.h"
 #include "vec.h"
 
@@ -21,10 +21,15 @@ FGSBIR_INLINE inline T inverse_norm(const T* x, int64_t d) {
     return std::isinf(squared) ? std::numeric_limits<T>::quiet_NaN() : 1 / std::sqrt(squared);
 }
 
-// What distances of a row need beside its products: |x|^2, for cosine 1 / |x| or 0 for a zero row.
+// What a metric needs of a row beside products: its squared norm, or the inverse one.
+template <typename M, typename T>
+FGSBIR_INLINE inline T norm_of(const T* x, int64_t d) {
+    return M::kUnitRows ? inverse_norm(x, d) : squared_norm(x, d);
+}
+
 template <typename T>
 FGSBIR_INLINE inline T norm_of(const T* x, int64_t d, Metric metric) {
-    return metric == Metric::cosine ? inverse_norm(x, d) : squared_norm(x, d);
+    return with_metric(metric, [=](auto of) FGSBIR_INLINE { return norm_of<decltype(of)>(x, d); });
 }
 
 template <typename T>
@@ -34,21 +39,22 @@ void norms(const T* x /* [n, d] */, T* out /* [n] */, int64_t n, int64_t d, Metr
                   [=](int64_t i) FGSBIR_INLINE { out[i] = norm_of(x + i * d, d, metric); });
 }
 
-// 1 - cos(x, y) as a sum of squared differences, with the inverse norms of both.
-template <typename T>
-FGSBIR_INLINE inline T cosine_distance(const T* x, const T* y, int64_t d, T x_scale, T y_scale) {
-    if (x_scale == 0 || y_scale == 0) return 1 + 0 * (x_scale + y_scale);  // NaN for a NaN
-    return squared_difference(x, y, d, x_scale, y_scale) / 2;
+// d(x, y) as a sum of squared differences. The norms are read where rows are divided by them.
+template <typename M, typename T>
+FGSBIR_INLINE inline T embedding_distance(const T* x, const T* y, int64_t d, T x_norm, T y_norm) {
+    const T squared =
+        M::kUnitRows ? squared_difference(x, y, d, x_norm, y_norm) : squared_difference(x, y, d);
+    return M::from_square(squared, x_norm, y_norm);
 }
 
-// d(x, y) as a sum of squared differences.
 template <typename T>
 FGSBIR_INLINE inline T embedding_distance(const T* x, const T* y, int64_t d, Metric metric) {
-    if (metric == Metric::cosine) {
-        return cosine_distance(x, y, d, inverse_norm(x, d), inverse_norm(y, d));
-    }
-    const T squared = squared_difference(x, y, d);
-    return metric == Metric::sqeuclidean ? squared : std::sqrt(squared);
+    return with_metric(metric, [=](auto of) FGSBIR_INLINE {
+        using M = decltype(of);
+        const T x_norm = M::kUnitRows ? inverse_norm(x, d) : T(1);
+        const T y_norm = M::kUnitRows ? inverse_norm(y, d) : T(1);
+        return embedding_distance<M>(x, y, d, x_norm, y_norm);
+    });
 }
 
 // grad += slope * (x * x_scale - y * y_scale).
@@ -64,19 +70,11 @@ FGSBIR_INLINE inline void add_difference(const T* x, const T* y, int64_t d, T sl
         [=](int64_t k) FGSBIR_INLINE { grad[k] += slope * (x[k] * x_scale - y[k] * y_scale); });
 }
 
-// grad_x += factor * d d(x, y) / dx, where distance = d(x, y). All three metrics are symmetric:
-// with x and y exchanged it is the gradient of y.
+// grad += slope * (u - v - u (u, u - v)), where u = x / |x| and v = y / |y|: only the part of u - v
+// across x turns x. The scales are inverse norms.
 template <typename T>
-FGSBIR_INLINE inline void add_embedding_gradient(const T* x, const T* y, int64_t d, Metric metric,
-                                                 T distance, T factor, T* grad_x) {
-    if (distance == 0) return;
-    if (metric != Metric::cosine) {
-        const T slope = metric == Metric::sqeuclidean ? 2 * factor : factor / distance;
-        return add_difference(x, y, d, slope, grad_x);
-    }
-    // d = |u|^2 / 2 with u = x/|x| - y/|y|; only the part of u across x turns x.
-    const T x_scale = inverse_norm(x, d), y_scale = inverse_norm(y, d);
-    if (x_scale == 0 || y_scale == 0) return;
+FGSBIR_INLINE inline void add_difference_across(const T* x, const T* y, int64_t d, T slope, T* grad,
+                                                T x_scale, T y_scale) {
     const T along = sum_over<T>(
         d,
         [=](int64_t k) FGSBIR_INLINE {
@@ -87,30 +85,36 @@ FGSBIR_INLINE inline void add_embedding_gradient(const T* x, const T* y, int64_t
             const T unit = x[k] * x_scale;
             return unit * (unit - y[k] * y_scale);
         });
-    const T slope = factor * x_scale;
     by_vectors<T>(
         d,
         [=](int64_t k) FGSBIR_INLINE {
             const Vec<T> unit = load(x + k) * x_scale;
             const Vec<T> across = unit - load(y + k) * y_scale - unit * along;
-            store(grad_x + k, load(grad_x + k) + slope * across);
+            store(grad + k, load(grad + k) + slope * across);
         },
         [=](int64_t k) FGSBIR_INLINE {
             const T unit = x[k] * x_scale;
-            grad_x[k] += slope * (unit - y[k] * y_scale - unit * along);
+            grad[k] += slope * (unit - y[k] * y_scale - unit * along);
         });
 }
 
+// grad_x += factor * d d(x, y) / dx, where distance = d(x, y). Every metric is symmetric: with x
+// and y exchanged it is the gradient of y.
 template <typename T>
-inline T sigmoid(T x) {
-    const T e = std::exp(-std::abs(x));
-    return (x >= 0 ? T(1) : e) / (1 + e);
-}
-
-// log(1 + exp(x)).
-template <typename T>
-inline T softplus(T x) {
-    return (x > 0 ? x : T(0)) + std::log1p(std::exp(-std::abs(x)));
+FGSBIR_INLINE inline void add_embedding_gradient(const T* x, const T* y, int64_t d, Metric metric,
+                                                 T distance, T factor, T* grad_x) {
+    if (distance == 0) return;
+    with_metric(metric, [=](auto of) FGSBIR_INLINE {
+        using M = decltype(of);
+        const T slope = M::slope(factor, distance);
+        if constexpr (M::kUnitRows) {
+            const T x_scale = inverse_norm(x, d), y_scale = inverse_norm(y, d);
+            if (x_scale == 0 || y_scale == 0) return;
+            add_difference_across(x, y, d, slope * x_scale, grad_x, x_scale, y_scale);
+        } else {
+            add_difference(x, y, d, slope, grad_x);
+        }
+    });
 }
 
 }  // namespace fgsbir::cpu

@@ -4,7 +4,7 @@
 #include <cmath>
 #include <cstdint>
 
-#include "../ops.h"
+#include "metric.h"
 #include "vec.h"
 
 namespace fgsbir::cpu {
@@ -13,25 +13,18 @@ namespace fgsbir::cpu {
 // often found, and passed over.
 constexpr int64_t kBlock = 64;
 
-// |x|^2 + |y|^2 - 2 x.y, or 1 - x.y / (|x| |y|); V is T or a vector. Rounding may leave it below 0,
-// and of a euclidean distance it is the square.
-template <typename V, typename T>
-FGSBIR_INLINE inline V from_product(V product, Metric metric, T row_norm, V column_norm) {
-    return metric == Metric::cosine ? 1 - product * row_norm * column_norm
-                                    : row_norm + column_norm - 2 * product;
-}
-
 // Distances from inner products, not below 0.
 template <typename T>
 FGSBIR_INLINE inline void distances_of_block(const T* products, int64_t size, Metric metric,
                                              T row_norm, const T* column_norms, T* out) {
-    for (int64_t j = 0; j < size; ++j) {
-        const T distance = from_product(products[j], metric, row_norm, column_norms[j]);
-        out[j] = distance < 0 ? T(0) : distance;
-    }
-    if (metric == Metric::euclidean) {
-        for (int64_t j = 0; j < size; ++j) out[j] = std::sqrt(out[j]);
-    }
+    with_metric(metric, [=](auto of) FGSBIR_INLINE {
+        using M = decltype(of);
+        for (int64_t j = 0; j < size; ++j) {
+            const T distance = M::from_product(products[j], row_norm, column_norms[j]);
+            out[j] = distance < 0 ? T(0) : distance;
+        }
+        for (int64_t j = 0; M::kRoot && j < size; ++j) out[j] = std::sqrt(out[j]);
+    });
 }
 
 // The smallest that distances_of_block computes for a whole block, without writing any. The norms
@@ -39,19 +32,22 @@ FGSBIR_INLINE inline void distances_of_block(const T* products, int64_t size, Me
 template <typename T>
 FGSBIR_INLINE inline T nearest_in_block(const T* products /* [kBlock] */, Metric metric, T row_norm,
                                         const T* column_norms) {
-    const auto distance = [&](int64_t j) FGSBIR_INLINE {
-        return from_product(load(products + j), metric, row_norm, load(column_norms + j));
-    };
-    Vec<T> even = distance(0), odd = distance(kLanes<T>);
-    for (int64_t j = 2 * kLanes<T>; j < kBlock; j += 2 * kLanes<T>) {
-        const Vec<T> a = distance(j), b = distance(j + kLanes<T>);
-        even = a < even ? a : even;
-        odd = b < odd ? b : odd;
-    }
-    // Rounding keeps order, so what is left to do may be done to the smallest alone.
-    const T smallest = lowest<T>(odd < even ? odd : even);
-    const T clamped = smallest < 0 ? T(0) : smallest;
-    return metric == Metric::euclidean ? std::sqrt(clamped) : clamped;
+    return with_metric(metric, [=](auto of) FGSBIR_INLINE {
+        using M = decltype(of);
+        const auto distance = [=](int64_t j) FGSBIR_INLINE {
+            return M::from_product(load(products + j), row_norm, load(column_norms + j));
+        };
+        Vec<T> even = distance(0), odd = distance(kLanes<T>);
+        for (int64_t j = 2 * kLanes<T>; j < kBlock; j += 2 * kLanes<T>) {
+            const Vec<T> a = distance(j), b = distance(j + kLanes<T>);
+            even = a < even ? a : even;
+            odd = b < odd ? b : odd;
+        }
+        // Rounding keeps order, so what is left to do may be done to the smallest alone.
+        const T smallest = lowest<T>(odd < even ? odd : even);
+        const T clamped = smallest < 0 ? T(0) : smallest;
+        return M::kRoot ? std::sqrt(clamped) : clamped;
+    });
 }
 
 // Whether no sum of two of these norms overflows. Where one does, distances from products are

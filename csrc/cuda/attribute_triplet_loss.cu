@@ -9,8 +9,9 @@
 //
 // Limits: those of mining.
 
-#include "loss_terms.cuh"
+#include "metric.cuh"
 #include "mining.cuh"
+#include "predictions.cuh"
 
 namespace fgsbir::cuda {
 namespace {
@@ -80,7 +81,7 @@ struct KnownMean {
     }
 };
 
-// D+, D- and the four terms of attributes, in every lane.
+// D+, D- and the terms of attribute prediction, in every lane.
 template <typename S>
 __device__ void attribute_terms(const LossArguments<S>& in, int64_t i, const Triplet& triplet,
                                 Compute<S>* distance /* [4] */, Compute<S>* term /* [5] */) {
@@ -101,8 +102,6 @@ __device__ void attribute_terms(const LossArguments<S>& in, int64_t i, const Tri
     }
     distance[kPositivePredicted] = predicted_distance_of(warp_sum(positive), rows.k, metric);
     distance[kNegativePredicted] = predicted_distance_of(warp_sum(negative), rows.k, metric);
-    term[kAttributeRank] = hinge(distance[kPositivePredicted] - distance[kNegativePredicted],
-                                 in.options.attribute_margin, in.options.soft_attribute_margin);
     term[kSketchAttribute] = of_sketch.over_warp();
     term[kPositiveAttribute] = of_positive.over_warp();
     term[kNegativeAttribute] = of_negative.over_warp();
@@ -117,9 +116,8 @@ __global__ void __launch_bounds__(kWarps* kWarp) loss_of_anchors(const LossArgum
     T distance[kTripletDistances] = {}, term[kTerms] = {};
     if (triplet.valid()) {
         embedding_distances(in, i, triplet, distance);
-        term[kTriplet] = hinge(distance[kPositive] - distance[kNegative], in.options.margin,
-                               in.options.soft_margin);
         if (in.predictions.given) attribute_terms(in, i, triplet, distance, term);
+        ranking_terms(distance, in.options, in.predictions.given, term);
     }
     if (threadIdx.x % kWarp != 0) return;
     in.positive[i] = triplet.positive;

@@ -10,7 +10,8 @@
 //
 // Limits: N < 2^30.
 
-#include "loss_terms.cuh"
+#include "metric.cuh"
+#include "predictions.cuh"
 #include "references.cuh"
 
 namespace fgsbir::cuda {
@@ -50,25 +51,15 @@ struct BackwardArguments {
         return grad * *scale;
     }
     __device__ T distance(int64_t i, int which) const { return distances[which * n + i]; }
+
+    // The gradients that reach the distances of an anchor.
+    __device__ void of_distances(int64_t i, T* grad /* [4] */) const {
+        T own[kTripletDistances];
+#pragma unroll
+        for (int t = 0; t < kTripletDistances; ++t) own[t] = distance(i, t);
+        ranking_gradients(own, options, [&](Term term) { return of_term(i, term); }, grad);
+    }
 };
-
-// The derivative of a distance by a difference of rows is this times the difference.
-template <typename T>
-__device__ inline T euclidean_slope(T distance, bool squared) {
-    return squared ? T(2) : distance == 0 ? T(0) : 1 / distance;
-}
-
-template <typename T>
-__device__ inline T embedding_slope(T distance, Metric metric) {
-    return metric == Metric::cosine ? T(1)
-                                    : euclidean_slope(distance, metric == Metric::sqeuclidean);
-}
-
-template <typename T>
-__device__ inline T attribute_slope(T distance, int64_t k, AttributeMetric metric) {
-    if (metric == AttributeMetric::cross_entropy) return 1 / static_cast<T>(k > 0 ? k : 1);
-    return euclidean_slope(distance, metric == AttributeMetric::sqeuclidean);
-}
 
 // 1 / |row|, or 0 for the zero row; in every lane.
 template <typename S>
@@ -88,18 +79,18 @@ __device__ void sketch_gradient(const BackwardArguments<S>& in, int64_t i, int64
                                 int64_t negative) {
     using T = Compute<S>;
     const int lane = threadIdx.x % kWarp;
-    const bool cosine = in.options.metric == Metric::cosine;
+    const Metric metric = in.options.metric;
+    const bool unit_rows = has_unit_rows(metric);
     const S* s = in.sketch + i * in.d;
     const S* p = in.photo + positive * in.d;
     const S* q = in.photo + negative * in.d;
     const T to_positive = in.distance(i, kPositive), to_negative = in.distance(i, kNegative);
-    const T factor =
-        in.of_term(i, kTriplet) *
-        hinge_slope(to_positive - to_negative, in.options.margin, in.options.soft_margin);
-    T p_weight = factor * embedding_slope(to_positive, in.options.metric);
-    T q_weight = -factor * embedding_slope(to_negative, in.options.metric);
+    T of_distance[kTripletDistances];
+    in.of_distances(i, of_distance);
+    T p_weight = slope(of_distance[kPositive], to_positive, metric);
+    T q_weight = slope(of_distance[kNegative], to_negative, metric);
     T s_scale = 1, p_scale = 1, q_scale = 1;
-    if (cosine) {  // a zero vector has distance 1 to everything, whatever moves
+    if (unit_rows) {  // a zero vector has distance 1 to everything, whatever moves
         s_scale = inverse_norm(s, in.d);
         p_scale = inverse_norm(p, in.d);
         q_scale = inverse_norm(q, in.d);
@@ -114,8 +105,8 @@ __device__ void sketch_gradient(const BackwardArguments<S>& in, int64_t i, int64
     for (int64_t k = lane; k < in.d; k += kWarp) {
         const T own = product(to_compute(s[k]), s_scale);
         // Only the part of a difference of unit vectors that is across s turns s.
-        const T p_along = cosine ? to_positive * own : T(0);
-        const T q_along = cosine ? to_negative * own : T(0);
+        const T p_along = unit_rows ? along(to_positive, metric) * own : T(0);
+        const T q_along = unit_rows ? along(to_negative, metric) * own : T(0);
         T grad = 0;
         if (p_weight != 0) grad += p_weight * (own - product(to_compute(p[k]), p_scale) - p_along);
         if (q_weight != 0) grad += q_weight * (own - product(to_compute(q[k]), q_scale) - q_along);
@@ -132,11 +123,12 @@ __device__ void sketch_logits_gradient(const BackwardArguments<S>& in, int64_t i
     const AttributeMetric metric = in.options.attribute_metric;
     const T to_positive = in.distance(i, kPositivePredicted);
     const T to_negative = in.distance(i, kNegativePredicted);
-    const T factor = in.of_term(i, kAttributeRank) * hinge_slope(to_positive - to_negative,
-                                                                 in.options.attribute_margin,
-                                                                 in.options.soft_attribute_margin);
-    const T p_weight = factor * attribute_slope(to_positive, rows.k, metric);
-    const T q_weight = -factor * attribute_slope(to_negative, rows.k, metric);
+    T of_distance[kTripletDistances];
+    in.of_distances(i, of_distance);
+    const T p_weight =
+        of_distance[kPositivePredicted] * attribute_slope(to_positive, rows.k, metric);
+    const T q_weight =
+        of_distance[kNegativePredicted] * attribute_slope(to_negative, rows.k, metric);
     if (lane == 0) {
         in.attribute_weights[i] = p_weight;
         in.attribute_weights[in.n + i] = q_weight;
@@ -296,14 +288,16 @@ template <bool kByWarp, typename S>
 __device__ void photo_gradient(const BackwardArguments<S>& in, int64_t j, const Chosen& chosen,
                                PhotoMemory<Compute<S>>& memory) {
     using T = Compute<S>;
-    const bool cosine = in.options.metric == Metric::cosine;
+    const Metric metric = in.options.metric;
+    const bool unit_rows = has_unit_rows(metric);
     const S* p = in.photo + j * in.d;
-    const T scale = cosine ? inverse_norm(p, in.d) : T(1);
-    T along = 0;
-    if (cosine) {
-        along = sum_of_references<kByWarp>(chosen, memory, [&](int64_t r) {
+    const T scale = unit_rows ? inverse_norm(p, in.d) : T(1);
+    T all_along = 0;
+    if (unit_rows) {
+        all_along = sum_of_references<kByWarp>(chosen, memory, [&](int64_t r) {
             const T weight = in.embedding_weights[r];
-            return weight == 0 ? T(0) : weight * in.distances[kPositive * in.n + r];
+            const T distance = in.distances[kPositive * in.n + r];
+            return weight == 0 ? T(0) : weight * along(distance, metric);
         });
     }
     const auto own = [&](int64_t k) { return product(to_compute(p[k]), scale); };
@@ -311,10 +305,11 @@ __device__ void photo_gradient(const BackwardArguments<S>& in, int64_t j, const 
         chosen, in.embedding_weights, in.d, memory, own,
         [&](int64_t i, int64_t k) {
             const T value = to_compute(in.sketch[i * in.d + k]);
-            return cosine ? product(value, in.sketch_scales[i]) : value;
+            return unit_rows ? product(value, in.sketch_scales[i]) : value;
         },
         [&](int64_t k, T sum) {
-            store(in.grad_photo + j * in.d + k, (cosine ? sum - along * own(k) : sum) * scale);
+            store(in.grad_photo + j * in.d + k,
+                  (unit_rows ? sum - all_along * own(k) : sum) * scale);
         });
 }
 

@@ -123,15 +123,10 @@ __device__ __forceinline__ void mine_split(const MineArguments<S>& in,
             static_cast<int>(min(in.photo.rows - first_column, static_cast<int64_t>(kColumns)));
         const auto& photos = memory.photos[at];
         if constexpr (kScans) {
-            const auto scan_by = [&](auto metric) {
-                scan<decltype(metric)::value>(in, tile, first_row, first_column, columns,
-                                              has_positives, photos, memory);
-            };
-            if (in.metric == Metric::cosine) {
-                scan_by(Constant<Metric::cosine>());
-            } else {
-                scan_by(Constant<Metric::sqeuclidean>());
-            }
+            with_unrooted(in.metric, [&](auto of) {
+                scan<decltype(of)>(in, tile, first_row, first_column, columns, has_positives,
+                                   photos, memory);
+            });
         } else {
             weigh(in, tile, first_row, first_column, columns, has_positives, photos, memory);
         }
@@ -158,7 +153,7 @@ __device__ bool are_tame(const MineArguments<S>& in, int64_t first_row, int64_t 
     bool untamed = false;
     const auto look = [&](const Compute<S>* norms, int64_t first, int64_t last) {
         for (int64_t row = first + threadIdx.x; row < last; row += kTileThreads) {
-            untamed |= !is_tame(norms[row], in.metric);
+            untamed |= !with_unrooted(in.metric, [=](auto of) { return of.is_tame(norms[row]); });
         }
     };
     look(in.sketch_norms, first_row, end_row);
@@ -168,27 +163,13 @@ __device__ bool are_tame(const MineArguments<S>& in, int64_t first_row, int64_t 
 
 // The tile that weigh() is done in where scan() is done in TileType: what a kernel has of registers
 // is not enough for both in large tiles.
-template <typename TileType>
-struct WeighIn {
-    using Type = TileType;
-};
-template <typename T>
-struct WeighIn<Tile<T, 128, 64>> {
-    using Type = Tile<T, 32, 32>;
-};
-template <typename S, int kColumns>
-struct WeighIn<TensorTile<S, 128, kColumns>> {
-    using Type = Tile<float, 32, 32>;
-};
-template <typename S>
-struct WeighIn<WarpgroupTile<S>> {
-    using Type = Tile<float, 32, 32>;
-};
+template <typename T, typename TileType>
+using WeighIn = std::conditional_t<(TileType::kRows > kSmallSide), Tile<T, 32, 32>, TileType>;
 
 template <typename T, typename TileType>
 union MineMemories {
     MineMemory<T, TileType> of_scan;
-    MineMemory<T, typename WeighIn<TileType>::Type> of_weigh;
+    MineMemory<T, WeighIn<T, TileType>> of_weigh;
 };
 
 constexpr int kBlocksAtOnce = 2;  // on a multiprocessor
@@ -215,7 +196,7 @@ __global__ void __launch_bounds__(kTileThreads, kBlocksPerMultiprocessor<Compute
     mine_tiles(const MineArguments<S> in) {
     if constexpr (TileType::kAvailable) {
         using T = Compute<S>;
-        using Small = typename WeighIn<TileType>::Type;
+        using Small = WeighIn<T, TileType>;
         auto& memory = shared_memory<MineMemories<T, TileType>>();
         const int64_t first_row = static_cast<int64_t>(blockIdx.x) * TileType::kRows;
         const int64_t end_row = min(first_row + TileType::kRows, in.sketch.rows);
@@ -354,9 +335,9 @@ MiningTiles::MiningTiles(const Mining& mining, Engine engine_) : engine(engine_)
     const auto enough = [&](int64_t of_rows, int64_t of_columns) {
         return fill_a_chip(mining.n, mining.m, of_rows, of_columns);
     };
-    // WarpgroupTile has no registers to scan more than a word of attributes.
-    const bool one_word = mining.guidance == 0 || attribute_code_words(mining.attributes.k) <= 1;
-    if (!one_word) engine = std::min(engine, Engine::tensor_cores);
+    if (mining.guidance != 0) {
+        engine = engine_for_words(engine, attribute_code_words(mining.attributes.k));
+    }
     if (engine != Engine::cuda_cores) {
         const int wide = large_columns(mining.type);
         const bool large = can_scan(mining) && enough(kLargeRows, wide);
@@ -446,7 +427,7 @@ Mined<Compute<S>> mine(const Mining& mining, Workspace& workspace, cudaStream_t 
     Preparation preparation = {};
     preparation.type = mining.type;
     preparation.d = mining.d;
-    preparation.inverse_norms = mining.metric == Metric::cosine;
+    preparation.inverse_norms = has_unit_rows(mining.metric);
     preparation.a = {mining.n, mining.sketch, scratch.sketch_norms, mining.attributes.a,
                      scratch.sketch_codes};
     preparation.b = {mining.m, mining.photo, scratch.photo_norms, mining.attributes.b,
@@ -467,9 +448,6 @@ Mined<Compute<S>> mine(const Mining& mining, Workspace& workspace, cudaStream_t 
                    kClosestThreads, 0, stream, scratch.codes, labels, scratch.closest, blocks));
     }
 
-    // The order of squares is that of their roots, which are wanted only where something is added.
-    Metric metric = mining.metric;
-    if (metric == Metric::euclidean && guidance != Guidance::finite) metric = Metric::sqeuclidean;
     const auto share = static_cast<T>(
         mining.guidance / static_cast<double>(std::max<int64_t>(1, mining.attributes.k)));
     MineArguments<S> arguments = {};
@@ -485,7 +463,9 @@ Mined<Compute<S>> mine(const Mining& mining, Workspace& workspace, cudaStream_t 
     arguments.beta = static_cast<T>(mining.guidance);
     arguments.share = share;
     arguments.guidance = guidance;
-    arguments.metric = metric;
+    arguments.metric = mining.metric;
+    // The order of squares is that of their roots, which are wanted only where something is added.
+    arguments.rooted = has_root(mining.metric) && guidance == Guidance::finite;
     arguments.exclude_self = mining.exclude_self;
     arguments.scans = can_scan(mining);
     arguments.tiles_per_split = grid_of(plan.tiles_per_split);

@@ -10,15 +10,9 @@
 #pragma once
 
 #include "mine_state.cuh"
-#include "warpgroup_tile.cuh"
+#include "tensor_engines.cuh"
 
 namespace fgsbir::cuda {
-
-// Words of attributes that a thread has registers for.
-template <typename TileType>
-constexpr int kScannedWords = kCodeWords;
-template <typename S>
-constexpr int kScannedWords<WarpgroupTile<S>> = 1;
 
 // Scores are not negative, so that as unsigned integers their bits are in their order. Infinity, in
 // place of what is no negative, never wins.
@@ -60,8 +54,8 @@ __device__ __forceinline__ void for_each_pair(TileType& tile, F f, const V*... o
     }
 }
 
-// Puts its score in place of every product of this thread. kMetric is cosine or another.
-template <Metric kMetric, typename S, typename TileType>
+// Puts its score in place of every product of this thread.
+template <typename Unrooted, typename S, typename TileType>
 __device__ __forceinline__ void score(const MineArguments<S>& in, TileType& tile,
                                       const PhotoStates<float, TileType::kColumns>& photos,
                                       MineMemory<float, TileType>& memory) {
@@ -70,13 +64,13 @@ __device__ __forceinline__ void score(const MineArguments<S>& in, TileType& tile
 #pragma unroll
     for (int r = 0; r < kRows; ++r) norms[r] = memory.sketch(r).norm;
     const auto put_distance = [&](float& value, int r, float norm) {
-        const float unrooted = unrooted_distance(value, norms[r], norm, kMetric);
+        const float unrooted = Unrooted::from_product(value, norms[r], norm);
         value = __int_as_float(max(__float_as_int(unrooted), 0));  // -0 is no score
     };
     for_each_pair(tile, put_distance, photos.norms);
     if (in.guidance == Guidance::none) return;
 
-    if (in.metric == Metric::euclidean) {
+    if (in.rooted) {
 #pragma unroll
         for (int r = 0; r < kRows; ++r) {
 #pragma unroll
@@ -166,7 +160,7 @@ __device__ __forceinline__ void scan_positives(const MineArguments<S>& in, const
 }
 
 // Takes all pairs of a tile into account. The whole warp must call it.
-template <Metric kMetric, typename S, typename TileType>
+template <typename Unrooted, typename S, typename TileType>
 __device__ __forceinline__ void scan(const MineArguments<S>& in, TileType& tile, int64_t first_row,
                                      int64_t first_column, int columns, bool has_positives,
                                      const PhotoStates<float, TileType::kColumns>& photos,
@@ -174,7 +168,7 @@ __device__ __forceinline__ void scan(const MineArguments<S>& in, TileType& tile,
     if (has_positives) {
         scan_positives(in, tile, first_row, first_column, columns, photos, memory);
     }
-    score<kMetric>(in, tile, photos, memory);
+    score<Unrooted>(in, tile, photos, memory);
     if (has_positives || columns < TileType::kColumns) {
         for_each_label(photos, memory, columns, [&](int r, int c, bool equal) {
             const bool negative = !equal && TileType::column(c) < columns;

@@ -2,6 +2,7 @@
 // pairs are scored.
 #pragma once
 
+#include "metric.cuh"
 #include "mining.cuh"
 #include "tile.cuh"
 
@@ -56,20 +57,26 @@ struct MineArguments {
     Compute<S> share;  // of one of K counted attributes in the score: beta / K
     Guidance guidance;
     Metric metric;
+    bool rooted;  // whether scores are of the metric's root, if it has one, and not of its square
     bool exclude_self;
     bool scans;  // whether scores are counted and finite, so that scan() can compute them
     unsigned tiles_per_split;  // of photos
 
     __device__ Compute<S> distance(Compute<S> product, Compute<S> norm, Compute<S> other) const {
         const auto unrooted = not_below_zero(unrooted_distance(product, norm, other, metric));
-        return metric == Metric::euclidean ? root(unrooted) : unrooted;
+        return rooted ? root(unrooted) : unrooted;
     }
     // Where a square or a product overflowed, inf - inf is no NaN of the distance, nor is it
     // infinite.
     __device__ Compute<S> direct_distance(int64_t i, int64_t j) const {
-        return distance_of_rows(sketch.data + i * sketch.width, photo.data + j * photo.width,
-                                sketch.width, row_scale(sketch_norms, metric, i),
-                                row_scale(photo_norms, metric, j), metric);
+        const auto scale = row_scale(sketch_norms, metric, i);
+        const auto other = row_scale(photo_norms, metric, j);
+        const auto squared =
+            squared_difference(sketch.data + i * sketch.width, photo.data + j * photo.width,
+                               sketch.width, scale, other);
+        const auto unrooted =
+            with_unrooted(metric, [=](auto of) { return of.from_square(squared, scale, other); });
+        return rooted ? root(unrooted) : unrooted;
     }
     __device__ Compute<S> closest_of(int64_t i) const {
         return static_cast<Compute<S>>(__longlong_as_double(static_cast<long long>(closest[i])));
@@ -117,15 +124,6 @@ struct MineMemory {
         return sketches[TileType::row_team()][TileType::row(r)];
     }
 };
-
-// Whether the distance of two such rows can neither overflow nor be NaN. The norm is that of
-// prepare(): a square, for cosine an inverse.
-template <typename T>
-__device__ inline bool is_tame(T norm, Metric metric) {
-    constexpr T kLargest = T(1ull << 50);
-    if (metric == Metric::cosine) return norm == 0 || (norm > 1 / kLargest && norm - norm == 0);
-    return norm < kLargest * kLargest;
-}
 
 // winner = the smallest of it and of the keys of a row's lanes, of which the first writes it. The
 // whole warp must call it.

@@ -21,11 +21,11 @@ constexpr T kEpsilon = std::numeric_limits<T>::epsilon();
 template <typename T>
 constexpr T kLeastNormal = std::numeric_limits<T>::min();
 
-// At or above this, what unrooted_distance gives is no better than the score: its root is not, and
+// At or above this, what a product gives is no better than the score: its root is not, and
 // beta h does not make it so. False of every distance where there is no score yet.
 template <typename T>
-__device__ inline T no_better_from(T score, Metric metric) {
-    if (metric != Metric::euclidean) return score;
+__device__ inline T no_better_from(T score, bool rooted) {
+    if (!rooted) return score;
     const T square = score * score * (1 + 8 * kEpsilon<T>);
     return square + kLeastNormal<T>;
 }
@@ -61,16 +61,14 @@ __device__ inline unsigned groups_with_nearer(
     for (int r = 0; r < TileType::kOwnRows; ++r) {
         const SketchState<T>& sketch = memory.sketch(r);
         norms[r] = sketch.norm;
-        limits[r] = no_better_from(sketch.negative.score(), in.metric);
+        limits[r] = no_better_from(sketch.negative.score(), in.rooted);
     }
-    const auto with_metric = [&](Metric metric) {
+    return with_unrooted(in.metric, [&](auto of) {
         return groups_with<TileType>([&](int r, int c) {
             const T other = photos.norms[TileType::column(c)];
-            return !(unrooted_distance(tile.values[r][c], norms[r], other, metric) >= limits[r]);
+            return !(of.from_product(tile.values[r][c], norms[r], other) >= limits[r]);
         });
-    };
-    return in.metric == Metric::cosine ? with_metric(Metric::cosine)
-                                       : with_metric(Metric::sqeuclidean);
+    });
 }
 
 // Takes group g of row r of this thread into account. `columns` of the tile exist. The whole warp

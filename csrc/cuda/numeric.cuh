@@ -19,10 +19,6 @@ __device__ inline Memory& shared_memory() {
     return *reinterpret_cast<Memory*>(shared_bytes);
 }
 
-// A value as a type, for functions that take it when they are compiled.
-template <auto kValue>
-using Constant = std::integral_constant<decltype(kValue), kValue>;
-
 // --- Types ---------------------------------------------------------------------------------------
 
 template <typename S>
@@ -137,95 +133,12 @@ __device__ inline unsigned warp_or(unsigned x) {
     return x;
 }
 
-// Probability and its complement, each to full relative precision.
-template <typename T>
-struct Probability {
-    T yes, no;
-    __device__ T slope() const { return yes * no; }
-};
-
-template <typename T>
-__device__ inline Probability<T> probability(T logit) {
-    const T e = std::exp(-std::abs(logit));
-    const T large = 1 / (1 + e), small = e / (1 + e);
-    return logit < 0 ? Probability<T>{small, large} : Probability<T>{large, small};
-}
-
-// log(1 + exp(x)).
-template <typename T>
-__device__ inline T softplus(T x) {
-    return (x > 0 ? x : x <= 0 ? T(0) : x) + std::log1p(std::exp(-std::abs(x)));
-}
-
-// --- Distances of two rows, one element at a time ------------------------------------------------
-
-// What embeddings are multiplied with before they are subtracted: 1, for cosine the inverse norm.
-template <typename T>
-__device__ inline T row_scale(const T* inverse_norms, Metric metric, int64_t row) {
-    return metric == Metric::cosine ? inverse_norms[row] : T(1);
-}
-
-// The distance, given the sum of squared differences of the scaled rows.
-template <typename T>
-__device__ inline T distance_of(T squared, T scale_x, T scale_y, Metric metric) {
-    if (metric == Metric::sqeuclidean) return squared;
-    if (metric == Metric::euclidean) return std::sqrt(squared);
-    const bool zero_vector = scale_x == 0 || scale_y == 0;
-    return zero_vector ? 1 + 0 * (scale_x + scale_y) : squared / 2;  // NaN for a NaN
-}
-
 // 1 / |x|, or 0 for the zero vector, which has no direction. Where the square overflows it is NaN:
 // 0 would hide that.
 template <typename T>
 __device__ inline T inverse_norm_of(T squared) {
     if (squared == 0) return 0;
     return std::isinf(squared) ? static_cast<T>(NAN) : 1 / std::sqrt(squared);
-}
-
-// The distance of two rows, by one thread alone: where an inner product overflowed.
-template <typename S>
-__device__ inline Compute<S> distance_of_rows(const S* x, const S* y, int64_t d, Compute<S> scale_x,
-                                              Compute<S> scale_y, Metric metric) {
-    Compute<S> squared = 0;
-#pragma unroll 1
-    for (int64_t k = 0; k < d; ++k) {
-        const Compute<S> difference =
-            product(to_compute(x[k]), scale_x) - product(to_compute(y[k]), scale_y);
-        squared += difference * difference;
-    }
-    return distance_of(squared, scale_x, scale_y, metric);
-}
-
-// The same by a whole warp, in every lane.
-template <typename S>
-__device__ inline Compute<S> distance_of_rows_by_warp(const S* x, const S* y, int64_t d,
-                                                      Compute<S> scale_x, Compute<S> scale_y,
-                                                      Metric metric) {
-    Compute<S> squared = 0;
-    for (int64_t k = threadIdx.x % kWarp; k < d; k += kWarp) {
-        const Compute<S> difference =
-            product(to_compute(x[k]), scale_x) - product(to_compute(y[k]), scale_y);
-        squared += difference * difference;
-    }
-    return distance_of(warp_sum(squared), scale_x, scale_y, metric);
-}
-
-// What one attribute adds to D between the probability a of a sketch and the logit y of a photo.
-template <typename T>
-__device__ inline T predicted_difference(const Probability<T>& a, T y, AttributeMetric metric) {
-    if (metric == AttributeMetric::cross_entropy) {
-        return a.yes * softplus(-y) + (1 - a.yes) * softplus(y);
-    }
-    const T difference = a.yes - probability(y).yes;
-    return difference * difference;
-}
-
-// D, given the sum of what the k attributes add.
-template <typename T>
-__device__ inline T predicted_distance_of(T sum, int64_t k, AttributeMetric metric) {
-    if (metric == AttributeMetric::sqeuclidean) return sum;
-    if (metric == AttributeMetric::euclidean) return std::sqrt(sum);
-    return sum / static_cast<T>(k > 0 ? k : 1);
 }
 
 }  // namespace fgsbir::cuda

@@ -14,6 +14,7 @@
 //
 // Limits: the size of the grid.
 
+#include "metric.cuh"
 #include "prepare.h"
 #include "tensor_engines.cuh"
 
@@ -57,9 +58,9 @@ __global__ void __launch_bounds__(kTileThreads, kBlocks<S>)
         for (int c = 0; c < TileType::kOwnColumns; ++c) {
             const int64_t j = first_column + TileType::column(c);
             if (i >= x.rows || j >= y.rows) continue;
-            const bool cosine = metric == Metric::cosine;
-            distance[i * y.rows + j] = distance_of(tile.values[r][c], cosine ? x.scales[i] : T(1),
-                                                   cosine ? y.scales[j] : T(1), metric);
+            distance[i * y.rows + j] =
+                distance_of(tile.values[r][c], row_scale(x.scales, metric, i),
+                            row_scale(y.scales, metric, j), metric);
         }
     }
 }
@@ -79,7 +80,6 @@ template <typename S, typename TileType>
 __device__ inline unsigned long long write_from_products(const ProductArguments<S, TileType>& in,
                                                          const TileType& tile, int64_t first_row,
                                                          int64_t first_column) {
-    const bool cosine = in.metric == Metric::cosine;
     unsigned long long anew = 0;
 #pragma unroll
     for (int r = 0; r < TileType::kOwnRows; ++r) {
@@ -92,11 +92,12 @@ __device__ inline unsigned long long write_from_products(const ProductArguments<
             if (j >= in.y.rows) continue;
             const float y_norm = in.y_norms[j];
             const float unrooted = unrooted_distance(tile.values[r][c], x_norm, y_norm, in.metric);
-            const float least = (cosine ? 1.0f : x_norm + y_norm) / 16;
+            const float least =
+                with_unrooted(in.metric, [=](auto of) { return of.magnitude(x_norm, y_norm); }) /
+                16;
             const bool trusted = unrooted >= least && unrooted < INFINITY;
             if (!trusted) anew |= 1ull << (r * TileType::kOwnColumns + c);
-            in.distance[i * in.y.rows + j] =
-                in.metric == Metric::euclidean ? std::sqrt(unrooted) : unrooted;
+            in.distance[i * in.y.rows + j] = has_root(in.metric) ? std::sqrt(unrooted) : unrooted;
         }
     }
     return anew;
@@ -159,9 +160,11 @@ struct Slopes {
         k += more_k;
         if (row >= rows || k >= others) return 0;
         const int64_t at = kTransposed ? k * rows + row : row * others + k;
-        if (metric == Metric::sqeuclidean) return 2 * grad[at];
-        if (metric == Metric::euclidean) return distance[at] == 0 ? T(0) : grad[at] / distance[at];
-        return other_scales[k] == 0 ? T(0) : grad[at];  // the distance to a zero vector is constant
+        return with_metric(metric, [&](auto of) {
+            // The distance to a zero vector is constant.
+            if (of.kUnitRows && other_scales[k] == 0) return T(0);
+            return of.slope(grad[at], distance[at]);
+        });
     }
 };
 
@@ -246,7 +249,7 @@ struct Operands {
           y{{static_cast<const S*>(y_data), m, d}, nullptr},
           x_norms(workspace.take<Compute<S>>(n)),
           y_norms(workspace.take<Compute<S>>(m)) {
-        if (metric != Metric::cosine) return;
+        if (!has_unit_rows(metric)) return;
         x.scales = x_norms;
         y.scales = y_norms;
     }
@@ -255,7 +258,7 @@ struct Operands {
         Preparation preparation = {};
         preparation.type = type;
         preparation.d = x.width;
-        preparation.inverse_norms = metric == Metric::cosine;
+        preparation.inverse_norms = has_unit_rows(metric);
         preparation.a = {x.rows, x.data, x_norms, {}, nullptr};
         preparation.b = {y.rows, y.data, y_norms, {}, nullptr};
         prepare(preparation, stream);
@@ -291,7 +294,7 @@ void launch_gradients(const void* grad, const void* distance, const ScaledRows<S
     const TileGrid<> grid(own.width);
     const size_t shared = sizeof(typename Tile<T, kSide, kSide>::Memory);
     S* out = static_cast<S*>(grad_own);
-    if (metric != Metric::cosine) {
+    if (!has_unit_rows(metric)) {
         FGSBIR_CHECK_CUDA(launch(gradients<S, S, kTransposed>, grid.blocks(own.rows), kTileThreads,
                                  shared, stream, slopes, own, other, out, grid));
         return;
@@ -327,7 +330,7 @@ void pairwise_distance(ScalarType type, const void* x, const void* y, void* dist
                 });
             }
         }
-        if (metric == Metric::cosine) operands.write_norms(type, metric, stream);
+        if (has_unit_rows(metric)) operands.write_norms(type, metric, stream);
         const TileGrid<> grid(m);
         FGSBIR_CHECK_CUDA(launch(distances<S>, grid.blocks(n), kTileThreads,
                                  sizeof(typename Tile<T, kSide, kSide>::Memory), stream, operands.x,
@@ -339,8 +342,7 @@ int64_t pairwise_distance_backward_workspace(ScalarType type, int64_t n, int64_t
                                              Metric metric) {
     const int64_t forward = pairwise_distance_workspace(type, n, m, metric);
     return forward + workspace_size(type, [&](auto s, Workspace& workspace) {
-               if (metric == Metric::cosine)
-                   workspace.take<Compute<decltype(s)>>(std::max(n, m) * d);
+               if (has_unit_rows(metric)) workspace.take<Compute<decltype(s)>>(std::max(n, m) * d);
            });
 }
 
@@ -352,8 +354,8 @@ void pairwise_distance_backward(ScalarType type, const void* grad, const void* d
         using T = Compute<S>;
         Workspace workspace(memory);
         const Operands<S> operands(x, y, n, m, d, metric, workspace);
-        if (metric == Metric::cosine) operands.write_norms(type, metric, stream);
-        T* of_unit = metric == Metric::cosine ? workspace.take<T>(std::max(n, m) * d) : nullptr;
+        if (has_unit_rows(metric)) operands.write_norms(type, metric, stream);
+        T* of_unit = has_unit_rows(metric) ? workspace.take<T>(std::max(n, m) * d) : nullptr;
         launch_gradients<S, false>(grad, distance, operands.x, operands.y, metric, of_unit, grad_x,
                                    stream);
         launch_gradients<S, true>(grad, distance, operands.y, operands.x, metric, of_unit, grad_y,

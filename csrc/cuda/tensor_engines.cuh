@@ -22,6 +22,18 @@ constexpr bool fill_a_chip(int64_t n, int64_t m, int64_t rows, int64_t columns) 
     return ceil_div(n, rows) * ceil_div(m, columns) >= kEnoughTiles;
 }
 
+// Words of attributes that a thread has registers for beside its sums, in mine_scan.cuh.
+template <typename TileType>
+constexpr int kScannedWords = 2;
+template <typename S>
+constexpr int kScannedWords<WarpgroupTile<S>> = 1;
+
+// The engine or the last before it that can scan so many words, or leaves them to mine_weigh.cuh.
+inline Engine engine_for_words(Engine engine, int64_t words) {
+    return words > kScannedWords<WarpgroupTile<__half>> ? std::min(engine, Engine::tensor_cores)
+                                                        : engine;
+}
+
 template <typename Type_>
 struct TypeTag {
     using Type = Type_;

@@ -184,19 +184,4 @@ struct SquaredDifference {
     }
 };
 
-// What the distance is a root of, or where it has none the distance, before it is cut off at 0,
-// given the inner product. The norms are squared norms, inverse norms for cosine. Each operation is
-// rounded by itself, so that the bits do not depend on where it is compiled into.
-template <typename T>
-__device__ inline T unrooted_distance(T product_, T norm_a, T norm_b, Metric metric) {
-    if (metric == Metric::cosine) return std::fma(-product(product_, norm_a), norm_b, T(1));
-    return std::fma(T(-2), product_, norm_a + norm_b);
-}
-
-template <typename T>
-__device__ inline T distance_from_product(T product, T norm_a, T norm_b, Metric metric) {
-    const T unrooted = not_below_zero(unrooted_distance(product, norm_a, norm_b, metric));
-    return metric == Metric::euclidean ? std::sqrt(unrooted) : unrooted;
-}
-
 }  // namespace fgsbir::cuda

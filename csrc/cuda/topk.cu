@@ -16,6 +16,8 @@
 
 #include "engine.h"
 #include "key.cuh"
+#include "metric.cuh"
+#include "predictions.cuh"
 #include "prepare.h"
 #include "sort.cuh"
 #include "tensor_tile.cuh"
@@ -381,7 +383,7 @@ void topk(const Search& search, void* values, int64_t* indices, void* memory, St
         Preparation preparation = {};
         preparation.type = search.type;
         preparation.d = search.d;
-        preparation.inverse_norms = search.metric == Metric::cosine;
+        preparation.inverse_norms = has_unit_rows(search.metric);
         preparation.a = {search.n, search.query, scratch.query_norms, {}, nullptr};
         preparation.b = {search.m, search.gallery, scratch.gallery_norms, {}, nullptr};
         prepare(preparation, stream);

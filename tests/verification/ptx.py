@@ -145,7 +145,7 @@ class Kernel:
 
     def _numbers(self, operand: str) -> set[int]:
         """The numbers that an operand may be, if it is one of two at most; else none."""
-        if operand.isdecimal():
+        if re.fullmatch(r"-?\d+", operand):
             return {int(operand)}
         selection = rf"\n\s*selp\.b64\s+{re.escape(operand)}, (\d+), (\d+), "
         return {int(n) for numbers in re.findall(selection, self.body) for n in numbers}

@@ -1,22 +1,50 @@
-// The terms of Eq. 1 as functions of a number, and how their gradients are weighted.
+// Attribute probabilities predicted by logits: their distance D, the loss L_p, and their
+// derivatives.
 #pragma once
 
+#include "../ranking.h"
 #include "numeric.cuh"
 
 namespace fgsbir::cuda {
 
-// [margin + x]_+ or softplus(x). Inactive only where it is known to be: a NaN is passed on.
+// Probability and its complement, each to full relative precision.
 template <typename T>
-__device__ inline T hinge(T x, double margin, bool soft) {
-    if (soft) return softplus(x);
-    const T value = static_cast<T>(margin) + x;
-    return value <= 0 ? T(0) : value;
-}
+struct Probability {
+    T yes, no;
+    __device__ T slope() const { return yes * no; }
+};
 
 template <typename T>
-__device__ inline T hinge_slope(T x, double margin, bool soft) {
-    if (soft) return probability(x).yes;
-    return static_cast<T>(margin) + x <= 0 ? T(0) : T(1);
+__device__ inline Probability<T> probability(T logit) {
+    const T e = std::exp(-std::abs(logit));
+    const T large = 1 / (1 + e), small = e / (1 + e);
+    return logit < 0 ? Probability<T>{small, large} : Probability<T>{large, small};
+}
+
+// What one attribute adds to D between the probability a of a sketch and the logit y of a photo.
+template <typename T>
+__device__ inline T predicted_difference(const Probability<T>& a, T y, AttributeMetric metric) {
+    if (metric == AttributeMetric::cross_entropy) {
+        return a.yes * softplus(-y) + (1 - a.yes) * softplus(y);
+    }
+    const T difference = a.yes - probability(y).yes;
+    return difference * difference;
+}
+
+// D, given the sum of what the k attributes add.
+template <typename T>
+__device__ inline T predicted_distance_of(T sum, int64_t k, AttributeMetric metric) {
+    if (metric == AttributeMetric::sqeuclidean) return sum;
+    if (metric == AttributeMetric::euclidean) return std::sqrt(sum);
+    return sum / static_cast<T>(k > 0 ? k : 1);
+}
+
+// The derivative of D by a difference of probabilities is this times the difference.
+template <typename T>
+__device__ inline T attribute_slope(T distance, int64_t k, AttributeMetric metric) {
+    if (metric == AttributeMetric::cross_entropy) return 1 / static_cast<T>(k > 0 ? k : 1);
+    if (metric == AttributeMetric::sqeuclidean) return 2;
+    return distance == 0 ? T(0) : 1 / distance;
 }
 
 // Binary cross-entropy of a logit against a known answer, and its derivative.

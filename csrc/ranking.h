@@ -1,0 +1,67 @@
+// The rankings of Eq. 1 as functions of the distances of a triplet, for both backends.
+#pragma once
+
+#include <cmath>
+
+#include "ops.h"
+
+#ifdef __CUDACC__
+#define FGSBIR_SHARED __host__ __device__ inline
+#else
+#define FGSBIR_SHARED inline
+#endif
+
+namespace fgsbir {
+
+// log(1 + exp(x)).
+template <typename T>
+FGSBIR_SHARED T softplus(T x) {
+    return (x > 0 ? x : T(0)) + std::log1p(std::exp(-std::abs(x)));
+}
+
+template <typename T>
+FGSBIR_SHARED T sigmoid(T x) {
+    const T e = std::exp(-std::abs(x));
+    return (x >= 0 ? T(1) : e) / (1 + e);
+}
+
+// [margin + x]_+ or softplus(x). Inactive only where it is known to be: a NaN is passed on.
+template <typename T>
+FGSBIR_SHARED T hinge(T x, double margin, bool soft) {
+    if (soft) return softplus(x);
+    const T value = static_cast<T>(margin) + x;
+    return value <= 0 ? T(0) : value;
+}
+
+template <typename T>
+FGSBIR_SHARED T hinge_slope(T x, double margin, bool soft) {
+    if (soft) return sigmoid(x);
+    return static_cast<T>(margin) + x <= 0 ? T(0) : T(1);
+}
+
+// The terms that rank. Without predictions only that of embeddings is written.
+template <typename T>
+FGSBIR_SHARED void ranking_terms(const T* distance /* [4] */, const LossOptions& options,
+                                 bool predictions, T* term /* [5] */) {
+    term[kTriplet] =
+        hinge(distance[kPositive] - distance[kNegative], options.margin, options.soft_margin);
+    if (!predictions) return;
+    term[kAttributeRank] = hinge(distance[kPositivePredicted] - distance[kNegativePredicted],
+                                 options.attribute_margin, options.soft_attribute_margin);
+}
+
+// The gradients of distances, from those of the terms: of_term(kTriplet) and so on.
+template <typename T, typename OfTerm>
+FGSBIR_SHARED void ranking_gradients(const T* distance /* [4] */, const LossOptions& options,
+                                     const OfTerm& of_term, T* grad /* [4] */) {
+    grad[kPositive] = of_term(kTriplet) * hinge_slope(distance[kPositive] - distance[kNegative],
+                                                      options.margin, options.soft_margin);
+    grad[kNegative] = -grad[kPositive];
+    grad[kPositivePredicted] =
+        of_term(kAttributeRank) *
+        hinge_slope(distance[kPositivePredicted] - distance[kNegativePredicted],
+                    options.attribute_margin, options.soft_attribute_margin);
+    grad[kNegativePredicted] = -grad[kPositivePredicted];
+}
+
+}  // namespace fgsbir
