@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 
@@ -9,16 +10,17 @@ import numpy as np
 import pytest
 import torch
 
-from fgsbir.gallery import Gallery
-from fgsbir.gallery.indexes import Index, checked_index, open_index
+from fgsbir.gallery import Gallery, indexes
+from fgsbir.gallery.indexes import KINDS, Index, Kind, checked_index, open_index
 from fgsbir.gallery.inner_product import photo_rows, probabilities, query_rows
 from fgsbir.gallery.match import best_matches
 from fgsbir.gallery.store import Store
 from fgsbir.models import Output
 from tests.support.gallery_cases import DIM, NAMES, fill, random_rows, save_model
+from tests.support.paths import ROOT
 
 COUNT = 600  # three shards
-NEEDS = {"exact": (), "faiss": ("faiss",), "milvus": ("pymilvus", "milvus_lite")}
+URI = {name: ":URI" if kind.takes_uri else "" for name, kind in KINDS.items()}
 
 
 @pytest.fixture
@@ -28,12 +30,16 @@ def store(tmp_path: Path) -> Store:
     return Store.create(tmp_path / "gallery", tmp_path / "run" / "model.safetensors", run)
 
 
-@pytest.fixture(params=NEEDS)
+@pytest.fixture(params=KINDS)
 def name(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """Every index whose package is here."""
-    for module in NEEDS[request.param]:
-        pytest.importorskip(module)
-    return f"milvus:{tmp_path}/photos.db" if request.param == "milvus" else request.param
+    """Every index whose package is here, databases in their embedded form."""
+    if request.param == "milvus":
+        pytest.importorskip("milvus_lite")
+    name = request.param + (f":{tmp_path}/photos.db" if KINDS[request.param].takes_uri else "")
+    try:
+        return checked_index(name)
+    except ValueError as missing:
+        pytest.skip(str(missing))
 
 
 def queries(count: int = 20) -> list[Output]:
@@ -196,9 +202,14 @@ def test_a_database_that_does_not_answer(store: Store) -> None:
         open_index(store, "milvus:http://127.0.0.1:9")
 
 
-@pytest.mark.parametrize("name", ["", "annoy", "milvus", "milvus:", "exact:1", "faiss:x"])
+@pytest.mark.parametrize(
+    "name",
+    ["", "annoy", "milvus", "exact:1", *(name + (":" if URI[name] else ":x") for name in KINDS)],
+)
 def test_unknown_names(name: str) -> None:
-    with pytest.raises(ValueError, match="index: expected 'exact', 'faiss' or 'milvus:URI'"):
+    *all_but_last, last = (f"'{known}{URI[known]}'" for known in KINDS)
+    message = f"index: expected {', '.join(all_but_last)} or {last}, got {name!r}"
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         checked_index(name)
 
 
@@ -212,6 +223,25 @@ def test_a_missing_package_is_named(
     extra = kind.partition(":")[0]
     with pytest.raises(ValueError, match=rf"needs {package}: pip install 'fgsbir-ext\[{extra}\]'"):
         checked_index(kind)
+
+
+@pytest.mark.parametrize(("name", "kind"), KINDS.items())
+def test_every_kind_names_an_extra_that_there_is(
+    name: str, kind: Kind, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: str) -> None:
+        raise ModuleNotFoundError(name="annoy")
+
+    monkeypatch.setattr(indexes, "import_module", fail)
+    message = rf"index: '{name}' needs annoy: pip install 'fgsbir-ext\[{kind.extra}\]'"
+    with pytest.raises(ValueError, match=message):
+        checked_index(name + URI[name])
+    assert f"\n{kind.extra} = [" in (ROOT / "pyproject.toml").read_text()
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_the_documentation_lists_every_kind(name: str) -> None:
+    assert f"\n| `{name}{URI[name]}`" in (ROOT / "docs" / "gallery.md").read_text()
 
 
 def test_a_gallery_keeps_its_index(

@@ -36,7 +36,8 @@ class Serve:
     workers: int | None = None
     """Searches computed at the same time; one for each core, up to four, unless given."""
     index: str | None = None
-    """How to search, where not as the gallery was made for: exact, faiss or milvus:URI."""
+    """How to search, where not as the gallery was made for: exact, or another index of
+    docs/gallery.md."""
     device: str = "cpu"
     """Where to embed the sketches: cpu, cuda, cuda:1 ..."""
 

@@ -11,6 +11,7 @@ from torch import Tensor
 import fgsbir_ext as fx
 
 from ..models.retrieval import Output
+from .indexes import Index
 from .inner_product import probabilities
 from .match import Candidates
 from .store import Rows, Store
@@ -18,16 +19,19 @@ from .store import Rows, Store
 CHUNK = 65536  # rows copied at a time where attributes leave some out
 
 
-class ExactIndex:
+class ExactIndex(Index):
     """All rows of a gallery, every one compared with every query."""
 
     def __init__(self, rows: Rows) -> None:
         self.rows = rows
 
     @classmethod
-    def open(cls, store: Store) -> ExactIndex:
+    def open(cls, store: Store, uri: str) -> ExactIndex:
         """Reads a gallery into memory."""
         return cls(store.read())
+
+    def update(self, store: Store) -> None:
+        """Does nothing: all of the index is in memory."""
 
     def __len__(self) -> int:
         return len(self.rows)

@@ -46,12 +46,17 @@ class IvfIndex(ExactIndex):
         self.cells = cells
 
     @classmethod
-    def open(cls, store: Store) -> IvfIndex:
-        """Reads a gallery and its cells; what the cells lack or have too much is mended."""
+    def open(cls, store: Store, uri: str) -> ExactIndex:
+        """Reads a gallery and its cells; what the cells lack or have too much is mended.
+
+        No cells can be made of no photos, so an empty gallery is searched exactly.
+        """
         rows, file = store.read(), store.folder / FILE_NAME
+        if not len(rows):
+            return ExactIndex(rows)
         return cls(rows, up_to_date(_read(file) if file.is_file() else None, rows))
 
-    def save(self, store: Store) -> None:
+    def update(self, store: Store) -> None:
         """Writes the cells beside the gallery."""
         write_atomically(store.folder / FILE_NAME, faiss.serialize_index(self.cells).tobytes())
 

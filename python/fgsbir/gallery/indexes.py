@@ -1,38 +1,80 @@
 """Gallery indexes by name, and the interface that they share.
 
-exact        every photo is compared, by fgsbir_ext.topk
-faiss        an inverted file looks into an eighth of them: `pip install 'fgsbir-ext[faiss]'`
-milvus:URI   a database does, on other machines: `pip install 'fgsbir-ext[milvus]'`
+docs/gallery.md says what each does and costs. A new one is a module with a subclass of
+:class:`Index` and a line in :data:`KINDS`.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Protocol
 
 from ..models.retrieval import Output
-from .exact_index import ExactIndex
 from .match import Candidates
 from .store import Store
 
-MODULES = {"faiss": ".faiss_index", "milvus": ".milvus_index"}
-"""Those that need a package which `fgsbir-ext[train]` does not bring."""
+
+@dataclass(frozen=True)
+class Kind:
+    """Where a kind of index is.
+
+    Attributes:
+        module: of this package, imported when the kind is asked for.
+        class_name: of a subclass of :class:`Index` in it.
+        takes_uri: whether a name goes on with a colon and the URI of a database.
+        extra: of `fgsbir-ext`, the one that brings the packages it needs.
+    """
+
+    module: str
+    class_name: str
+    takes_uri: bool = False
+    extra: str = "train"
 
 
-class Index(Protocol):
+KINDS = {
+    "exact": Kind(".exact_index", "ExactIndex"),
+    "faiss": Kind(".faiss_index", "IvfIndex", extra="faiss"),
+    "milvus": Kind(".milvus_index", "MilvusIndex", takes_uri=True, extra="milvus"),
+}
+
+
+class Index(ABC):
     """What finds the candidates for a query. Searches may run in several threads at once."""
 
+    @classmethod
+    @abstractmethod
+    def open(cls, store: Store, uri: str) -> Index:
+        """The index of a gallery.
+
+        Args:
+            store: the gallery.
+            uri: what the name has after its colon; empty for a kind that takes none.
+
+        Raises:
+            ConnectionError: a database does not answer.
+            ValueError: a damaged file.
+        """
+
+    @abstractmethod
+    def update(self, store: Store) -> None:
+        """Brings what the index keeps outside memory up to date with its gallery."""
+
+    @abstractmethod
     def __len__(self) -> int:
         """How many photos there are."""
 
+    @abstractmethod
     def numbers(self, count: int) -> list[int]:
         """The `count` lowest numbers of photos, ascending; fewer where there are fewer."""
 
+    @abstractmethod
     def path(self, number: int) -> str:
         """Where photo `number` lies; IndexError when there is none."""
 
+    @abstractmethod
     def search(
         self, query: Output, k: int, attribute_weight: float, required: Mapping[int, bool]
     ) -> Candidates:
@@ -50,20 +92,13 @@ def checked_index(name: str) -> str:
     """The name, with the path of an embedded database made absolute.
 
     Raises:
-        ValueError: it is none of the above, or its package is missing.
+        ValueError: it is no name of an index, or its package is missing.
     """
-    kind, _, uri = name.partition(":")
-    if not (name in ("exact", "faiss") or (kind == "milvus" and uri)):
-        raise ValueError(f"index: expected 'exact', 'faiss' or 'milvus:URI', got {name!r}")
-    try:
-        if kind in MODULES:
-            import_module(MODULES[kind], __package__)
-    except ModuleNotFoundError as error:
-        if error.name is None or error.name.startswith("fgsbir"):
-            raise
-        raise ValueError(
-            f"index: {kind!r} needs {error.name}: pip install 'fgsbir-ext[{kind}]'"
-        ) from error
+    kind, colon, uri = name.partition(":")
+    known = KINDS.get(kind)
+    if known is None or (not uri if known.takes_uri else colon):
+        raise ValueError(f"index: expected {_names()}, got {name!r}")
+    _index_class(kind)
     return name if not uri or "://" in uri else f"{kind}:{Path(uri).resolve()}"
 
 
@@ -72,7 +107,7 @@ def open_index(store: Store, name: str, *, update: bool = False) -> Index:
 
     Args:
         store: the gallery.
-        name: one of the above.
+        name: a kind of :data:`KINDS`, with a colon and a URI where it takes one.
         update: whether photos were added since; what the index keeps outside memory follows.
 
     Raises:
@@ -80,18 +115,27 @@ def open_index(store: Store, name: str, *, update: bool = False) -> Index:
         ValueError: an unknown name, a missing package, or a damaged file.
     """
     kind, _, uri = checked_index(name).partition(":")
-    if kind == "milvus":
-        from .milvus_index import MilvusIndex
+    index = _index_class(kind).open(store, uri)
+    if update:
+        index.update(store)
+    return index
 
-        database = MilvusIndex(store, uri)
-        if update:
-            database.update()
-        return database
-    if kind == "faiss" and len(store.photos()):
-        from .faiss_index import IvfIndex
 
-        cells = IvfIndex.open(store)
-        if update:
-            cells.save(store)
-        return cells
-    return ExactIndex.open(store)
+def _names() -> str:
+    """Of all kinds, as a message lists them."""
+    *names, last = (f"'{name}{':URI' * kind.takes_uri}'" for name, kind in KINDS.items())
+    return f"{', '.join(names)} or {last}"
+
+
+def _index_class(name: str) -> type[Index]:
+    kind = KINDS[name]
+    try:
+        module = import_module(kind.module, __package__)
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.startswith("fgsbir"):
+            raise
+        raise ValueError(
+            f"index: {name!r} needs {error.name}: pip install 'fgsbir-ext[{kind.extra}]'"
+        ) from error
+    found: type[Index] = getattr(module, kind.class_name)
+    return found

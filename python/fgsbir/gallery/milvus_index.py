@@ -23,6 +23,7 @@ from pymilvus import DataType, MilvusClient, MilvusException
 
 from ..atomic_files import write_json
 from ..models.retrieval import Output
+from .indexes import Index
 from .inner_product import photo_rows, query_rows
 from .match import Candidates
 from .shard import CAPACITY, Shard, read_shard
@@ -35,7 +36,7 @@ PATH_BYTES = 65535  # that a field of Milvus may have
 MOST_ATTRIBUTES = 4096  # likewise
 
 
-class MilvusIndex:
+class MilvusIndex(Index):
     """The collection of one gallery in a database."""
 
     def __init__(self, store: Store, uri: str) -> None:
@@ -53,6 +54,11 @@ class MilvusIndex:
             if not self.client.has_collection(self.collection):
                 self._create()
             self.client.load_collection(self.collection)
+
+    @classmethod
+    def open(cls, store: Store, uri: str) -> MilvusIndex:
+        """Connects to a database."""
+        return cls(store, uri)
 
     def __len__(self) -> int:
         with self._errors():
@@ -107,20 +113,20 @@ class MilvusIndex:
             rows[:, d:-1],
         )
 
-    def update(self) -> None:
+    def update(self, store: Store) -> None:
         """Brings the collection up to date with the gallery's files.
 
         What was sent is noted beside the gallery, so an interrupted update is taken up again;
         sending a shard twice changes nothing.
         """
-        noted = self.store.folder / SENT_NAME
+        noted = store.folder / SENT_NAME
         sent = json.loads(noted.read_text()) if noted.is_file() and len(self) else {}
-        shards = self.store.shards()
+        shards = store.shards()
         for lost in [int(shard) for shard in sent if int(shard) not in shards]:
             self._delete(lost, set(range(CAPACITY)))
             del sent[str(lost)]
         for shard in shards:
-            path = self.store.shard_path(shard)
+            path = store.shard_path(shard)
             changed = path.stat().st_mtime_ns
             if sent.get(str(shard)) != changed:
                 self._send(shard, read_shard(path))
