@@ -20,7 +20,7 @@ from typing import Any
 from .baselines import BASELINES, OPERATIONS
 from .harness import plots
 from .harness.entries import Entry, Scenario, bare_entry, entries
-from .harness.machine import BUSY, RESULTS, ROOT, sources_differ
+from .harness.machine import BUSY, COMPARED, RESULTS, ROOT, sources_differ
 from .harness.targets import LOSS, OURS, gpu_target_table, target_table
 from .harness.text import format_bytes, format_ratio, format_seconds
 
@@ -116,11 +116,7 @@ def machine_line(content: dict[str, Any]) -> str:
     machine, software = content["machine"], content["software"]
     where = machine["device"] or f"{machine['processor']}, {machine['instruction_sets']}"
     memory = machine["memory_bytes"] / 1e9
-    versions = ", ".join(
-        f"{name} {software[name]}"
-        for name in ("torch", "pytorch-metric-learning", "pykeops", "faiss-cpu")
-        if software.get(name)
-    )
+    versions = ", ".join(f"{name} {software[name]}" for name in COMPARED if software.get(name))
     return (
         f"{where}, {machine['threads']} threads on {machine['cores']} cores, {memory:.0f} GB; "
         f"{versions}; commit {(software['commit'] or 'unknown')[:10]}"

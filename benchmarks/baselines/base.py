@@ -27,6 +27,17 @@ Operation = Literal[
 ]
 OPERATIONS: tuple[Operation, ...] = get_args(Operation)
 
+Tier = Literal["lean", "torch", "peer", "limit"]
+"""What a baseline is, and what of the grid it is measured on beyond the main tables:
+
+lean    this library and tuned PyTorch: other types and dimensions, to N = 16384
+torch   other PyTorch: the same, to N = 4096
+peer    other libraries: searches in other dimensions
+limit   products of the batch alone, no baselines: nothing but what the grid names
+"""
+
+GREY = "#7d8590"
+
 Work = Callable[[], Any]
 Prepare = Callable[[Inputs], Work]  # what it does itself is not measured
 Loss = Callable[[Inputs], Tensor]
@@ -43,18 +54,28 @@ class Baseline:
     Attributes:
         name: As tables show it.
         operations: How to set up each operation that it has.
+        tier: What it is.
+        slow: Whether a cell takes so long that only the main tables have it.
         requires: The module that must be installed.
+        package: The package of that module, whose version the results record.
         devices: Where it runs.
         compiles: Whether the first call of every size builds code, which is no part of its time.
         memory_from_torch: Whether torch's allocator sees what it takes on a GPU.
+        colour: In plots, which are transparent: one with contrast on white and on black.
+        line: The style of its line there.
     """
 
     name: str
     operations: Mapping[Operation, Prepare]
+    tier: Tier
+    slow: bool = False
     requires: str = "torch"
+    package: str = "torch"
     devices: tuple[str, ...] = ("cpu", "cuda")
     compiles: bool = False
     memory_from_torch: bool = True
+    colour: str = GREY
+    line: str = "-"
 
     @property
     def installed(self) -> bool:

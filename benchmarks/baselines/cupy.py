@@ -54,7 +54,9 @@ CUPY = Baseline(
         "mining": _on_the_gpu(mine, EMBEDDINGS + ANNOTATIONS),
         "top-k": _on_the_gpu(search, EMBEDDINGS),
     },
+    tier="peer",
     requires="cupy",
+    package="cupy-cuda13x",
     devices=("cuda",),
     memory_from_torch=False,
 )

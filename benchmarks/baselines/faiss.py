@@ -35,4 +35,11 @@ def _search(inputs: Inputs) -> Work:
     return search
 
 
-FAISS = Baseline("faiss flat", {"top-k": _search}, requires="faiss", devices=("cpu",))
+FAISS = Baseline(
+    "faiss flat",
+    {"top-k": _search},
+    tier="peer",
+    requires="faiss",
+    package="faiss-cpu",
+    devices=("cpu",),
+)

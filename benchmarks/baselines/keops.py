@@ -74,6 +74,10 @@ KEOPS = Baseline(
         "mining": _checked(without_gradients(mine)),
         "top-k": _checked(without_gradients(search)),
     },
+    tier="peer",
+    slow=True,
     requires="pykeops",
+    package="pykeops",
     memory_from_torch=False,
+    colour="#4c9a3f",
 )

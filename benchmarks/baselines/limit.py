@@ -32,10 +32,21 @@ def product_into_float32(inputs: Inputs) -> Tensor:
     return torch.mm(inputs.sketch, inputs.photo.T, out_dtype=torch.float32)
 
 
-BARE_PRODUCT = Baseline("bare product", dict.fromkeys(OPERATIONS, without_gradients(bare_product)))
-TILES = Baseline("product in tiles", dict.fromkeys(OPERATIONS, without_gradients(product_in_tiles)))
+BARE_PRODUCT = Baseline(
+    "bare product",
+    dict.fromkeys(OPERATIONS, without_gradients(bare_product)),
+    tier="limit",
+    line="--",
+)
+TILES = Baseline(
+    "product in tiles",
+    dict.fromkeys(OPERATIONS, without_gradients(product_in_tiles)),
+    tier="limit",
+    line=":",
+)
 INTO_FLOAT32 = Baseline(
     "product into float32",
     dict.fromkeys(OPERATIONS, without_gradients(product_into_float32)),
+    tier="limit",
     devices=("cuda",),
 )

@@ -57,5 +57,10 @@ _OPERATIONS: dict[Any, Prepare] = {
 }
 
 METRIC_LEARNING = Baseline(
-    "pytorch-metric-learning", _OPERATIONS, requires="pytorch_metric_learning"
+    "pytorch-metric-learning",
+    _OPERATIONS,
+    tier="peer",
+    requires="pytorch_metric_learning",
+    package="pytorch-metric-learning",
+    colour="#c2820e",
 )

@@ -56,4 +56,6 @@ OURS = Baseline(
         **pairwise_operations(fx.pairwise_distance),
         "top-k": without_gradients(search),
     },
+    tier="lean",
+    colour="#e5534b",
 )

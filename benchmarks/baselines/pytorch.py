@@ -93,6 +93,8 @@ PLAIN = Baseline(
         **pairwise_operations(cdist_squared),
         "top-k": without_gradients(search_by_cdist),
     },
+    tier="torch",
+    colour="#3b82f6",
 )
 
 
@@ -142,6 +144,8 @@ TUNED = Baseline(
         **pairwise_operations(product_distance),
         "top-k": without_gradients(search_by_product),
     },
+    tier="lean",
+    colour="#0ea5a4",
 )
 
 
@@ -183,6 +187,8 @@ tiled_pytorch = loss_by(mine_in_tiles)
 TILED = Baseline(
     "PyTorch in tiles",
     {**loss_operations(tiled_pytorch), "mining": without_gradients(mine_in_tiles)},
+    tier="torch",
+    colour="#d4569b",
 )
 
 
@@ -213,5 +219,8 @@ COMPILED = Baseline(
         ),
         "mining": _compiled(without_gradients, mine_in_tiles, mine_in_place),
     },
+    tier="torch",
+    slow=True,
     compiles=True,
+    colour="#a371f7",
 )

@@ -13,20 +13,20 @@ from typing import Any
 
 import torch
 
-from ..baselines import BASELINES, OPERATIONS, Operation
+from ..baselines import BASELINES, OPERATIONS, Baseline, Operation
+from ..baselines.faiss import FAISS
+from ..baselines.limit import INTO_FLOAT32, TILES
+from ..baselines.ours import OURS
+from ..baselines.pytorch import COMPILED, PLAIN, TUNED
 from ..workload import Workload
 
 SIZES = (128, 1024, 4096, 16384, 65536)
 SEARCH = Workload(1000, m=100_000)  # queries in a gallery
 
-OURS = "fgsbir_ext"
-LEAN = (OURS, "tuned PyTorch")
-TORCH = (*LEAN, "plain PyTorch", "PyTorch in tiles")
-SEARCH_BASELINES = (*LEAN, "plain PyTorch", "faiss flat", "CuPy")
-COMPILED = "torch.compile"  # tens of seconds each
-TILES = "product in tiles"
-INTO_FLOAT32 = "product into float32"  # of 16-bit inputs
-ALL = tuple(name for name in BASELINES if name not in ("bare product", INTO_FLOAT32))
+ALL = [baseline for baseline in BASELINES.values() if baseline.tier != "limit"]
+QUICK = [baseline for baseline in ALL if not baseline.slow]
+TORCH = [baseline for baseline in QUICK if baseline.tier in ("lean", "torch")]
+LEAN = [baseline for baseline in TORCH if baseline.tier == "lean"]
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Cell:
 
 def cells(
     operations: Iterable[Operation],
-    baselines: Iterable[str],
+    baselines: Iterable[Baseline],
     workloads: Iterable[Workload],
     device: str,
 ) -> Iterator[Cell]:
@@ -51,10 +51,9 @@ def cells(
     operations, baselines = list(operations), list(baselines)
     for workload in workloads:
         for operation in operations:
-            for name in baselines:
-                baseline = BASELINES[name]
+            for baseline in baselines:
                 if operation in baseline.operations and device in baseline.devices:
-                    yield Cell(operation, name, replace(workload, device=device))
+                    yield Cell(operation, baseline.name, replace(workload, device=device))
 
 
 def targets(device: str) -> list[Cell]:
@@ -67,12 +66,12 @@ def targets(device: str) -> list[Cell]:
         return [
             *cells([loss], [OURS, INTO_FLOAT32], half, device),
             *cells([loss], [OURS], large, device),
-            *cells([loss], [OURS, "plain PyTorch", COMPILED], small, device),
+            *cells([loss], [OURS, PLAIN, COMPILED], small, device),
         ]
     return [
-        *cells([loss], [OURS, "tuned PyTorch"], [Workload(128), Workload(4096)], device),
+        *cells([loss], [OURS, TUNED], [Workload(128), Workload(4096)], device),
         *cells([loss], [OURS], [Workload(16384)], device),
-        *cells(["top-k"], [OURS, "faiss flat"], [SEARCH], device),
+        *cells(["top-k"], [OURS, FAISS], [SEARCH], device),
     ]
 
 
@@ -86,28 +85,24 @@ def full(device: str) -> list[Cell]:
         return [replace(workload, **change) for workload in workloads]
 
     half = {"dtype": torch.bfloat16}
-    # On a CPU its graph of 64 tiles takes minutes to build.
-    too_long = (TILES, COMPILED) if device == "cpu" else (TILES,)
+    compiled = [baseline for baseline in ALL if baseline.compiles]  # tens of seconds a cell
+    others = [baseline for baseline in ALL if not baseline.compiles]
     grid = [
-        *cells([loss], ALL, [*small, large], device),
-        *cells([loss], [name for name in ALL if name not in too_long], [largest], device),
-        *cells(["top-k"], [*SEARCH_BASELINES, "KeOps"], [small[1], SEARCH], device),
-        *cells(["mining"], [name for name in ALL if name != COMPILED], small, device),
+        *cells([loss], [*ALL, TILES], [*small, large], device),
+        # On a CPU a graph of 64 tiles takes minutes to build.
+        *cells([loss], others if device == "cpu" else ALL, [largest], device),
+        *cells(["top-k"], ALL, [small[1], SEARCH], device),
+        *cells(["mining"], [*others, TILES], small, device),
         *cells(["mining"], LEAN, [large], device),
-        *cells(["loss forward"], [*TORCH, "pytorch-metric-learning"], small, device),
-        *cells(["mining", "loss forward"], [COMPILED], small[2:], device),
+        *cells(["loss forward"], QUICK, small, device),
+        *cells(["mining", "loss forward"], compiled, small[2:], device),
         *cells([loss], TORCH, variants(small, **half), device),
         *cells([loss], LEAN, variants([large], **half), device),
         *cells([loss], [INTO_FLOAT32], variants([*small, large, largest], **half), device),
         *cells(["mining"], LEAN, variants(small, **half), device),
-        *cells(OPERATIONS[3:5], TORCH, small, device),
+        *cells(OPERATIONS[3:5], QUICK, small, device),
         *cells(["pairwise forward"], LEAN, [large], device),
-        *cells(
-            [loss],
-            [*TORCH, "pytorch-metric-learning"],
-            variants([sizes[0], sizes[2]], shots=4),
-            device,
-        ),
+        *cells([loss], QUICK, variants([sizes[0], sizes[2]], shots=4), device),
     ]
     for d in (64, 512):
         middle = variants([sizes[2]], d=d)
@@ -115,9 +110,9 @@ def full(device: str) -> list[Cell]:
         grid += cells([loss], LEAN, variants([large], d=d), device)
         grid += cells(["mining"], LEAN, middle, device)
         grid += cells(OPERATIONS[3:5], TORCH, middle, device)
-        grid += cells(["top-k"], SEARCH_BASELINES, variants([SEARCH], d=d), device)
+        grid += cells(["top-k"], QUICK, variants([SEARCH], d=d), device)
         grid += cells([loss], LEAN, variants(middle, **half), device)
-    grid += cells(["top-k"], SEARCH_BASELINES, sizes[2:3], device)
+    grid += cells(["top-k"], QUICK, sizes[2:3], device)
     grid += cells(["top-k"], LEAN, variants([SEARCH], **half), device)
     slowest = [OURS] if device == "cpu" else LEAN
     grid += cells([loss], slowest, variants([largest], **half), device)
@@ -126,8 +121,8 @@ def full(device: str) -> list[Cell]:
 
 
 def quick(device: str) -> list[Cell]:
-    """For developers: small enough for any machine, no baseline that compiles for long."""
-    baselines = [name for name in ALL if name not in ("KeOps", "torch.compile")]
+    """For developers: small enough for any machine, no slow baseline."""
+    baselines = [*QUICK, TILES]
     return [
         *cells(OPERATIONS[:5], baselines, [Workload(n) for n in SIZES[:3]], device),
         *cells(["top-k"], baselines, [replace(SEARCH, m=20_000)], device),

@@ -15,19 +15,15 @@ import torch
 
 import fgsbir_ext
 
+from ..baselines import BASELINES
+
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "benchmarks" / "results" / "speed"
 LIBRARY = ("fgsbir_ext", "csrc")
 BUSY = 0.5  # load average from which on figures are not to be quoted
-PACKAGES = (
-    "torch",
-    "numpy",
-    "pytorch-metric-learning",
-    "pykeops",
-    "faiss-cpu",
-    "cupy-cuda13x",
-    "pytest-benchmark",
-)
+# Packages of the baselines, in the order of the tables.
+COMPARED = tuple(dict.fromkeys(baseline.package for baseline in BASELINES.values()))
+PACKAGES = (*COMPARED, "numpy", "pytest-benchmark")
 
 
 def describe_machine() -> dict[str, Any]:

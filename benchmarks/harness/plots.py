@@ -6,25 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..baselines import BASELINES
+from ..baselines.base import GREY
+from ..baselines.ours import OURS
 from .entries import BARE, Entry, Scenario
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-# Grey and saturated tones with enough contrast on white and on black: pictures are transparent.
-GREY = "#7d8590"
-COLOURS = {
-    "fgsbir_ext": "#e5534b",
-    "plain PyTorch": "#3b82f6",
-    "tuned PyTorch": "#0ea5a4",
-    "PyTorch in tiles": "#d4569b",
-    "torch.compile": "#a371f7",
-    "pytorch-metric-learning": "#c2820e",
-    "KeOps": "#4c9a3f",
-    "product in tiles": GREY,
-    BARE: GREY,
-}
-LIMITS = {BARE: "--", "product in tiles": ":"}
 
 
 def draw(found: Sequence[Entry], scenario: Scenario, folder: Path, suffix: str) -> dict[str, str]:
@@ -59,21 +47,21 @@ def draw(found: Sequence[Entry], scenario: Scenario, folder: Path, suffix: str) 
 
 def _draw_lines(axes: Axes, found: Sequence[Entry], name: str) -> None:
     sizes = sorted({e.n for e in found})
-    for baseline, colour in COLOURS.items():
+    for baseline in BASELINES.values():
         points = sorted(
             (e.n, value)
             for e in found
-            if e.baseline == baseline and (value := _value(e, name)) is not None
+            if e.baseline == baseline.name and (value := _value(e, name)) is not None
         )
         if points:
             axes.plot(
                 *zip(*points, strict=True),
-                color=colour,
-                linestyle=LIMITS.get(baseline, "-"),
-                linewidth=2.4 if baseline == "fgsbir_ext" else 1.3,
-                marker=None if baseline in LIMITS else "o",
+                color=baseline.colour,
+                linestyle=baseline.line,
+                linewidth=2.4 if baseline is OURS else 1.3,
+                marker=None if baseline.tier == "limit" else "o",
                 markersize=4,
-                label=f"{baseline} (limit)" if baseline == BARE else baseline,
+                label=f"{BARE} (limit)" if baseline.name == BARE else baseline.name,
             )
     axes.set_xticks(sizes, [str(n) for n in sizes], minor=False)
     axes.minorticks_off()

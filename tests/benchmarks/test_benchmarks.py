@@ -6,20 +6,21 @@ import json
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
 import torch
 
 from benchmarks import report, run
-from benchmarks.baselines import BASELINES, OPERATIONS, Operation, cupy, pytorch
-from benchmarks.baselines.base import GUIDANCE, TOP
+from benchmarks.baselines import BASELINES, OPERATIONS, Baseline, Operation, cupy, pytorch
+from benchmarks.baselines.base import GREY, GUIDANCE, TOP, Tier
 from benchmarks.harness import grid
 from benchmarks.harness.entries import bare_entry, entries
 from benchmarks.harness.estimate import hopeless
 from benchmarks.harness.grid import Cell
 from benchmarks.harness.isolate import Isolation, Limits, Row
+from benchmarks.harness.machine import PACKAGES
 from benchmarks.harness.measure import Measurement, Series, peak_bytes
 from benchmarks.harness.targets import gpu_target_table, target_table
 from benchmarks.workload import Inputs, Workload, make_inputs
@@ -146,6 +147,22 @@ def test_photos_beyond_the_sketches_show_other_things() -> None:
     cosine = (inputs.sketch @ inputs.photo.T).detach()
     assert cosine.diagonal().min() > cosine[:, 50:].max()
     assert inputs.photo_attributes.shape == (80, 21)
+
+
+@pytest.mark.parametrize("baseline", BASELINES.values(), ids=list(BASELINES))
+def test_a_baseline_says_what_the_grid_and_the_report_ask(baseline: Baseline) -> None:
+    assert baseline.tier in get_args(Tier)
+    assert baseline.package in PACKAGES
+    if baseline.tier == "limit":
+        return
+    others = [other for other in BASELINES.values() if other is not baseline]
+    quick = {cell.baseline for device in baseline.devices for cell in grid.quick(device)}
+    assert (baseline.name in quick) == (not baseline.slow)
+    if report.LOSS.operation in baseline.operations:  # and so in the plots
+        assert baseline.colour not in {GREY, *(other.colour for other in others)}
+    if baseline.name != "fgsbir_ext":
+        described = report.PERFORMANCE.read_text().partition("## The baselines")[2]
+        assert f"\n| {baseline.name} |" in described.partition("\n## ")[0]
 
 
 # --- The measure ----------------------------------------------------------------------------------
