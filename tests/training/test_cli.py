@@ -12,6 +12,7 @@ from PIL import Image
 from fgsbir.cli import main
 from fgsbir.data import synthetic
 from fgsbir.gallery import Gallery
+from tests.support.paths import ROOT
 
 TINY = ["--epochs=1", "--size=32", "--width=8", "--embedding-dim=16", "--batch-size=8"]
 DATA = "synthetic:shoes?count=12&size=64"
@@ -114,8 +115,10 @@ def test_wrong_options_exit_with_2(arguments, capsys):
     assert "Traceback" not in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("command", ["quickstart", "train", "evaluate"])
-def test_help_carries_an_example(command, capsys):
+@pytest.mark.parametrize(
+    "command", [module.stem for module in sorted((ROOT / "python/fgsbir/cli").glob("[a-z]*.py"))]
+)
+def test_every_module_is_a_command_and_its_help_carries_an_example(command, capsys):
     with pytest.raises(SystemExit, match="0"):
         main([command, "--help"])
     assert f"Example: fgsbir {command}" in capsys.readouterr().out
