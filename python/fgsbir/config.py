@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self  # of typing from Python 3.11 on
 
 BackboneName = Literal["resnet", "sketchanet"]
+"""The backbones there are: each is the module of its name in :mod:`fgsbir.models`."""
 Head = Literal["global", "local"]
 Precision = Literal["auto", "float32", "bfloat16"]
 Views = Literal["single", "flip", "ten"]

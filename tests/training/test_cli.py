@@ -5,11 +5,13 @@ import re
 import shlex
 import subprocess
 import sys
+from typing import get_args
 
 import pytest
 from PIL import Image
 
 from fgsbir.cli import main
+from fgsbir.config import BackboneName
 from fgsbir.data import synthetic
 from fgsbir.gallery import Gallery
 from tests.support.paths import ROOT
@@ -124,10 +126,14 @@ def test_every_module_is_a_command_and_its_help_carries_an_example(command, caps
     assert f"Example: fgsbir {command}" in capsys.readouterr().out
 
 
-def test_help_shows_the_defaults_of_the_backbone(capsys):
+@pytest.mark.parametrize("command", ["pretrain", "train", "reproduce"])
+@pytest.mark.parametrize("backbone", get_args(BackboneName))
+def test_help_shows_the_defaults_of_the_backbone(command, backbone, capsys):
     with pytest.raises(SystemExit, match="0"):
-        main(["train", "--backbone", "sketchanet", "--help"])
-    assert "(default: sketchanet)" in capsys.readouterr().out
+        main([command, "--backbone", backbone, "--help"])
+    shown = capsys.readouterr().out
+    assert f"--backbone {{{','.join(get_args(BackboneName))}}}" in shown
+    assert f"(default: {backbone})" in shown
 
 
 def test_importing_the_package_is_light():

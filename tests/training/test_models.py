@@ -1,13 +1,17 @@
 """Networks: the paper's layer table, shapes, determinism."""
 
 import itertools
+from typing import get_args
 
 import pytest
 import torch
 from torch import nn
 
+from fgsbir.config import BackboneName
 from fgsbir.models import build_model
+from fgsbir.models.checkpoint import DataFacts, create_model
 from fgsbir.models.retrieval import LocalEmbedding
+from fgsbir.presets import PRESETS, PRETRAINING
 
 # Table of Sketch-a-Net in "Sketch Me That Shoe": weights and biases of each layer.
 PAPER_LAYERS = {
@@ -110,6 +114,16 @@ def test_every_parameter_gets_a_gradient():
             assert parameter.grad.abs().max() > 0, key
 
 
+@pytest.mark.parametrize("name", get_args(BackboneName))
+@pytest.mark.parametrize("presets", [PRESETS, PRETRAINING])
+def test_every_backbone_is_built_from_its_presets(name, presets):
+    config = presets[name]
+    config.check()
+    assert config.model.backbone == name
+    model = create_model(config, DataFacts("x")).eval()
+    assert model(torch.rand(1, 1, model.size, model.size)).embedding.shape[0] == 1
+
+
 def test_same_seed_gives_same_weights():
     weights = []
     for _ in range(2):
@@ -121,7 +135,7 @@ def test_same_seed_gives_same_weights():
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
-        ("vgg", {}, "backbone: expected .* got 'vgg'"),
+        ("vgg", {}, "backbone: expected one of resnet, sketchanet, got 'vgg'"),
         ("sketchanet", {"size": 224}, "fixed input of 225 pixels, got 224"),
         ("resnet", {"size": 16}, "at least 32 pixels, got 16"),
     ],

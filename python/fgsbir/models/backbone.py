@@ -1,10 +1,21 @@
-"""The interface of a backbone, and the initialisation of its weights."""
+"""The interface of a backbone, its entry in the registry, and the initialisation of weights."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from torch import nn
+
+from ..config import (
+    AugmentConfig,
+    LossConfig,
+    ModelConfig,
+    OptimConfig,
+    PretrainConfig,
+    TrainConfig,
+)
 
 
 class Backbone(NamedTuple):
@@ -22,6 +33,46 @@ class Backbone(NamedTuple):
     channels: int
     side: int
     width: int
+
+
+TRAINING = TrainConfig(
+    model=ModelConfig(head="local", dropout=0.1),
+    loss=LossConfig(contrastive_weight=10.0),
+    optim=OptimConfig(epochs=120, batch_size=32, lr=1e-3),
+    augment=AugmentConfig(rotate=6, scale=0.07, shear=0.07, shift=0.04, elastic=0.015, cutout=0.4),
+)
+PRETRAINING = PretrainConfig(
+    model=ModelConfig(dropout=0.1),
+    optim=OptimConfig(epochs=8, batch_size=64, lr=2e-3, warmup_epochs=0.5),
+    augment=AugmentConfig(
+        rotate=6,
+        scale=0.08,
+        shear=0.06,
+        shift=0.04,
+        elastic=0.012,
+        cutout=0.3,
+        thicken=0.3,
+        flip=0.5,
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What the module of a backbone tells the registry, as ``ENTRY``.
+
+    Attributes:
+        build: the backbone of a configuration, for input of so many pixels a side; raises a
+            ValueError for a size or an option that it does not take.
+        size: side of the input in pixels where the configuration names none.
+        training, pretraining: presets of ``fgsbir train`` and ``fgsbir pretrain``;
+            :mod:`fgsbir.presets` puts the name of the backbone in.
+    """
+
+    build: Callable[[ModelConfig, int], Backbone]
+    size: int
+    training: TrainConfig = TRAINING
+    pretraining: PretrainConfig = PRETRAINING
 
 
 def scale_for_relu(backbone: nn.Module) -> None:

@@ -18,7 +18,7 @@ from torch import nn
 from ..atomic_files import file_digest, write_atomically
 from ..config import ModelConfig, PretrainConfig, TrainConfig
 from ..tensor_files import read_metadata, read_tensors
-from .registry import build_model
+from .registry import configured_model
 from .retrieval import RetrievalModel
 
 FILE_NAME = "model.safetensors"
@@ -99,16 +99,7 @@ class Run:
 
 def create_model(config: TrainConfig | PretrainConfig, data: DataFacts) -> RetrievalModel:
     """The network that a configuration asks for, with freshly drawn weights."""
-    return build_model(
-        config.model.backbone,
-        size=config.model.size,
-        width=config.model.width,
-        batch_norm=config.model.batch_norm,
-        head=config.model.head,
-        embedding_dim=config.model.embedding_dim,
-        attributes=len(data.attribute_names),
-        dropout=config.model.dropout,
-    )
+    return configured_model(config.model, len(data.attribute_names))
 
 
 def save_run(folder: Path, run: Run) -> Path:

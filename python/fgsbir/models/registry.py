@@ -1,11 +1,48 @@
-"""Building of a retrieval model by the name of its backbone."""
+"""Registry of backbones, and building of a retrieval model by the name of its backbone."""
 
 from __future__ import annotations
 
-from ..config import BackboneName, Head
-from .resnet import residual_net
+from importlib import import_module
+from typing import get_args
+
+from ..config import BackboneName, Head, ModelConfig
+from .backbone import Entry
 from .retrieval import RetrievalModel
-from .sketchanet import sketch_a_net
+
+
+def backbone_entry(name: str) -> Entry:
+    """The entry of a backbone, from the module of its name.
+
+    Raises:
+        ValueError: for an unknown name; lists those there are.
+    """
+    known = get_args(BackboneName)
+    if name not in known:
+        raise ValueError(f"backbone: expected one of {', '.join(known)}, got {name!r}")
+    entry: Entry = import_module(f".{name}", __package__).ENTRY
+    return entry
+
+
+def configured_model(config: ModelConfig, attributes: int = 0) -> RetrievalModel:
+    """The retrieval model that a configuration asks for, with freshly drawn weights.
+
+    Args:
+        config: the network.
+        attributes: see :class:`RetrievalModel`.
+
+    Raises:
+        ValueError: for an unknown backbone, or a size or an option that it does not take.
+    """
+    entry = backbone_entry(config.backbone)
+    size = entry.size if config.size is None else config.size
+    return RetrievalModel(
+        entry.build(config, size),
+        size,
+        head=config.head,
+        embedding_dim=config.embedding_dim,
+        attributes=attributes,
+        dropout=config.dropout,
+    )
 
 
 def build_model(
@@ -22,32 +59,13 @@ def build_model(
     """A retrieval model on the named backbone, with freshly drawn weights.
 
     Args:
-        name: ``"sketchanet"``, the paper's, or ``"resnet"``, a small residual network.
-        size: side of the input in pixels; None for the backbone's own: 225 or 96.
-        width: channels of the first stage of ``resnet``; ``sketchanet`` has the paper's.
-        batch_norm: whether ``sketchanet`` normalises after every convolution; ``resnet`` always
-            does.
-        head, embedding_dim, attributes, dropout: see :class:`RetrievalModel`.
+        name: of the backbone.
+        size, width, batch_norm, head, embedding_dim, dropout: see
+            :class:`fgsbir.config.ModelConfig`.
+        attributes: see :class:`RetrievalModel`.
 
     Raises:
         ValueError: for an unknown name or an impossible size.
     """
-    if name == "sketchanet":
-        if size not in (None, 225):
-            raise ValueError(f"size: sketchanet has a fixed input of 225 pixels, got {size}")
-        backbone, size = sketch_a_net(batch_norm=batch_norm), 225
-    elif name == "resnet":
-        size = 96 if size is None else size
-        if size < 32:
-            raise ValueError(f"size: resnet needs at least 32 pixels, got {size}")
-        backbone = residual_net(size, width)
-    else:
-        raise ValueError(f"backbone: expected 'sketchanet' or 'resnet', got {name!r}")
-    return RetrievalModel(
-        backbone,
-        size,
-        head=head,
-        embedding_dim=embedding_dim,
-        attributes=attributes,
-        dropout=dropout,
-    )
+    config = ModelConfig(name, size, width, batch_norm, head, embedding_dim, dropout)
+    return configured_model(config, attributes)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .backbone import Backbone, scale_for_relu
+from ..config import ModelConfig
+from .backbone import Backbone, Entry, scale_for_relu
 
 
 class ResidualBlock(nn.Module):
@@ -48,3 +49,12 @@ def residual_net(size: int, width: int = 32, grid: int = 3) -> Backbone:
     scale_for_relu(backbone)
     side = -(-size // 16)
     return Backbone(backbone, len(layers), widths[-1], side, widths[-1] * grid * grid)
+
+
+def _build(config: ModelConfig, size: int) -> Backbone:
+    if size < 32:
+        raise ValueError(f"size: resnet needs at least 32 pixels, got {size}")
+    return residual_net(size, config.width)
+
+
+ENTRY = Entry(build=_build, size=96)

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from torch import nn
 
-from .backbone import Backbone, scale_for_relu
+from ..config import AugmentConfig, LossConfig, ModelConfig, OptimConfig, TrainConfig
+from .backbone import PRETRAINING, Backbone, Entry, scale_for_relu
+
+SIZE = 225
 
 
 def sketch_a_net(*, batch_norm: bool = False) -> Backbone:
@@ -37,3 +42,29 @@ def sketch_a_net(*, batch_norm: bool = False) -> Backbone:
     layers = nn.Sequential(*to_map, *conv(256, 512, 7), nn.Flatten())  # fc6
     scale_for_relu(layers)
     return Backbone(layers, len(to_map), channels=256, side=7, width=512)
+
+
+def _build(config: ModelConfig, size: int) -> Backbone:
+    if size != SIZE:
+        raise ValueError(f"size: sketchanet has a fixed input of {SIZE} pixels, got {size}")
+    return sketch_a_net(batch_norm=config.batch_norm)
+
+
+ENTRY = Entry(
+    build=_build,
+    size=SIZE,
+    training=TrainConfig(
+        model=ModelConfig(batch_norm=True, head="local", dropout=0.3),
+        loss=LossConfig(contrastive_weight=10.0),
+        optim=OptimConfig(epochs=20, batch_size=32, lr=1e-3, warmup_epochs=1),
+        augment=AugmentConfig(
+            rotate=4, scale=0.05, shear=0.05, shift=0.03, elastic=0.01, cutout=0.3
+        ),
+        edge_variants=True,
+    ),
+    pretraining=replace(
+        PRETRAINING,
+        model=ModelConfig(batch_norm=True, dropout=0.3),
+        optim=replace(PRETRAINING.optim, lr=1e-3),
+    ),
+)
