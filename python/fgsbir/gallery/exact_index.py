@@ -10,8 +10,7 @@ from torch import Tensor
 
 import fgsbir_ext as fx
 
-from ..models.retrieval import Output
-from .indexes import Index
+from ..models.retrieval import PREDICTED, Output
 from .inner_product import probabilities
 from .match import Candidates
 from .store import Rows, Store
@@ -68,7 +67,7 @@ class ExactIndex(Index):
         assert logits is not None  # or there were no attribute to require
         on = torch.ones(len(self), dtype=torch.bool)
         for attribute, wanted in required.items():
-            on &= (logits[:, attribute].sigmoid() > 0.5) == wanted
+            on &= (logits[:, attribute].sigmoid() > PREDICTED) == wanted
         return on.nonzero().squeeze(1)
 
     def candidates(self, positions: Tensor) -> Candidates:

@@ -13,6 +13,7 @@ from scipy.stats import rankdata
 
 from ..data.images import read_image
 from ..evaluation.figures import CELL_INCHES, FAINT, TEXT, show_image
+from ..models.retrieval import PREDICTED
 from ..sketches import Sketch, read_sketch
 from .gallery import Gallery
 from .match import Match
@@ -124,6 +125,6 @@ def draw_map(gallery: Gallery, path: str | Path, *, most: int = 400, seed: int =
 
 def _bars(axes: Axes, probabilities: Mapping[str, float], colours: Sequence[str]) -> None:
     axes.barh(range(len(probabilities)), list(probabilities.values()), color=colours, height=0.7)
-    axes.axvline(0.5, color=FAINT, linewidth=1, zorder=0)
+    axes.axvline(PREDICTED, color=FAINT, linewidth=1, zorder=0)
     axes.set(xlim=(0, 1), ylim=(len(probabilities) - 0.5, -0.5), xticks=[], yticks=[])
     axes.spines[:].set_visible(False)

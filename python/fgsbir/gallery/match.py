@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..models.retrieval import Output
+from ..models.retrieval import PREDICTED, Output
 from .folder import printable
 from .inner_product import probabilities
 
@@ -45,7 +45,7 @@ class Match:
         attribute_distance: D, squared Euclidean between the probabilities of K attributes, in
             [0, K]; 0 where the model predicts none.
         attributes: predicted probability of each attribute in the photo.
-        agree: attributes that are predicted on the same side of 1/2 as in the sketch.
+        agree: attributes that are predicted in both or in neither.
         differ: the others.
     """
 
@@ -74,7 +74,7 @@ def best_matches(
     asked = probabilities(query)
     d = (found.embedding.double() - query.embedding.double()).square().sum(1)
     big_d = (found.probabilities.double() - asked.double()).square().sum(1)
-    same = (found.probabilities > 0.5) == (asked > 0.5)
+    same = (found.probabilities > PREDICTED) == (asked > PREDICTED)
     r = d + attribute_weight * big_d
     order = np.lexsort((found.numbers, r.numpy()))[:k]
     return [

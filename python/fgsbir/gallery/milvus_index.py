@@ -22,8 +22,7 @@ import torch
 from pymilvus import DataType, MilvusClient, MilvusException
 
 from ..atomic_files import write_json
-from ..models.retrieval import Output
-from .indexes import Index
+from ..models.retrieval import PREDICTED, Output
 from .inner_product import photo_rows, query_rows
 from .match import Candidates
 from .shard import CAPACITY, Shard, read_shard
@@ -141,7 +140,7 @@ class MilvusIndex(Index):
             i: {
                 "number": CAPACITY * number + i,
                 "file": json.dumps(entry[:2]),  # pure ASCII, whatever the name's bytes
-                "attributes": np.flatnonzero(vectors[i, d:-1] > 0.5).tolist(),
+                "attributes": np.flatnonzero(vectors[i, d:-1] > PREDICTED).tolist(),
                 "vector": vectors[i],
             }
             for i, entry in enumerate(shard.entries)

@@ -19,6 +19,10 @@ INK_MEAN, INK_STD = 0.05, 0.2
 normalisation train from scratch."""
 
 
+PREDICTED = 0.5
+"""Probability above which an attribute counts as predicted."""
+
+
 class Output(NamedTuple):
     """What a model gives for B images.
 
