@@ -1,15 +1,19 @@
 """Networks: the paper's layer table, shapes, determinism."""
 
 import itertools
+from dataclasses import replace
 from typing import get_args
 
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
+from fgsbir.cli import main
 from fgsbir.config import BackboneName
-from fgsbir.models import build_model
-from fgsbir.models.checkpoint import DataFacts, create_model
+from fgsbir.data import synthetic
+from fgsbir.models import build_model, resnet
+from fgsbir.models.checkpoint import DataFacts, create_model, load_run
 from fgsbir.models.retrieval import LocalEmbedding
 from fgsbir.presets import PRESETS, PRETRAINING
 
@@ -121,7 +125,8 @@ def test_every_backbone_is_built_from_its_presets(name, presets):
     config.check()
     assert config.model.backbone == name
     model = create_model(config, DataFacts("x")).eval()
-    assert model(torch.rand(1, 1, model.size, model.size)).embedding.shape[0] == 1
+    ink = torch.rand(1, model.in_channels, model.size, model.size)
+    assert model(ink).embedding.shape == (1, model.embedding_dim)
 
 
 def test_same_seed_gives_same_weights():
@@ -143,6 +148,31 @@ def test_same_seed_gives_same_weights():
 def test_impossible_models_are_refused(name, options, message):
     with pytest.raises(ValueError, match=message):
         build_model(name, **options)
+
+
+def of_three_channels(config, size):
+    backbone = resnet.residual_net(size, config.width)
+    backbone.layers[0] = nn.Conv2d(3, config.width, 5, stride=2, padding=2, bias=False)
+    return backbone._replace(in_channels=3)
+
+
+def test_channels_of_the_input_are_those_that_the_backbone_takes(monkeypatch, tmp_path):
+    monkeypatch.setattr(resnet, "ENTRY", replace(resnet.ENTRY, build=of_three_channels))
+    photos, classes = tmp_path / "photos", tmp_path / "classes"
+    for kind, folder in itertools.product(("shoes", "chairs"), (photos, classes)):
+        drawn = synthetic(kind, 9, size=32)
+        (folder / kind).mkdir(parents=True)
+        for i, image in enumerate(drawn.sketches if folder == classes else drawn.photos):
+            Image.fromarray(image).save(folder / kind / f"{i}.png")
+    tiny = ["--backbone=resnet", "--epochs=1", "--size=32", "--width=4", "--batch-size=8"]
+    data = ["--data", "synthetic:shoes?count=9&size=32"]
+    pretrained, run, gallery = (str(tmp_path / name) for name in ("pretrained", "run", "gallery"))
+    assert main(["pretrain", "--data", str(classes), "--out", pretrained, *tiny]) == 0
+    assert main(["train", *data, "--init", pretrained, "--out", run, *tiny]) == 0
+    assert load_run(run).model.trunk[0].in_channels == 3
+    assert main(["evaluate", run, *data]) == 0
+    assert main(["index", str(photos), "--model", run, "--out", gallery]) == 0
+    assert main(["search", gallery, str(classes / "shoes" / "0.png")]) == 0
 
 
 def test_wrong_input_is_refused():

@@ -9,6 +9,7 @@ the sketches of the training split: the one-sided form of cross-domain similarit
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -20,7 +21,7 @@ import fgsbir_ext as fx
 from ..config import EvalConfig, Views
 from ..data.dataset import SketchPhotoSet
 from ..data.images import Images
-from ..models.preprocess import as_float, sketches_to_ink, to_ink
+from ..models.preprocess import as_float, photos_to_ink, sketches_to_ink, to_ink
 from ..models.retrieval import Output, RetrievalModel
 
 Members = Sequence[tuple[RetrievalModel, Sequence[int] | None]]
@@ -47,7 +48,7 @@ class Ranking(NamedTuple):
 def embed(
     model: RetrievalModel, inks: Tensor, *, views: Views = "single", batch_size: int = 64
 ) -> Output:
-    """Embeddings and logits of (B, 1, size, size) uint8 inks, on the CPU, in eval mode.
+    """Embeddings and logits of (B, in_channels, size, size) uint8 inks, on the CPU, in eval mode.
 
     Embeddings of V views are put side by side, (B, V D), still of unit length: the squared
     distance of two images is then the mean over corresponding views. Logits are averaged.
@@ -126,7 +127,8 @@ def rank_together(
     to_sketch_ink = sketches_to_ink if config.read_sketches else to_ink
     sketch = _embed_together(members, data.sketches, config, to_sketch_ink)
     if photo is None:
-        photo = _embed_together(members, data.edges, config, to_ink)
+        to_photo_ink = partial(photos_to_ink, edges=data.edges)
+        photo = _embed_together(members, data.photos, config, to_photo_ink)
     distances, order = _topk(sketch, photo, config)
     if config.hub_weight > 0:
         if bank is None or not len(bank):
@@ -143,14 +145,18 @@ def rank_together(
 
 
 def _embed_together(
-    members: Members, images: Images, config: EvalConfig, to_inks: Callable[[Images, int], Tensor]
+    members: Members,
+    images: Images,
+    config: EvalConfig,
+    to_inks: Callable[[Images, int, int], Tensor],
 ) -> Output:
-    inks: dict[int, Tensor] = {}
+    inks: dict[tuple[int, int], Tensor] = {}
     outputs = []
     for model, columns in members:
-        if model.size not in inks:
-            inks[model.size] = to_inks(images, model.size)
-        outputs.append(_only(embed(model, inks[model.size], views=config.views), columns))
+        shape = (model.size, model.in_channels)
+        if shape not in inks:
+            inks[shape] = to_inks(images, *shape)
+        outputs.append(_only(embed(model, inks[shape], views=config.views), columns))
     return _mean(outputs)
 
 
@@ -182,7 +188,7 @@ def _only(output: Output, columns: Sequence[int] | None) -> Output:
 
 
 def _views(inks: Tensor, views: Views) -> list[Tensor]:
-    """The images that stand for each of (B, 1, S, S): a list of V such tensors."""
+    """The images that stand for each of (B, C, S, S): a list of V such tensors."""
     crops = [inks]
     if views == "ten":
         size = inks.shape[-1]

@@ -22,10 +22,11 @@ class Backbone(NamedTuple):
     """Convolutions, in two parts: to the last map, and on to the features.
 
     Attributes:
-        layers: maps (B, 1, size, size) to features (B, width).
+        layers: maps (B, in_channels, size, size) to features (B, width).
         to_map: how many of the layers give the last map.
         channels, side: of that map, (B, channels, side, side).
         width: of the features.
+        in_channels: of the input; whatever makes the input of a model asks it for them.
     """
 
     layers: nn.Sequential
@@ -33,6 +34,7 @@ class Backbone(NamedTuple):
     channels: int
     side: int
     width: int
+    in_channels: int = 1
 
 
 TRAINING = TrainConfig(

@@ -15,18 +15,20 @@ from PIL import Image
 from torch import Generator, Tensor
 
 from ..config import AugmentConfig
+from ..data.edges import PhotoEdges
 from ..data.images import SIZE, Images, to_array
 from ..sketches import ReadSketches
 
 
-def to_ink(images: Images, size: int) -> Tensor:
-    """Resizes line images of any sizes to one (B, 1, size, size) uint8 tensor, ink 255.
+def to_ink(images: Images, size: int, channels: int = 1) -> Tensor:
+    """Resizes line images of any sizes to one (B, channels, size, size) uint8 tensor, ink 255.
 
     Images uint8, dark on white, in grey or colours; one that is not square is padded with white
-    around its middle. Kept as uint8, since a set of them stays in memory for the whole training;
-    :func:`as_float` turns a batch of them into what a model takes.
+    around its middle. All channels of an image hold the same grey. Kept as uint8, since a set of
+    them stays in memory for the whole training; :func:`as_float` turns a batch of them into what a
+    model takes.
     """
-    inks = torch.empty((len(images), 1, size, size), dtype=torch.uint8)
+    inks = torch.empty((len(images), channels, size, size), dtype=torch.uint8)
     for i in range(len(images)):
         image = np.asarray(images[i])
         if image.ndim == 3:
@@ -43,17 +45,30 @@ def to_ink(images: Images, size: int) -> Tensor:
     return inks
 
 
-def sketches_to_ink(sketches: Images, size: int) -> Tensor:
+def sketches_to_ink(sketches: Images, size: int, channels: int = 1) -> Tensor:
     """Reads sketches and resizes them, as :func:`to_ink` does line images.
 
     Raises:
         ValueError: an empty sketch; names it.
     """
-    return to_ink(ReadSketches(sketches), size)
+    return to_ink(ReadSketches(sketches), size, channels)
+
+
+def photos_to_ink(
+    photos: Images, size: int, channels: int = 1, *, edges: Images | None = None
+) -> Tensor:
+    """Turns photos into what a model sees of them, their edge maps, as :func:`to_ink` does.
+
+    Args:
+        photos: uint8 in colours.
+        size, channels: of the result.
+        edges: of the photos; None to extract them.
+    """
+    return to_ink(PhotoEdges(photos) if edges is None else edges, size, channels)
 
 
 def as_float(inks: Tensor) -> Tensor:
-    """(B, 1, H, W) uint8 ink to float32 in [0, 1]."""
+    """(B, C, H, W) uint8 ink to float32 in [0, 1]."""
     return inks.float() / 255
 
 
@@ -79,7 +94,7 @@ def augment(
     everywhere.
 
     Args:
-        inks: (B, 1, S, S) float in [0, 1], S as :func:`source_size` says or near it.
+        inks: (B, C, S, S) float in [0, 1], S as :func:`source_size` says or near it.
         size: side of what comes out.
         config: how much of what.
         generator: a CPU generator; the only source of randomness.
@@ -87,7 +102,7 @@ def augment(
             a sketch and its photo have to be flipped together.
 
     Returns:
-        (B, 1, size, size) float in [0, 1].
+        (B, C, size, size) float in [0, 1].
     """
     flow = _flow(len(inks), config, generator, mirrored).to(inks.device)
     flow = F.interpolate(flow, (size, size), mode="bilinear", align_corners=True)

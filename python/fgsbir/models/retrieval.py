@@ -76,6 +76,7 @@ class RetrievalModel(nn.Module):
     ) -> None:
         super().__init__()
         self.size = size
+        self.in_channels = backbone.in_channels
         self.head = head
         self.attributes = attributes
         self.feature_dim = backbone.width
@@ -103,7 +104,7 @@ class RetrievalModel(nn.Module):
             nn.init.zeros_(self.attribute_head.bias)
 
     def forward(self, ink: Tensor) -> Output:
-        """Embeds (B, 1, size, size) images in [0, 1], ink 1 on background 0."""
+        """Embeds (B, in_channels, size, size) images in [0, 1], ink 1 on background 0."""
         cells = self._map(ink)
         features = self._features(cells) if self.reads_features else None
         embedded = self.embedding(features if self.head == "global" else self.dropout(cells))
@@ -118,14 +119,14 @@ class RetrievalModel(nn.Module):
         return self.head == "global" or self.attribute_head is not None
 
     def features(self, ink: Tensor) -> Tensor:
-        """(B, feature_dim) of (B, 1, size, size) images in [0, 1]: what a global head reads."""
+        """(B, feature_dim) of images as :meth:`forward` takes them: what a global head reads."""
         return self._features(self._map(ink))
 
     def _map(self, ink: Tensor) -> Tensor:
-        if ink.shape[1:] != (1, self.size, self.size):
-            raise ValueError(
-                f"ink: expected (B, 1, {self.size}, {self.size}), got {tuple(ink.shape)}"
-            )
+        expected = (self.in_channels, self.size, self.size)
+        if ink.shape[1:] != expected:
+            shape = ", ".join(map(str, expected))
+            raise ValueError(f"ink: expected (B, {shape}), got {tuple(ink.shape)}")
         cells: Tensor = self.trunk[: self._to_map]((ink - INK_MEAN) / INK_STD)
         return cells
 

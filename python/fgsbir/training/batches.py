@@ -16,7 +16,14 @@ from ..config import AugmentConfig, Sampler
 from ..data.dataset import SketchPhotoSet
 from ..data.edges import PhotoEdges
 from ..data.instance_attributes import instance_attributes
-from ..models.preprocess import as_float, augment, sketches_to_ink, source_size, to_ink
+from ..models.preprocess import (
+    as_float,
+    augment,
+    photos_to_ink,
+    sketches_to_ink,
+    source_size,
+    to_ink,
+)
 from .distributed import own_share
 from .fingerprint import content_digest
 from .sampler import attribute_batches
@@ -29,7 +36,7 @@ class Batch:
     """B instances, each with one sketch and one photo.
 
     Attributes:
-        sketch, photo: (B, 1, size, size) float ink.
+        sketch, photo: (B, channels, size, size) float ink.
         sketch_attributes, photo_attributes: (B, K) int8; None without annotation.
     """
 
@@ -59,19 +66,22 @@ class LineImages:
     Args:
         data: the split.
         size: side in pixels of what training sees.
+        channels: of the images.
 
     Attributes:
-        sketches, photos: (S, 1, H, H) and (P, 1, H, H) uint8 ink (50 KB each at 225 pixels).
+        sketches, photos: (S, channels, H, H) and (P, channels, H, H) uint8 ink (50 KB a channel
+            at 225 pixels).
         sketch_attributes, photo_attributes: (S, K) and (P, K) int8; None without annotation.
         digest: SHA-256 of all of it, and of which sketch shows which photo.
     """
 
-    def __init__(self, data: SketchPhotoSet, size: int) -> None:
-        self.photos = to_ink(data.edges, source_size(size))
+    def __init__(self, data: SketchPhotoSet, size: int, channels: int) -> None:
+        side = source_size(size)
+        self.photos = photos_to_ink(data.photos, side, channels, edges=data.edges)
         # Edge maps stand in for the sketches of photos that nobody sketched.
         of_photos = isinstance(data.sketches, PhotoEdges)
         to_sketch_ink = to_ink if of_photos else sketches_to_ink
-        self.sketches = to_sketch_ink(data.sketches, source_size(size))
+        self.sketches = to_sketch_ink(data.sketches, side, channels)
         self.sketch_attributes = _attributes(data, data.sketch_attributes, len(data.sketches))
         self.photo_attributes = _attributes(data, data.photo_attributes, len(data.photos))
         self.digest = content_digest(
@@ -93,6 +103,7 @@ class AugmentedBatches(ABC, Generic[DrawnBatch]):
         count: batches in an epoch.
         config: augmentation.
         generator: a CPU generator, the source of the order.
+        channels: of the images.
 
     Attributes:
         digest: SHA-256 of what the batches are drawn from.
@@ -105,12 +116,13 @@ class AugmentedBatches(ABC, Generic[DrawnBatch]):
         count: int,
         config: AugmentConfig,
         generator: Generator,
+        channels: int,
     ) -> None:
         self.size = size
         self.config = config
         self.generator = generator
         self._count = count
-        self._images = LineImages(data, size)
+        self._images = LineImages(data, size, channels)
         self.digest = self._images.digest
 
     def __len__(self) -> int:
@@ -140,6 +152,7 @@ class PairBatches(AugmentedBatches[Batch]):
         config: augmentation.
         generator: a CPU generator, the source of the order.
         sampler: ``"random"``, or ``"attributes"`` to put instances together that share attributes.
+        channels: of the images.
 
     Raises:
         ValueError: with fewer than two instances, since there is no negative then; for the sampler
@@ -154,6 +167,7 @@ class PairBatches(AugmentedBatches[Batch]):
         config: AugmentConfig,
         generator: Generator,
         sampler: Sampler = "random",
+        channels: int = 1,
     ) -> None:
         both = np.intersect1d(data.sketch_labels, data.photo_labels)
         if len(both) < 2:
@@ -162,7 +176,7 @@ class PairBatches(AugmentedBatches[Batch]):
                 f"got {len(both)}"
             )
         self._described = instance_attributes(data, both) if sampler == "attributes" else None
-        super().__init__(data, size, -(-len(both) // batch_size), config, generator)
+        super().__init__(data, size, -(-len(both) // batch_size), config, generator, channels)
         self._sketches_of = [torch.tensor(np.flatnonzero(data.sketch_labels == y)) for y in both]
         self._photos_of = [torch.tensor(np.flatnonzero(data.photo_labels == y)) for y in both]
 

@@ -30,7 +30,7 @@ class TripletBatch:
     """B triplets.
 
     Attributes:
-        images: sketches, positive and negative photos, (B, 1, size, size) float ink each.
+        images: sketches, positive and negative photos, (B, channels, size, size) float ink each.
         attributes: of the same, (B, K) int8 each; None without annotation.
     """
 
@@ -61,6 +61,7 @@ class TripletBatches(AugmentedBatches[TripletBatch]):
         generator: a CPU generator, the source of the order.
         copies: edge maps of every photo, of which a random one is shown: of P photos those of photo
             i are i, i + P, i + 2 P ...
+        channels: of the images.
 
     Raises:
         ValueError: without any triplet.
@@ -74,11 +75,12 @@ class TripletBatches(AugmentedBatches[TripletBatch]):
         config: AugmentConfig,
         generator: Generator,
         copies: int = 1,
+        channels: int = 1,
     ) -> None:
         if data.triplets is None or not len(data.triplets):
             raise ValueError(f"{data.name}: there are no triplets to train on")
         sketches = np.unique(data.triplets[:, 0])
-        super().__init__(data, size, -(-len(sketches) // batch_size), config, generator)
+        super().__init__(data, size, -(-len(sketches) // batch_size), config, generator, channels)
         self._rows_of = [torch.tensor(data.triplets[data.triplets[:, 0] == i]) for i in sketches]
         self._copies, self._photos = copies, len(data.photos) // copies
         self.digest = content_digest(self.digest, data.triplets)

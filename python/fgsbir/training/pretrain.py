@@ -43,7 +43,7 @@ class Classifier(nn.Module):
         self.head = nn.Linear(model.feature_dim, classes)
 
     def forward(self, ink: Tensor) -> Tensor:
-        """(B, C) logits of (B, 1, size, size) images in [0, 1], ink 1 on background 0."""
+        """(B, C) logits of images as the model takes them."""
         logits: Tensor = self.head(self.model.features(ink))
         return logits
 
@@ -89,7 +89,7 @@ def pretrain(
     classifier = Classifier(network, len(sketches.classes)).to(device)
     classifier.to(memory_format=image_format(device))  # type: ignore[call-overload]
     reduced = takes_bfloat16(config.precision, device)
-    inks = sketches_to_ink(sketches.images, source_size(network.size))
+    inks = sketches_to_ink(sketches.images, source_size(network.size), network.in_channels)
     labels = torch.tensor(sketches.labels)
     digest = content_digest(inks.numpy(), sketches.labels, *sketches.classes)
     steps = len(rest) // batch_size

@@ -101,7 +101,7 @@ def train(
     held = []
     if config.holdout:
         held = [hold_out(one, config.holdout, config.seed)[1] for one in sets]
-    batches = _batches(sets, config, triplets, model.size, generator)
+    batches = _batches(sets, config, triplets, model, generator)
     facts = replace(facts, digest=content_digest(batches.digest, init))
     objective = Objective(config.loss) if triplets is None else ListedObjective(config.loss)
     stepper = Stepper(model, config.optim, len(batches))
@@ -156,7 +156,7 @@ def embed_together(network: nn.Module, images: Sequence[Tensor], reduced: bool) 
 
     Args:
         network: a :class:`RetrievalModel`, maybe in a wrapper.
-        images: (B, 1, size, size) each.
+        images: (B, in_channels, size, size) each.
         reduced: whether convolutions are in bfloat16.
     """
     together = torch.cat(list(images))
@@ -174,10 +174,10 @@ def _batches(
     sets: Sequence[SketchPhotoSet],
     config: TrainConfig,
     triplets: NDArray[np.int64] | None,
-    size: int,
+    model: RetrievalModel,
     generator: Generator,
 ) -> Batches:
-    """Batches of what is not held out.
+    """Batches of what is not held out, as the model takes them.
 
     Raises:
         ValueError: for settings that do not fit the data or each other.
@@ -188,17 +188,15 @@ def _batches(
         if config.sampler != "random":
             raise ValueError(f"sampler: expected random with listed triplets, got {config.sampler}")
         sets = [replace(sets[0], triplets=triplets)]
-    optim, rest = config.optim, list(sets)
+    rest = list(sets)
     if config.holdout:
         rest = [hold_out(one, config.holdout, config.seed)[0] for one in sets]
     varied = [with_edge_variants(one) for one in rest] if config.edge_variants else rest
+    settings = (model.size, config.optim.batch_size, config.augment, generator)
     if triplets is not None:
         copies = len(varied[0].photos) // len(rest[0].photos)
-        return TripletBatches(varied[0], size, optim.batch_size, config.augment, generator, copies)
-    parts = [
-        PairBatches(one, size, optim.batch_size, config.augment, generator, config.sampler)
-        for one in varied
-    ]
+        return TripletBatches(varied[0], *settings, copies, model.in_channels)
+    parts = [PairBatches(one, *settings, config.sampler, model.in_channels) for one in varied]
     return parts[0] if len(parts) == 1 else JointBatches(parts, generator)
 
 
