@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +15,12 @@ from fgsbir.data import (
     SketchPhotoSet,
     add_shoe_sketches,
     load_sbir,
+    loaders,
     majority,
     open_dataset,
+    open_datasets,
 )
+from fgsbir.data.layout import Layout
 from fgsbir.data.sbir import ATTRIBUTE_NAMES
 from fgsbir.data.splits import fold
 
@@ -170,11 +174,27 @@ def test_bad_arguments_are_named(tmp_path: Path) -> None:
 def test_open_dataset_says_what_it_looked_for(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="no such file or folder"):
         open_dataset(tmp_path / "nowhere")
-    with pytest.raises(ValueError, match=r"shoes/train/images.*photos/ and sketches/"):
+    with pytest.raises(ValueError, match=r"photos/ and sketches/.*shoes/train/images") as error:
         open_dataset(tmp_path)
+    assert all(layout.described in str(error.value) for layout in loaders.LAYOUTS)
     (tmp_path / "notes.txt").write_text("")
     with pytest.raises(ValueError, match=r"expected a \.csv file"):
         open_dataset(tmp_path / "notes.txt")
+
+
+def test_a_layout_in_the_list_is_opened_and_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def load(path: str | Path, category: str | None, split: str) -> SketchPhotoSet:
+        return replace(small_set(), name=f"{category}/{split}")
+
+    layout = Layout("a .set file", lambda p: Path(p).suffix == ".set", load, lambda p: True)
+    monkeypatch.setattr(loaders, "LAYOUTS", (*loaders.LAYOUTS, layout))
+    sets = open_datasets(tmp_path / "x.set", split="test", default_category="boots+hats")
+    assert [one.name for one in sets] == ["boots/test", "hats/test"]
+    assert open_dataset(tmp_path / "x.set", "boots").name == "boots/train"
+    with pytest.raises(ValueError, match=r"or a \.set file"):
+        open_dataset(tmp_path)
 
 
 def small_set() -> SketchPhotoSet:

@@ -28,11 +28,12 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from .dataset import SketchPhotoSet
 from .images import SIZE, SUFFIXES
+from .layout import Layout
 from .pairs import SPLITS, Pair, build_set
 
 PREFIX = "attr:"
@@ -101,9 +102,9 @@ def load_folder(path: str | Path, split: str = "train", *, size: int = SIZE) -> 
     return build_set(pairs, split, name=path.resolve().name, size=size, attributes=names)
 
 
-def is_pair_folder(path: Path) -> bool:
+def is_pair_folder(path: str | Path) -> bool:
     """Whether ``path`` has the folders that `load_folder` reads."""
-    return any(all((p / d).is_dir() for d in ("photos", "sketches")) for p in _parts(path))
+    return any(all((p / d).is_dir() for d in ("photos", "sketches")) for p in _parts(Path(path)))
 
 
 def _parts(path: Path) -> list[Path]:
@@ -196,3 +197,26 @@ def _value(row: dict[str, str], column: str, where: str) -> int:
             f"{where}: column {column!r} must be 1, 0, -1 or empty, got {row[column]!r}"
         )
     return VALUES[row[column]]
+
+
+def _is_csv(path: str | Path) -> bool:
+    return Path(path).suffix.lower() == ".csv" and Path(path).is_file()
+
+
+def _of_no_category(
+    load: Callable[[str | Path, str], SketchPhotoSet],
+) -> Callable[[str | Path, str | None, str], SketchPhotoSet]:
+    def load_whole(path: str | Path, category: str | None, split: str) -> SketchPhotoSet:
+        if category is not None:
+            raise ValueError(f"{path}: own pairs have no categories; leave out {category!r}")
+        return load(path, split)
+
+    return load_whole
+
+
+CSV_FILE = Layout("a .csv file of pairs", _is_csv, _of_no_category(load_csv))
+PAIR_FOLDER = Layout(
+    "a folder of pairs (photos/ and sketches/, also under train/ and test/)",
+    is_pair_folder,
+    _of_no_category(load_folder),
+)

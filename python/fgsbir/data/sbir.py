@@ -23,7 +23,9 @@ from numpy.typing import NDArray
 
 from .dataset import SketchPhotoSet
 from .images import SIZE, ImageFiles
+from .layout import Layout
 
+RELEASE = "sbir_cvpr2016"
 BORDER = 2
 
 # First and last file number of each split.
@@ -196,3 +198,41 @@ def _triplets(folder: Path, category: str, split: str, count: int) -> NDArray[np
     if triplets.min(initial=0) < 0 or triplets.max(initial=0) >= count:
         raise ValueError(f"{path}: {split} triplets speak of photos outside 0..{count - 1}")
     return triplets
+
+
+def _roots(path: str | Path) -> list[tuple[Path, list[str]]]:
+    """The folders at a path that hold categories, each with those that it holds."""
+    folders = (Path(path), Path(path) / RELEASE)
+    held = [(root, [name for name in NUMBERS if _is_category(root / name)]) for root in folders]
+    return [(root, names) for root, names in held if names]
+
+
+def _is_category(folder: Path) -> bool:
+    return (folder / "annotation").is_dir() and (folder / "train" / "images").is_dir()
+
+
+def _has_categories(path: str | Path) -> bool:
+    return bool(_roots(path))
+
+
+def _detect(path: str | Path) -> bool:
+    return _has_categories(path) or (Path(path).name in NUMBERS and _is_category(Path(path)))
+
+
+def _load(path: str | Path, category: str | None, split: str) -> SketchPhotoSet:
+    for root, names in _roots(path):
+        if category is None or category not in names:
+            raise ValueError(f"{root} holds {names}: choose a category, got {category!r}")
+        return load_sbir(root, category, split)
+    folder = Path(path)
+    if category not in (None, folder.name):
+        raise ValueError(f"{path} holds {folder.name}, but category is {category!r}")
+    return load_sbir(folder.parent, folder.name, split)
+
+
+QMUL = Layout(
+    f"the QMUL benchmark (shoes/train/images, also under {RELEASE}/)",
+    _detect,
+    _load,
+    _has_categories,
+)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from urllib.parse import parse_qsl, urlsplit
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from ..dataset import SketchPhotoSet
 from ..edges import extract_edges
 from ..images import SIZE
+from ..layout import Layout
 from .chairs import ATTRIBUTES as CHAIR_ATTRIBUTES
 from .chairs import design_chair, draw_chair
 from .colours import COLOUR_NUMBERS
@@ -159,3 +161,11 @@ def load_synthetic(
             )
         options[key] = int(value)
     return synthetic(named or category or "shoes", split=split, **options)
+
+
+SYNTHETIC = Layout(
+    '"synthetic"',
+    detect=lambda path: isinstance(path, str) and bool(re.match(r"synthetic($|[:?])", path)),
+    load=lambda path, category, split: load_synthetic(str(path), category, split),
+    has_categories=lambda path: not str(path).startswith("synthetic:"),
+)
