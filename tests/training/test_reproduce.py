@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 
 import numpy as np
 import pytest
@@ -41,6 +42,14 @@ def test_rows_differ_from_the_preset_in_what_they_are_about():
     assert not ROWS["ranking"].fused
     assert ROWS["full"].fused
     assert {row.variant for row in ROWS.values()} == set(VARIANTS)
+
+
+def test_help_names_every_row(capsys):
+    with pytest.raises(SystemExit, match="0"):
+        main(["reproduce", "--help"])
+    words = re.findall(r"[\w-]+", capsys.readouterr().out)
+    start = words.index("triplet")
+    assert words[start : start + len(ROWS) + 1] == [*ROWS, "Left"]
 
 
 @pytest.fixture(scope="module")

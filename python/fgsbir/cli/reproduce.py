@@ -32,9 +32,9 @@ class Reproduce:
     """shoes and chairs, or one of them, where the data has categories."""
     rows: tuple[str, ...] = ()
     """Some of: triplet, prediction, ranking, full, sampler, listed-random, listed-people,
-    listed-attributes, joint, joint-extra, ensemble, ensemble-extra, and each of the last four with
-    -corrected behind its name, for corrected hubs. Left out, all that the data has the annotation
-    for."""
+    listed-attributes, joint, joint-corrected, joint-extra, joint-extra-corrected, ensemble,
+    ensemble-corrected, ensemble-extra, ensemble-extra-corrected. Left out, all that the data has
+    the annotation for."""
     seeds: tuple[int, ...] = (0, 1, 2)
     """One run of every row for each."""
     cross_validate: int = 0

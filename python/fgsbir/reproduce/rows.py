@@ -86,7 +86,7 @@ class Row:
 
 # Chosen by cross-validation: docs/results.md.
 _CORRECTED = {"hub_weight": 0.5, "hub_neighbours": 5}
-_HOW = "hubs corrected (weight 0.5, 5 neighbours)"
+_HOW = "hubs corrected (weight {hub_weight}, {hub_neighbours} neighbours)".format(**_CORRECTED)
 
 ROWS: dict[str, Row] = {
     "triplet": Row("triplet alone", "triplet"),
