@@ -15,7 +15,7 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from . import checks
+from . import _checks as checks
 
 
 class Gathered(NamedTuple):

@@ -16,11 +16,11 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from . import checks
+from . import _checks as checks
+from ._functional import loss_of_sides
+from ._sides import PHOTO, SKETCH, check_side
 from .collectives import count_ranks, gather_rows, reduce_over_ranks
-from .functional import loss_of_sides
 from .losses import AttributeTripletLoss
-from .sides import PHOTO, SKETCH, check_side
 from .types import Side
 
 

@@ -7,9 +7,9 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from . import checks
-from .functional import loss_of_sides
-from .options import loss_options
+from . import _checks as checks
+from ._functional import loss_of_sides
+from ._options import loss_options
 from .types import AttributeMetric, Margin, Metric, Reduction, Side
 
 

@@ -7,10 +7,10 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from . import checks
-from .functional import mine
-from .options import mining_options
-from .sides import SideNames
+from . import _checks as checks
+from ._functional import mine
+from ._options import mining_options
+from ._sides import SideNames
 from .types import Metric, Side
 
 _ANCHORS = SideNames("embeddings", "", "attributes", "labels", "N")

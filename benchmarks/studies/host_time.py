@@ -23,7 +23,7 @@ from unittest import mock
 import torch
 from torch import Tensor
 
-from fgsbir_ext import dispatch
+from fgsbir_ext import _dispatch as dispatch
 
 from ..baselines import fgsbir_ext, forward_backward
 from ..workload import Inputs, Workload, make_inputs

@@ -17,8 +17,8 @@ from functools import partial
 from typing import Any
 from unittest import mock
 
-from fgsbir_ext import dispatch
-from fgsbir_ext.backends import cpu
+from fgsbir_ext import _dispatch as dispatch
+from fgsbir_ext._backends import cpu
 
 from ..baselines import bare_product, fgsbir_ext, forward_backward
 from ..workload import Workload, make_inputs

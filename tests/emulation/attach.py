@@ -15,17 +15,17 @@ _CPU = -1  # what tensors there have as the index of their device
 
 
 def attach(path: Path) -> tuple[ModuleType, Any]:
-    """A copy of fgsbir_ext.backends.cuda over the kernels built at ``path``, and their module.
+    """A copy of fgsbir_ext._backends.cuda over the kernels built at ``path``, and their module.
 
     The module has besides: ``set_seed(seed)``, ``launches()``, ``launched_since(count)`` and
     ``products_of_warpgroups()``.
     """
-    from fgsbir_ext import _C, backends
+    from fgsbir_ext import _C, _backends
 
     emulated = _load(f"{path.parent.name}.{NAME}", path)  # another build is another module
-    source = Path(backends.__file__).with_name("cuda.py")
+    source = Path(_backends.__file__).with_name("cuda.py")
     with mock.patch.object(_C, "cuda", emulated, create=True):
-        backend: Any = _load("fgsbir_ext.backends.emulated_cuda", source)
+        backend: Any = _load("fgsbir_ext._backends.emulated_cuda", source)
     backend._current_device = lambda: _CPU
     backend._stream = lambda device: 0
     return backend, emulated

@@ -26,14 +26,14 @@ _keep: list[library.Library] = []
 
 def register() -> None:
     """Makes the emulated kernels those of the CPU, for the life of the process."""
-    from fgsbir_ext import ops
+    from fgsbir_ext import _ops
 
     global emulated
     given = os.environ.get(MODULE_VARIABLE)
     backend, emulated = attach(Path(given) if given else build())
     emulated.set_seed(int(os.environ.get("FGSBIR_EMULATION_SEED", "0")))
     kernels = library.Library("fgsbir", "IMPL")
-    ops.register(backend, "cpu", kernels, allow_override=True)
+    _ops.register(backend, "cpu", kernels, allow_override=True)
     _keep.append(kernels)
 
 

@@ -10,7 +10,8 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import fgsbir_ext as fx
-from fgsbir_ext import dispatch, functional
+from fgsbir_ext import _dispatch as dispatch
+from fgsbir_ext import _functional as functional
 from tests.support.cases import both, make_batch
 from tests.support.compare import assert_same_bits
 

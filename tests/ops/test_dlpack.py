@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 import fgsbir_ext as fx
-from fgsbir_ext import checks
+from fgsbir_ext import _checks as checks
 from tests.support.cases import make_batch
 from tests.support.compare import assert_same_bits
 from tests.support.subprocesses import run_python

@@ -51,7 +51,7 @@ def test_imports_run_down(copy: Path) -> None:
         ("python/fgsbir/gallery/add.py", "def f():\n    from ..cli import main", "fgsbir.cli"),
         ("python/fgsbir/gallery/add.py", "from ..training import optim", "fgsbir.training"),
         ("python/fgsbir/serve/work.py", "from ..training import optim", "fgsbir.training"),
-        ("fgsbir_ext/types.py", "from . import ops", "fgsbir_ext.ops"),
+        ("fgsbir_ext/types.py", "from . import _ops", "fgsbir_ext._ops"),
         ("fgsbir_ext/types.py", "from fgsbir import load", "-> fgsbir"),
         ("fgsbir_ext/types.py", "import benchmarks", "-> benchmarks"),
         ("benchmarks/workload.py", "from .harness import grid", "benchmarks.harness"),

@@ -1,7 +1,7 @@
 """Operations registered with torch: schemas, fake implementations and autograd.
 
-``torch.ops.fgsbir.*`` take checked tensors; :mod:`fgsbir_ext.functional` checks them. The kernels
-are in :mod:`fgsbir_ext.backends`, one module per device type. Here, and nowhere else, groups of
+``torch.ops.fgsbir.*`` take checked tensors; :mod:`fgsbir_ext._functional` checks them. The kernels
+are in :mod:`fgsbir_ext._backends`, one module per device type. Here, and nowhere else, groups of
 arguments become a row, as torch has it: the tensors, those of each side in the order of its fields,
 and then the options in the order of theirs.
 """
@@ -16,8 +16,10 @@ import torch
 from torch import Tensor, library
 from torch.autograd import Function
 
-from . import backends, dispatch, results
-from .dispatch import Kernel, call
+from . import _backends as backends
+from . import _dispatch as dispatch
+from . import _results as results
+from ._dispatch import Kernel, call
 from .types import (
     ChosenTriplets,
     DistanceOptions,

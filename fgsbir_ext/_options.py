@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from . import checks
+from . import _checks as checks
 from .types import AttributeMetric, LossOptions, Metric, MiningOptions, Reduction
 
 _CHECKS: dict[str, Callable[..., Any]] = {

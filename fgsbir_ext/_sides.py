@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from . import checks
+from . import _checks as checks
 from .types import Side
 
 

@@ -15,11 +15,12 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from . import checks, ops
-from .dispatch import call
-from .options import loss_options, mining_options
-from .results import computed_in
-from .sides import PHOTO, SKETCH, SideNames, check_loss, check_mining, check_search
+from . import _checks as checks
+from . import _ops as ops
+from ._dispatch import call
+from ._options import loss_options, mining_options
+from ._results import computed_in
+from ._sides import PHOTO, SKETCH, SideNames, check_loss, check_mining, check_search
 from .types import (
     AttributeMetric,
     DistanceOptions,

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from .. import _C, results
+from .. import _C
+from .. import _results as results
 from ..types import ChosenTriplets, LossOptions, MiningOptions, SearchOptions, Side
 from . import common
 

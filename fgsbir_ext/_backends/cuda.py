@@ -13,7 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .. import _C, results
+from .. import _C
+from .. import _results as results
 from ..types import ChosenTriplets, LossOptions, MiningOptions, SearchOptions, Side
 from . import common
 

@@ -26,7 +26,7 @@ KERNELS: dict[str, dict[str, Kernel]] = {}
 FUNCTIONS: dict[str, type[Function]] = {}
 """The differentiable ones as autograd functions of their tensors and their options.
 
-:mod:`fgsbir_ext.ops` fills both."""
+:mod:`fgsbir_ext._ops` fills both."""
 
 _CONSTANT = frozenset({"attribute_distance", "mine_batch_hard", "topk"})
 

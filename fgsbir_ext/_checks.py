@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from . import backends
+from . import _backends as backends
 from .types import PLAIN_TENSORS
 
 _FLOATS = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
