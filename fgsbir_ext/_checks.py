@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from . import _backends as backends
+from ._torch_internals import in_transform, is_tracing
 from .types import PLAIN_TENSORS
 
 _FLOATS = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
@@ -57,9 +58,7 @@ class Passed:
 
     def key(self, tensors: Sequence[Any], *rest: Any) -> tuple[Any, ...] | None:
         """Type, shape and place of every tensor; None where the checks have to see the call."""
-        if _debug or torch.compiler.is_compiling() or torch._C._get_tracing_state() is not None:
-            return None
-        if torch._C._functorch.peek_interpreter_stack() is not None:
+        if _debug or torch.compiler.is_compiling() or is_tracing() or in_transform():
             return None
         key = [*rest]
         for x in tensors:

@@ -20,6 +20,7 @@ from . import _backends as backends
 from . import _dispatch as dispatch
 from . import _results as results
 from ._dispatch import Kernel, call
+from ._torch_internals import are_plain, unchecked_apply
 from .types import (
     ChosenTriplets,
     DistanceOptions,
@@ -228,7 +229,7 @@ def _run_backward(
     """
     tensors = (*grads, *saved)
     kernels = getattr(ctx, "kernels", None)
-    if kernels is None or torch.is_grad_enabled() or not dispatch.are_plain(grads):
+    if kernels is None or torch.is_grad_enabled() or not are_plain(grads):
         return getattr(torch.ops.fgsbir, name)(*tensors, *ctx.options)
     return kernels[name](tensors, ctx.options)
 
@@ -321,7 +322,8 @@ def _differentiate(name: str, save: Callable[..., None], backward: Callable[...,
         return output
 
     members = {"forward": staticmethod(forward), "backward": staticmethod(backward)}
-    dispatch.FUNCTIONS[name] = type(name, (Function,), members)
+    # Transforms, for which its own apply looks, have been refused where this one is called.
+    dispatch.FUNCTIONS[name] = unchecked_apply(type(name, (Function,), members))
     _refuse_second_derivative(name)
 
 

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from .. import _C
 from .. import _results as results
+from .._torch_internals import current_stream as _stream
 from ..types import ChosenTriplets, LossOptions, MiningOptions, SearchOptions, Side
 from . import common
 
@@ -94,11 +95,4 @@ def _launch(operation: Callable[..., None], like: Tensor, *arguments: Any) -> No
         operation(*arguments, _stream(device))
 
 
-def _current_stream(device: int) -> int:
-    """The address of the current stream of a device."""
-    return torch.cuda.current_stream(device).cuda_stream
-
-
 _current_device = torch.cuda.current_device
-# That of _current_stream without an object for the stream, where torch has it.
-_stream: Callable[[int], int] = getattr(torch._C, "_cuda_getCurrentRawStream", _current_stream)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from typing import Any
 
 import pytest
@@ -10,10 +11,45 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import fgsbir_ext as fx
+from fgsbir_ext import _checks, _ops, _torch_internals
 from fgsbir_ext import _dispatch as dispatch
 from fgsbir_ext import _functional as functional
 from tests.support.cases import both, make_batch
 from tests.support.compare import assert_same_bits
+
+PRIVATE = {
+    "_is_tracing": torch._C,
+    "_are_functorch_transforms_active": torch._C,
+    "_current_level": torch.autograd.forward_ad,
+    "_len_torch_dispatch_stack": torch._C,
+    "_dispatch_keys": torch._C,
+    "raw_repr": torch._C.DispatchKeySet,
+}
+"""Names that a version of torch may lack, and where they are in others."""
+
+with_private_names = pytest.mark.parametrize("missing", [()], indirect=True, ids=["none"])
+"""For tests of what is quick only with them."""
+
+
+@pytest.fixture(
+    autouse=True,
+    params=[(), *([name] for name in PRIVATE), tuple(PRIVATE)],
+    ids=["none", *PRIVATE, "all"],
+)
+def missing(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Has a test run as if torch had not some of its private names."""
+    spec = importlib.util.find_spec(_torch_internals.__name__)
+    assert spec is not None
+    assert spec.loader is not None
+    internals = importlib.util.module_from_spec(spec)
+    with monkeypatch.context() as torch_without:
+        for name in request.param:
+            torch_without.delattr(PRIVATE[name], name)
+        spec.loader.exec_module(internals)
+    for module in (dispatch, _checks, _ops):
+        for name in vars(module).keys() & vars(_torch_internals).keys():
+            if vars(module)[name] is vars(_torch_internals)[name]:
+                monkeypatch.setattr(module, name, vars(internals)[name])
 
 
 class Witness(TorchDispatchMode):
@@ -49,6 +85,7 @@ def test_both_paths_give_the_same_bits(device: str) -> None:
     assert_same_bits(loss_and_gradients(device), observed)
 
 
+@with_private_names
 def test_the_short_path_is_taken(device: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(torch.ops.fgsbir, "attribute_triplet_loss", raising=False)
     monkeypatch.setattr(torch.ops, "fgsbir", None)
@@ -163,6 +200,7 @@ def test_function_transforms_are_refused(device: str, transform: Any) -> None:
         )
 
 
+@with_private_names
 def test_plain_tensors_are_known_by_their_keys(device: str) -> None:
     x = torch.randn(2, 2, device=device)
     assert dispatch._unobserved([x])
@@ -204,6 +242,12 @@ def test_results_are_where_the_inputs_are_whatever_the_default_device(device: st
         found = everything()
     for x, y in zip(found, expected, strict=True):
         assert_same_bits(x, y)
+
+
+def test_a_trace_records_the_operation(device: str) -> None:
+    x, y = torch.randn(5, 4, device=device), torch.randn(6, 4, device=device)
+    traced = torch.jit.trace(fx.pairwise_distance, (x, y), check_trace=False)
+    assert_same_bits(traced(y, x), fx.pairwise_distance(y, x))
 
 
 def test_a_trace_leaves_nothing_behind(device: str) -> None:
