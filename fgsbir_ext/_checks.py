@@ -15,10 +15,11 @@ from typing import Any, get_args
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils.dlpack import from_dlpack
 
 from . import _backends as backends
 from ._torch_internals import in_transform, is_tracing
-from .types import PLAIN_TENSORS
+from .types import PLAIN_TENSORS, ArrayLike, Weights
 
 _FLOATS = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 _INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
@@ -82,7 +83,7 @@ class Passed:
 # --- Tensors ----------------------------------------------------------------------------------
 
 
-def tensor(name: str, value: Any) -> Tensor:
+def tensor(name: str, value: ArrayLike) -> Tensor:
     """A tensor as it is; any other array that speaks DLPack without a copy."""
     if isinstance(value, Tensor):
         if value.is_nested or value.layout != torch.strided:
@@ -97,12 +98,12 @@ def tensor(name: str, value: Any) -> Tensor:
     if any(stride < 0 for stride in getattr(value, "strides", None) or ()):
         raise TypeError(f"{name} cannot be taken over through DLPack: it has negative strides")
     try:
-        return torch.from_dlpack(value)
+        return from_dlpack(value)
     except (BufferError, RuntimeError, TypeError) as error:
         raise TypeError(f"{name} cannot be taken over through DLPack: {error}") from error
 
 
-def matrix(name: str, value: Any, shape: str) -> Tensor:
+def matrix(name: str, value: ArrayLike, shape: str) -> Tensor:
     """A floating-point tensor of rank 2; ``shape`` is what the message calls it."""
     x = tensor(name, value)
     if x.ndim != 2:
@@ -114,7 +115,7 @@ def matrix(name: str, value: Any, shape: str) -> Tensor:
     return x
 
 
-def attributes(name: str, value: Any, shape: str) -> Tensor:
+def attributes(name: str, value: ArrayLike, shape: str) -> Tensor:
     """An annotation of rank 2: bool, integer or floating."""
     x = tensor(name, value)
     if x.ndim != 2:
@@ -133,7 +134,7 @@ def attributes(name: str, value: Any, shape: str) -> Tensor:
     return x
 
 
-def labels(name: str, value: Any, count_name: str, count: int) -> Tensor:
+def labels(name: str, value: ArrayLike, count_name: str, count: int) -> Tensor:
     """Instance ids (count,) as int64."""
     x = tensor(name, value)
     if x.dtype not in _INTEGERS:
@@ -146,7 +147,7 @@ def labels(name: str, value: Any, count_name: str, count: int) -> Tensor:
 
 
 def weights(
-    name: str, value: Any, count: int | None = None, device: torch.device | None = None
+    name: str, value: Weights | None, count: int | None = None, device: torch.device | None = None
 ) -> Tensor | None:
     """One weight for each of K attributes, from a tensor, an array or numbers."""
     if value is None:
@@ -169,7 +170,7 @@ def weights(
     return x
 
 
-def fixed_weights(name: str, value: Any) -> Tensor | None:
+def fixed_weights(name: str, value: Weights | None) -> Tensor | None:
     """Weights that are set before K is known, values included."""
     x = weights(name, value)
     if x is not None:
@@ -224,7 +225,7 @@ def same_size(axis: str, dim: int, first: tuple[str, Tensor], *others: tuple[str
     return size
 
 
-def all_or_none(*values: tuple[str, Any]) -> bool:
+def all_or_none(*values: tuple[str, object]) -> bool:
     """Whether all are given; an error unless it is all or none."""
     missing = [name for name, value in values if value is None]
     if missing and len(missing) < len(values):
@@ -236,7 +237,7 @@ def all_or_none(*values: tuple[str, Any]) -> bool:
 # --- Options ----------------------------------------------------------------------------------
 
 
-def choice(name: str, value: Any, options: Any) -> Any:
+def choice(name: str, value: object, options: Any) -> str:
     """One of the strings of a Literal type."""
     names = get_args(options)
     if not isinstance(value, str) or value not in names:
@@ -244,7 +245,7 @@ def choice(name: str, value: Any, options: Any) -> Any:
     return value
 
 
-def number(name: str, value: Any, *, infinite: bool = False) -> float:
+def number(name: str, value: object, *, infinite: bool = False) -> float:
     """A number that is not negative, and finite unless ``infinite`` is allowed."""
     if isinstance(value, bool) or not isinstance(value, int | float | np.number):
         raise TypeError(f"{name} must be a number, got {type(value).__name__}")
@@ -255,7 +256,7 @@ def number(name: str, value: Any, *, infinite: bool = False) -> float:
     return float(value)
 
 
-def margin(name: str, value: Any) -> float | None:
+def margin(name: str, value: object) -> float | None:
     """A number like those of :func:`number`, or None for "soft"."""
     if not isinstance(value, str):
         return number(name, value)
@@ -264,7 +265,7 @@ def margin(name: str, value: Any) -> float | None:
     return None
 
 
-def count(name: str, value: Any, limit: int, limit_name: str) -> int:
+def count(name: str, value: object, limit: int, limit_name: str) -> int:
     """An integer in [0, limit]."""
     if isinstance(value, np.integer):
         value = int(value)

@@ -1,7 +1,8 @@
 """Public operations: check the arguments, call the operation, name the results.
 
 Tensors may live on the CPU or on CUDA; their device chooses the kernels. Any array with
-``__dlpack__`` (CuPy, NumPy, JAX) is accepted and taken over without a copy. Distances and losses
+``__dlpack__`` (CuPy, NumPy, JAX; see :data:`fgsbir_ext.types.ArrayLike`) is accepted and taken over
+without a copy. Distances and losses
 come in float32 for 16-bit inputs, else in the type of the inputs. A second derivative raises.
 """
 
@@ -9,8 +10,8 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 import torch
 from torch import Tensor
@@ -22,6 +23,7 @@ from ._options import loss_options, mining_options
 from ._results import computed_in
 from ._sides import PHOTO, SKETCH, SideNames, check_loss, check_mining, check_search
 from .types import (
+    ArrayLike,
     AttributeMetric,
     DistanceOptions,
     LossOptions,
@@ -33,10 +35,17 @@ from .types import (
     SearchOptions,
     Side,
     Triplets,
+    Weights,
+    unchecked_side,
 )
 
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
-def pairwise_distance(x: Any, y: Any, *, metric: Metric = "sqeuclidean") -> Tensor:
+    from .types import LossArguments
+
+
+def pairwise_distance(x: ArrayLike, y: ArrayLike, *, metric: Metric = "sqeuclidean") -> Tensor:
     """Distance of every row of x to every row of y, differentiable.
 
     Small distances keep their digits: where |x|^2 + |y|^2 - 2 x.y would cancel, the difference is
@@ -57,13 +66,12 @@ def pairwise_distance(x: Any, y: Any, *, metric: Metric = "sqeuclidean") -> Tens
     checks.choice("metric", metric, Metric)
     checks.same_device(("x", x), ("y", y))
     checks.same_size("D", 1, ("x", x), ("y", y))
-    x, y = checks.same_type(("x", x), ("y", y))
-    return call("pairwise_distance", (x, y), DistanceOptions(metric))
+    tensors = checks.same_type(("x", x), ("y", y))
+    distance: Tensor = call("pairwise_distance", tensors, DistanceOptions(metric))
+    return distance
 
 
-def attribute_distance(
-    a: Any, b: Any, *, weights: Tensor | Sequence[float] | None = None
-) -> Tensor:
+def attribute_distance(a: ArrayLike, b: ArrayLike, *, weights: Weights | None = None) -> Tensor:
     """The weighted share of attributes known to both rows in which they differ.
 
     h(i, j) = sum_k w_k [both known and different] / sum_k w_k, in [0, 1].
@@ -83,19 +91,20 @@ def attribute_distance(
     k = checks.same_size("K", 1, ("a", a), ("b", b))
     weights = checks.weights("weights", weights, k, a.device)
     checks.same_device(("a", a), ("b", b), ("weights", weights))
-    return call("attribute_distance", (a, b, weights))
+    distance: Tensor = call("attribute_distance", (a, b, weights))
+    return distance
 
 
 def mine_batch_hard(
-    sketch: Any,
-    photo: Any,
+    sketch: ArrayLike,
+    photo: ArrayLike,
     *,
-    sketch_attributes: Any = None,
-    photo_attributes: Any = None,
-    sketch_labels: Any = None,
-    photo_labels: Any = None,
+    sketch_attributes: ArrayLike | None = None,
+    photo_attributes: ArrayLike | None = None,
+    sketch_labels: ArrayLike | None = None,
+    photo_labels: ArrayLike | None = None,
     attribute_guidance: float = 0.0,
-    attribute_weights: Tensor | Sequence[float] | None = None,
+    attribute_weights: Weights | None = None,
     metric: Metric = "sqeuclidean",
 ) -> Triplets:
     """The farthest positive and the nearest negative photo of each sketch.
@@ -127,23 +136,53 @@ def mine_batch_hard(
     Hermans et al., "In Defense of the Triplet Loss" (2017).
     """
     return mine(
-        Side(sketch, None, sketch_attributes, sketch_labels),
-        Side(photo, None, photo_attributes, photo_labels),
+        unchecked_side(sketch, None, sketch_attributes, sketch_labels),
+        unchecked_side(photo, None, photo_attributes, photo_labels),
         attribute_weights,
         mining_options(metric=metric, attribute_guidance=attribute_guidance),
     )
 
 
+@overload
 def attribute_triplet_loss(
-    sketch: Any,
-    photo: Any,
+    sketch: ArrayLike,
+    photo: ArrayLike,
     *,
-    sketch_logits: Any = None,
-    photo_logits: Any = None,
-    sketch_attributes: Any = None,
-    photo_attributes: Any = None,
-    sketch_labels: Any = None,
-    photo_labels: Any = None,
+    return_parts: Literal[False] = False,
+    **arguments: Unpack[LossArguments[ArrayLike]],
+) -> Tensor: ...
+
+
+@overload
+def attribute_triplet_loss(
+    sketch: ArrayLike,
+    photo: ArrayLike,
+    *,
+    return_parts: Literal[True],
+    **arguments: Unpack[LossArguments[ArrayLike]],
+) -> LossParts: ...
+
+
+@overload
+def attribute_triplet_loss(
+    sketch: ArrayLike,
+    photo: ArrayLike,
+    *,
+    return_parts: bool,
+    **arguments: Unpack[LossArguments[ArrayLike]],
+) -> Tensor | LossParts: ...
+
+
+def attribute_triplet_loss(
+    sketch: ArrayLike,
+    photo: ArrayLike,
+    *,
+    sketch_logits: ArrayLike | None = None,
+    photo_logits: ArrayLike | None = None,
+    sketch_attributes: ArrayLike | None = None,
+    photo_attributes: ArrayLike | None = None,
+    sketch_labels: ArrayLike | None = None,
+    photo_labels: ArrayLike | None = None,
     margin: Margin = 0.3,
     attribute_margin: Margin = 0.3,
     metric: Metric = "sqeuclidean",
@@ -153,10 +192,10 @@ def attribute_triplet_loss(
     lambda_pos: float = 1.0,
     lambda_neg: float = 1.0,
     attribute_guidance: float = 0.0,
-    attribute_weights: Tensor | Sequence[float] | None = None,
+    attribute_weights: Weights | None = None,
     reduction: Reduction = "mean",
     return_parts: bool = False,
-) -> Any:
+) -> Tensor | LossParts:
     """Eq. 1 over the triplets that :func:`mine_batch_hard` chooses, in one operation.
 
     For each valid anchor s with its photos p+ and p-::
@@ -221,19 +260,20 @@ def attribute_triplet_loss(
         attribute_guidance=attribute_guidance,
         reduction=reduction,
     )
-    return loss_of_sides(
-        Side(sketch, sketch_logits, sketch_attributes, sketch_labels),
-        Side(photo, photo_logits, photo_attributes, photo_labels),
+    loss: Tensor | LossParts = loss_of_sides(
+        unchecked_side(sketch, sketch_logits, sketch_attributes, sketch_labels),
+        unchecked_side(photo, photo_logits, photo_attributes, photo_labels),
         attribute_weights,
         options,
         return_parts,
     )
+    return loss
 
 
 def loss_of_sides(
     sketch: Side,
     photo: Side,
-    attribute_weights: Tensor | Sequence[float] | None,
+    attribute_weights: Weights | None,
     options: LossOptions,
     return_parts: bool,
 ) -> Any:
@@ -254,7 +294,7 @@ def loss_of_sides(
 def mine(
     sketch: Side,
     photo: Side,
-    attribute_weights: Tensor | Sequence[float] | None,
+    attribute_weights: Weights | None,
     options: MiningOptions,
     names: tuple[SideNames, SideNames] = (SKETCH, PHOTO),
 ) -> Triplets:
@@ -268,12 +308,12 @@ def mine(
 
 
 def topk(
-    query: Any,
-    gallery: Any,
+    query: ArrayLike,
+    gallery: ArrayLike,
     k: int,
     *,
-    query_logits: Any = None,
-    gallery_logits: Any = None,
+    query_logits: ArrayLike | None = None,
+    gallery_logits: ArrayLike | None = None,
     attribute_weight: float = 0.0,
     metric: Metric = "sqeuclidean",
     attribute_metric: AttributeMetric = "sqeuclidean",
@@ -304,7 +344,7 @@ def topk(
     checks.choice("attribute_metric", attribute_metric, AttributeMetric)
     checks.number("attribute_weight", attribute_weight)
     of_query, of_gallery = _checked(
-        check_search, Side(query, query_logits), Side(gallery, gallery_logits)
+        check_search, unchecked_side(query, query_logits), unchecked_side(gallery, gallery_logits)
     )
     if attribute_weight > 0 and of_query.logits is None:
         raise ValueError("attribute_weight > 0 must come with query_logits and gallery_logits")

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from types import ModuleType
-from typing import Any, get_type_hints
+from typing import Any, TypeVar, get_type_hints
 
 import torch
 from torch import Tensor, library
@@ -97,19 +97,26 @@ def mine_batch_hard(
     sketch: Side, photo: Side, attribute_weights: Tensor | None, options: MiningOptions
 ) -> tuple[Tensor, Tensor]:
     """Positive and negative of each sketch."""
-    return call("mine_batch_hard", (*sketch, *photo, attribute_weights), options)
+    picks: tuple[Tensor, Tensor] = call(
+        "mine_batch_hard", (*sketch, *photo, attribute_weights), options
+    )
+    return picks
 
 
 def attribute_triplet_loss(
     sketch: Side, photo: Side, attribute_weights: Tensor | None, options: LossOptions
 ) -> tuple[Tensor, ...]:
     """Total, parts and the fields of :class:`ChosenTriplets`."""
-    return call("attribute_triplet_loss", (*sketch, *photo, attribute_weights), options)
+    outputs: tuple[Tensor, ...] = call(
+        "attribute_triplet_loss", (*sketch, *photo, attribute_weights), options
+    )
+    return outputs
 
 
 def topk(query: Side, gallery: Side, options: SearchOptions) -> tuple[Tensor, Tensor]:
     """Values and indices of the nearest of each query; the sides have embeddings and logits."""
-    return call("topk", (*query, *gallery), options)
+    found: tuple[Tensor, Tensor] = call("topk", (*query, *gallery), options)
+    return found
 
 
 def _sides(row: Sequence[Any]) -> tuple[Side, Side, Sequence[Any]]:
@@ -176,41 +183,49 @@ for _device_type, _backend in backends.available().items():
 
 # --- Shapes -----------------------------------------------------------------------------------
 
+_Shapes = TypeVar("_Shapes", bound=Callable[..., Any])
 
-@library.register_fake("fgsbir::pairwise_distance", lib=_library)
+
+def _shapes_of(name: str) -> Callable[[_Shapes], _Shapes]:
+    """Has a function make the results of an operation on tensors without data."""
+    decorator: Callable[[_Shapes], _Shapes] = library.register_fake(f"fgsbir::{name}", lib=_library)
+    return decorator
+
+
+@_shapes_of("pairwise_distance")
 def _(x: Tensor, y: Tensor, metric: str) -> Tensor:
     return results.pairwise_distances(x, y)
 
 
-@library.register_fake("fgsbir::pairwise_distance_backward", lib=_library)
+@_shapes_of("pairwise_distance_backward")
 def _(grad: Tensor, distance: Tensor, x: Tensor, y: Tensor, metric: str) -> tuple[Tensor, Tensor]:
     return results.pairwise_gradients(x, y)
 
 
-@library.register_fake("fgsbir::attribute_distance", lib=_library)
+@_shapes_of("attribute_distance")
 def _(a: Tensor, b: Tensor, weights: Tensor | None) -> Tensor:
     return results.attribute_distances(a, b)
 
 
-@library.register_fake("fgsbir::mine_batch_hard", lib=_library)
+@_shapes_of("mine_batch_hard")
 def _(sketch: Tensor, *_: Any) -> tuple[Tensor, Tensor]:
     return results.picks(sketch)
 
 
-@library.register_fake("fgsbir::attribute_triplet_loss", lib=_library)
+@_shapes_of("attribute_triplet_loss")
 def _(*args: Any) -> tuple[Tensor, ...]:
     (sketch, *_), options = _grouped("attribute_triplet_loss", args)
     return results.loss(sketch, options.reduction)
 
 
-@library.register_fake("fgsbir::attribute_triplet_loss_backward", lib=_library)
+@_shapes_of("attribute_triplet_loss_backward")
 def _(*args: Any) -> tuple[Tensor, ...]:
     (_, _, *tensors), _ = _grouped("attribute_triplet_loss_backward", args)
     sketch, photo, _ = _sides(tensors)
     return results.gradients(sketch, photo)
 
 
-@library.register_fake("fgsbir::topk", lib=_library)
+@_shapes_of("topk")
 def _(*args: Any) -> tuple[Tensor, Tensor]:
     (query, *_), options = _grouped("topk", args)
     return results.nearest(query, options.k)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 from torch import Tensor
 
 from . import _checks as checks
-from .types import Side
+from .types import Side, Weights
 
 
 class SideNames(NamedTuple):
@@ -51,7 +50,7 @@ def check_side(side: Side, names: SideNames) -> Side:
 def check_mining(
     sketch: Side,
     photo: Side,
-    attribute_weights: Tensor | Sequence[float] | None,
+    attribute_weights: Weights | None,
     guided: bool,
     names: tuple[SideNames, SideNames] = (SKETCH, PHOTO),
 ) -> tuple[Side, Side, Tensor | None]:
@@ -88,7 +87,7 @@ def check_mining(
 def check_loss(
     sketch: Side,
     photo: Side,
-    attribute_weights: Tensor | Sequence[float] | None,
+    attribute_weights: Weights | None,
     guided: bool,
 ) -> tuple[Side, Side, Tensor | None]:
     """What :func:`fgsbir_ext.attribute_triplet_loss` takes."""

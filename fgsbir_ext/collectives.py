@@ -26,7 +26,7 @@ class Gathered(NamedTuple):
         first: index of this rank's first row among them.
     """
 
-    tensors: list[Tensor | None]
+    tensors: list[Any]
     first: int
 
 
@@ -75,7 +75,8 @@ def gather_rows(
     if ranks == 1:
         return Gathered(list(tensors.values()), 0)
     sizes = [rows] * ranks if equal_sizes else _exchange_sizes(rows, tensors, ranks, group)
-    gathered = dict(zip(given, _GatherRows.apply(group, sizes, *given.values()), strict=True))
+    rows_of_all = _GatherRows.apply(group, sizes, *given.values())  # type: ignore[no-untyped-call]
+    gathered = dict(zip(given, rows_of_all, strict=True))
     return Gathered([gathered.get(name) for name in tensors], sum(sizes[: dist.get_rank(group)]))
 
 
@@ -95,7 +96,7 @@ def reduce_over_ranks(
     """
     if count_ranks(group) == 1:
         return [x / count.clamp(min=1) for x in sums] if count is not None else list(sums)
-    return list(_ReduceOverRanks.apply(group, count, *sums))
+    return list(_ReduceOverRanks.apply(group, count, *sums))  # type: ignore[no-untyped-call]
 
 
 _TYPES = (
@@ -121,7 +122,8 @@ def _exchange_sizes(
     device = next(x.device for x in tensors.values() if x is not None)
     everyone = torch.empty(ranks * len(mine), dtype=torch.int64, device=device)
     _all_gather(everyone, torch.tensor(mine, device=device), group)
-    sizes, *descriptions = everyone.view(ranks, len(mine)).mT.tolist()
+    table: list[list[int]] = everyone.view(ranks, len(mine)).mT.tolist()
+    sizes, *descriptions = table
     for i, name in enumerate(tensors):
         by_rank = list(zip(*descriptions[_NUMBERS * i : _NUMBERS * (i + 1)], strict=True))
         for rank, description in enumerate(by_rank):
@@ -162,7 +164,7 @@ class _GatherRows(torch.autograd.Function):
         _all_gather(received, torch.cat(blocks), group)
 
         gathered = []
-        by_block = received.view(ranks, -1).split([len(block) for block in blocks], 1)
+        by_block = torch.split(received.view(ranks, -1), [len(block) for block in blocks], 1)
         for x, block in zip(tensors, by_block, strict=True):
             # A copy, since a slice of bytes may start where its type may not.
             values = block.clone(memory_format=torch.contiguous_format).view(-1).view(x.dtype)
@@ -188,7 +190,8 @@ class _GatherRows(torch.autograd.Function):
         _reduce_scatter(own, rows, ctx.group)
 
         result: list[Tensor | None] = [None] * len(grads)
-        parts = own[: ctx.rows].split([ctx.inputs[i][1][1:].numel() for i in wanted], 1)
+        columns = [ctx.inputs[i][1][1:].numel() for i in wanted]
+        parts = torch.split(own[: ctx.rows], columns, 1)
         for i, part in zip(wanted, parts, strict=True):
             dtype, shape = ctx.inputs[i]
             result[i] = part.to(dtype).reshape(shape)

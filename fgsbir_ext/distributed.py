@@ -11,17 +11,23 @@ of the gradients that the returned losses give is the gradient of the loss of th
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 import torch.distributed as dist
+from torch import Tensor
 
 from . import _checks as checks
 from ._functional import loss_of_sides
 from ._sides import PHOTO, SKETCH, check_side
 from .collectives import count_ranks, gather_rows, reduce_over_ranks
 from .losses import AttributeTripletLoss
-from .types import Side
+from .types import ArrayLike, LossParts, Side
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from .types import LossSettings
 
 
 class DistributedAttributeTripletLoss(AttributeTripletLoss):
@@ -45,7 +51,7 @@ class DistributedAttributeTripletLoss(AttributeTripletLoss):
         equal_sizes: every rank promises to pass as many photos as every other, with the same
             optional arguments. It saves one small all-gather and, on CUDA, the wait for it.
             A broken promise is undefined behaviour of the communication library.
-        options: those of :class:`fgsbir_ext.AttributeTripletLoss`.
+        return_parts, options: those of :class:`fgsbir_ext.AttributeTripletLoss`.
 
     Raises:
         TypeError, ValueError: as its base class; on every rank, when ranks pass different
@@ -57,13 +63,14 @@ class DistributedAttributeTripletLoss(AttributeTripletLoss):
         *,
         group: dist.ProcessGroup | None = None,
         equal_sizes: bool = False,
-        **options: Any,
+        return_parts: bool = False,
+        **options: Unpack[LossSettings[ArrayLike]],
     ) -> None:
-        super().__init__(**options)
+        super().__init__(return_parts=return_parts, **options)
         self.group = group
         self.equal_sizes = equal_sizes
 
-    def _of_sides(self, sketch: Side, photo: Side) -> Any:
+    def _of_sides(self, sketch: Side, photo: Side) -> Tensor | LossParts:
         if count_ranks(self.group) == 1:
             return super()._of_sides(sketch, photo)
         sketch, photo = check_side(sketch, SKETCH), check_side(photo, PHOTO)
@@ -87,4 +94,5 @@ class DistributedAttributeTripletLoss(AttributeTripletLoss):
             wanted = parts._fields[:-1] if self.return_parts else ("total",)
             terms = reduce_over_ranks([getattr(parts, x) for x in wanted], count, group=self.group)
             parts = parts._replace(**dict(zip(wanted, terms, strict=True)))
-        return parts if self.return_parts else parts.total
+        loss: Tensor | LossParts = parts if self.return_parts else parts.total
+        return loss

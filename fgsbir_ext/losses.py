@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
-
 from torch import Tensor, nn
 
 from . import _checks as checks
 from ._functional import loss_of_sides
 from ._options import loss_options
-from .types import AttributeMetric, Margin, Metric, Reduction, Side
+from .types import (
+    ArrayLike,
+    AttributeMetric,
+    LossParts,
+    Margin,
+    Metric,
+    Reduction,
+    Side,
+    Weights,
+    unchecked_side,
+)
 
 
 class AttributeTripletLoss(nn.Module):
@@ -37,7 +44,7 @@ class AttributeTripletLoss(nn.Module):
         lambda_pos: float = 1.0,
         lambda_neg: float = 1.0,
         attribute_guidance: float = 0.0,
-        attribute_weights: Tensor | Sequence[float] | None = None,
+        attribute_weights: Weights | None = None,
         reduction: Reduction = "mean",
         return_parts: bool = False,
     ) -> None:
@@ -55,29 +62,32 @@ class AttributeTripletLoss(nn.Module):
             reduction=reduction,
         )
         self.return_parts = return_parts
-        attribute_weights = checks.fixed_weights("attribute_weights", attribute_weights)
-        self.register_buffer("attribute_weights", attribute_weights, persistent=False)
+        weights = checks.fixed_weights("attribute_weights", attribute_weights)
+        self.register_buffer("attribute_weights", weights, persistent=False)
 
     def forward(
         self,
-        sketch: Any,
-        photo: Any,
+        sketch: ArrayLike,
+        photo: ArrayLike,
         *,
-        sketch_logits: Any = None,
-        photo_logits: Any = None,
-        sketch_attributes: Any = None,
-        photo_attributes: Any = None,
-        sketch_labels: Any = None,
-        photo_labels: Any = None,
-    ) -> Any:
+        sketch_logits: ArrayLike | None = None,
+        photo_logits: ArrayLike | None = None,
+        sketch_attributes: ArrayLike | None = None,
+        photo_attributes: ArrayLike | None = None,
+        sketch_labels: ArrayLike | None = None,
+        photo_labels: ArrayLike | None = None,
+    ) -> Tensor | LossParts:
         return self._of_sides(
-            Side(sketch, sketch_logits, sketch_attributes, sketch_labels),
-            Side(photo, photo_logits, photo_attributes, photo_labels),
+            unchecked_side(sketch, sketch_logits, sketch_attributes, sketch_labels),
+            unchecked_side(photo, photo_logits, photo_attributes, photo_labels),
         )
 
-    def _of_sides(self, sketch: Side, photo: Side) -> Any:
+    def _of_sides(self, sketch: Side, photo: Side) -> Tensor | LossParts:
         """The loss of tensors that are still to be checked."""
-        return loss_of_sides(sketch, photo, self.attribute_weights, self.options, self.return_parts)
+        loss: Tensor | LossParts = loss_of_sides(
+            sketch, photo, self.attribute_weights, self.options, self.return_parts
+        )
+        return loss
 
     def extra_repr(self) -> str:
         options = self.options._asdict() | {"return_parts": self.return_parts}

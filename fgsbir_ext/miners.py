@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
-
 from torch import Tensor, nn
 
 from . import _checks as checks
 from ._functional import mine
 from ._options import mining_options
 from ._sides import SideNames
-from .types import Metric, Side
+from .types import ArrayLike, Metric, Weights, unchecked_side
 
 _ANCHORS = SideNames("embeddings", "", "attributes", "labels", "N")
 _REFERENCES = SideNames("ref_emb", "", "ref_attributes", "ref_labels", "M")
@@ -39,7 +36,7 @@ class BatchHardMiner(nn.Module):
         *,
         metric: Metric = "sqeuclidean",
         attribute_guidance: float = 0.0,
-        attribute_weights: Tensor | Sequence[float] | None = None,
+        attribute_weights: Weights | None = None,
     ) -> None:
         super().__init__()
         mining_options(metric=metric, attribute_guidance=attribute_guidance)
@@ -50,13 +47,13 @@ class BatchHardMiner(nn.Module):
 
     def forward(
         self,
-        embeddings: Any,
-        labels: Any,
-        ref_emb: Any = None,
-        ref_labels: Any = None,
+        embeddings: ArrayLike,
+        labels: ArrayLike,
+        ref_emb: ArrayLike | None = None,
+        ref_labels: ArrayLike | None = None,
         *,
-        attributes: Any = None,
-        ref_attributes: Any = None,
+        attributes: ArrayLike | None = None,
+        ref_attributes: ArrayLike | None = None,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Mine. embeddings (N, D), labels (N,), ref_emb (M, D), ref_labels (M,), attributes (., K).
 
@@ -76,8 +73,8 @@ class BatchHardMiner(nn.Module):
         options = mining_options(metric=self.metric, attribute_guidance=self.attribute_guidance)
         try:
             triplets = mine(
-                Side(embeddings, None, attributes, labels),
-                Side(ref_emb, None, ref_attributes, ref_labels),
+                unchecked_side(embeddings, None, attributes, labels),
+                unchecked_side(ref_emb, None, ref_attributes, ref_labels),
                 self.attribute_weights,
                 options._replace(exclude_self=within),
                 names,

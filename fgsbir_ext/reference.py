@@ -11,12 +11,21 @@ Symbols: N sketches, M photos, D embedding dimensions, K attributes.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal, overload
 
 import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid, relu
 
 from .types import AttributeMetric, LossParts, Margin, Metric, Reduction, Triplets
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from .types import LossArguments
+
+_Weights = Tensor | Sequence[float]
 
 # --- Distances --------------------------------------------------------------------------------
 
@@ -42,7 +51,7 @@ def rowwise_distance(x: Tensor, y: Tensor, *, metric: Metric = "sqeuclidean") ->
     return squared if metric == "sqeuclidean" else _sqrt(squared)
 
 
-def attribute_distance(a: Tensor, b: Tensor, *, weights: Tensor | None = None) -> Tensor:
+def attribute_distance(a: Tensor, b: Tensor, *, weights: _Weights | None = None) -> Tensor:
     """h(i, j): the weighted share of attributes known to both rows in which they differ.
 
     a (N, K) and b (M, K) hold 1 yes, 0 no, -1 unknown; weights (K,). Returns (N, M) float32.
@@ -79,7 +88,7 @@ def mine_batch_hard(
     sketch_labels: Tensor | None = None,
     photo_labels: Tensor | None = None,
     attribute_guidance: float = 0.0,
-    attribute_weights: Tensor | None = None,
+    attribute_weights: _Weights | None = None,
     metric: Metric = "sqeuclidean",
     exclude_self: bool = False,
 ) -> Triplets:
@@ -115,6 +124,36 @@ def mine_batch_hard(
 # --- The loss, Eq. 1 --------------------------------------------------------------------------
 
 
+@overload
+def attribute_triplet_loss(
+    sketch: Tensor,
+    photo: Tensor,
+    *,
+    return_parts: Literal[False] = False,
+    **arguments: Unpack[LossArguments[Tensor]],
+) -> Tensor: ...
+
+
+@overload
+def attribute_triplet_loss(
+    sketch: Tensor,
+    photo: Tensor,
+    *,
+    return_parts: Literal[True],
+    **arguments: Unpack[LossArguments[Tensor]],
+) -> LossParts: ...
+
+
+@overload
+def attribute_triplet_loss(
+    sketch: Tensor,
+    photo: Tensor,
+    *,
+    return_parts: bool,
+    **arguments: Unpack[LossArguments[Tensor]],
+) -> Tensor | LossParts: ...
+
+
 def attribute_triplet_loss(
     sketch: Tensor,
     photo: Tensor,
@@ -134,7 +173,7 @@ def attribute_triplet_loss(
     lambda_pos: float = 1.0,
     lambda_neg: float = 1.0,
     attribute_guidance: float = 0.0,
-    attribute_weights: Tensor | None = None,
+    attribute_weights: _Weights | None = None,
     reduction: Reduction = "mean",
     return_parts: bool = False,
 ) -> Tensor | LossParts:
@@ -276,7 +315,7 @@ def _cdist(x: Tensor, y: Tensor) -> Tensor:
     return torch.cdist(x, y, compute_mode="donot_use_mm_for_euclid_dist")
 
 
-def _attribute_distance(a: Tensor, b: Tensor, weights: Tensor | None) -> Tensor:
+def _attribute_distance(a: Tensor, b: Tensor, weights: _Weights | None) -> Tensor:
     """h(i, j) in float64: (N, M)."""
     w = [1.0] * a.shape[1] if weights is None else weights
     w = torch.as_tensor(w, dtype=torch.float64, device=a.device)

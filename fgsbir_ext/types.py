@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 from torch import Tensor, nn
 
@@ -10,6 +11,54 @@ Metric = Literal["sqeuclidean", "euclidean", "cosine"]
 AttributeMetric = Literal["sqeuclidean", "euclidean", "cross_entropy"]
 Reduction = Literal["mean", "sum", "none"]
 Margin = float | Literal["soft"]
+
+
+class SupportsDLPack(Protocol):
+    """An array of another library (CuPy, NumPy, JAX) that hands its memory over by DLPack."""
+
+    def __dlpack__(self, *args: Any, **options: Any) -> Any: ...
+
+    def __dlpack_device__(self) -> Any: ...
+
+
+ArrayLike = Tensor | SupportsDLPack
+"""What the functions and modules of :mod:`fgsbir_ext` take for a tensor."""
+
+Weights = ArrayLike | Sequence[float]
+"""(K,) weights of attributes."""
+
+if TYPE_CHECKING:
+    from typing import Generic, TypeVar
+
+    from typing_extensions import TypedDict
+
+    Array = TypeVar("Array")
+
+    class LossSettings(TypedDict, Generic[Array], total=False):
+        """Keywords of :class:`fgsbir_ext.AttributeTripletLoss` but ``return_parts``."""
+
+        margin: Margin
+        attribute_margin: Margin
+        metric: Metric
+        attribute_metric: AttributeMetric
+        lambda_a: float
+        lambda_s: float
+        lambda_pos: float
+        lambda_neg: float
+        attribute_guidance: float
+        attribute_weights: Array | Sequence[float] | None
+        reduction: Reduction
+
+    class LossArguments(LossSettings[Array], Generic[Array], total=False):
+        """Keywords of :func:`fgsbir_ext.attribute_triplet_loss` but ``return_parts``."""
+
+        sketch_logits: Array | None
+        photo_logits: Array | None
+        sketch_attributes: Array | None
+        photo_attributes: Array | None
+        sketch_labels: Array | None
+        photo_labels: Array | None
+
 
 PLAIN_TENSORS = (Tensor, nn.Parameter)
 """The types of tensors whose methods are torch's own, unlike those of other subclasses."""
@@ -29,6 +78,10 @@ class Side(NamedTuple):
     logits: Tensor | None = None
     attributes: Tensor | None = None
     labels: Tensor | None = None
+
+
+unchecked_side: Callable[..., Side] = Side
+"""A side of arrays that are still to be checked, of which not all may be tensors."""
 
 
 class DistanceOptions(NamedTuple):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-from typing import Any
 
 from .. import _C
 from ..types import LossOptions, MiningOptions, SearchOptions
@@ -14,7 +13,7 @@ _REDUCTION = _C.Reduction.__members__
 
 
 @functools.lru_cache
-def mining_options(options: MiningOptions) -> Any:
+def mining_options(options: MiningOptions) -> _C.MiningOptions:
     """Those of mining, in C++."""
     return _C.MiningOptions(
         METRIC[options.metric], options.attribute_guidance, options.exclude_self
@@ -22,7 +21,7 @@ def mining_options(options: MiningOptions) -> Any:
 
 
 @functools.lru_cache
-def loss_options(options: LossOptions) -> tuple[Any, Any]:
+def loss_options(options: LossOptions) -> tuple[_C.MiningOptions, _C.LossOptions]:
     """Those of mining and of the loss, in C++."""
     of_loss = _C.LossOptions(
         METRIC[options.metric],
@@ -36,7 +35,7 @@ def loss_options(options: LossOptions) -> tuple[Any, Any]:
 
 
 @functools.lru_cache
-def search_options(options: SearchOptions) -> Any:
+def search_options(options: SearchOptions) -> _C.SearchOptions:
     """Those of a search, in C++."""
     return _C.SearchOptions(
         options.k,
