@@ -2,8 +2,8 @@
 
 Tensors may live on the CPU or on CUDA; their device chooses the kernels. Any array with
 ``__dlpack__`` (CuPy, NumPy, JAX; see :data:`fgsbir_ext.types.ArrayLike`) is accepted and taken over
-without a copy. Distances and losses
-come in float32 for 16-bit inputs, else in the type of the inputs. A second derivative raises.
+without a copy. Distances and losses come in float32 for 16-bit inputs, else in the type of the
+inputs. A second derivative raises.
 """
 
 from __future__ import annotations

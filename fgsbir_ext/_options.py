@@ -4,23 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, Literal, get_origin, get_type_hints
 
 from . import _checks as checks
-from .types import AttributeMetric, LossOptions, Metric, MiningOptions, Reduction
+from .types import LossOptions, MiningOptions
 
-_CHECKS: dict[str, Callable[..., Any]] = {
-    "metric": partial(checks.choice, options=Metric),
-    "attribute_metric": partial(checks.choice, options=AttributeMetric),
-    "margin": checks.margin,
-    "attribute_margin": checks.margin,
-    "lambda_a": checks.number,
-    "lambda_s": checks.number,
-    "lambda_pos": checks.number,
-    "lambda_neg": checks.number,
-    "attribute_guidance": partial(checks.number, infinite=True),
-    "reduction": partial(checks.choice, options=Reduction),
-}
+
+def _check_of(option: str, of_type: Any) -> Callable[..., Any]:
+    if get_origin(of_type) is Literal:
+        return partial(checks.choice, options=of_type)
+    if of_type == float | None:
+        return checks.margin
+    return partial(checks.number, infinite=option == "attribute_guidance")
+
+
+_CHECKS = {name: _check_of(name, of) for name, of in get_type_hints(LossOptions).items()}
 
 
 def loss_options(**options: Any) -> LossOptions:

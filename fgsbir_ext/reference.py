@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from .types import LossArguments
 
 _Weights = Tensor | Sequence[float]
+Triple = tuple[Tensor, Tensor, Tensor]
+"""What a set of triplets has of its sketches, positives and negatives."""
 
 # --- Distances --------------------------------------------------------------------------------
 
@@ -191,7 +193,55 @@ def attribute_triplet_loss(
     )
     anchor = triplets.valid.nonzero().squeeze(1)
     pos, neg = triplets.positive[anchor], triplets.negative[anchor]
-    s, p_pos, p_neg = sketch[anchor], photo[pos], photo[neg]
+
+    def chosen(of_sketch: Tensor | None, of_photo: Tensor | None) -> Triple | None:
+        if of_sketch is None or of_photo is None:
+            return None
+        return of_sketch[anchor], of_photo[pos], of_photo[neg]
+
+    total_and_terms = loss_of_triplets(
+        (sketch[anchor], photo[pos], photo[neg]),
+        chosen(sketch_logits, photo_logits),
+        chosen(sketch_attributes, photo_attributes),
+        margin=margin,
+        attribute_margin=attribute_margin,
+        metric=metric,
+        attribute_metric=attribute_metric,
+        lambda_a=lambda_a,
+        lambda_s=lambda_s,
+        lambda_pos=lambda_pos,
+        lambda_neg=lambda_neg,
+    )
+
+    def reduced(term: Tensor) -> Tensor:
+        if reduction == "none":
+            return term.new_zeros(len(sketch)).index_put((anchor,), term)
+        return term.sum() / (max(len(anchor), 1) if reduction == "mean" else 1)
+
+    if not return_parts:
+        return reduced(total_and_terms[0])
+    return LossParts._make([*map(reduced, total_and_terms), triplets])
+
+
+def loss_of_triplets(
+    embeddings: Triple,
+    logits: Triple | None = None,
+    attributes: Triple | None = None,
+    *,
+    margin: Margin,
+    attribute_margin: Margin,
+    metric: Metric,
+    attribute_metric: AttributeMetric,
+    lambda_a: float,
+    lambda_s: float,
+    lambda_pos: float,
+    lambda_neg: float,
+) -> tuple[Tensor, ...]:
+    """Eq. 1 of given triplets: its total and its terms, (n,) each, in the order of LossParts.
+
+    Every argument is of the sketches, their positives and their negatives: (n, D), and (n, K).
+    """
+    s, p_pos, p_neg = embeddings
 
     # L_theta = [margin + d(s, p+) - d(s, p-)]_+
     l_theta = hinge(
@@ -199,13 +249,8 @@ def attribute_triplet_loss(
         rowwise_distance(s, p_pos, metric=metric) - rowwise_distance(s, p_neg, metric=metric),
     )
 
-    if (
-        sketch_logits is not None
-        and photo_logits is not None
-        and sketch_attributes is not None
-        and photo_attributes is not None
-    ):
-        a_s, a_pos, a_neg = sketch_logits[anchor], photo_logits[pos], photo_logits[neg]
+    if logits is not None and attributes is not None:
+        a_s, a_pos, a_neg = logits
 
         # L_a = [margin + D(s, p+) - D(s, p-)]_+
         l_a = hinge(
@@ -215,30 +260,12 @@ def attribute_triplet_loss(
         )
 
         # L_p of sketch, positive and negative
-        l_s = prediction_loss(a_s, sketch_attributes[anchor])
-        l_pos = prediction_loss(a_pos, photo_attributes[pos])
-        l_neg = prediction_loss(a_neg, photo_attributes[neg])
+        l_s, l_pos, l_neg = map(prediction_loss, logits, attributes)
     else:
         l_a = l_s = l_pos = l_neg = torch.zeros_like(l_theta)
 
     total = l_theta + lambda_a * l_a + lambda_s * l_s + lambda_pos * l_pos + lambda_neg * l_neg
-
-    def reduced(term: Tensor) -> Tensor:
-        if reduction == "none":
-            return term.new_zeros(len(sketch)).index_put((anchor,), term)
-        return term.sum() / (max(len(anchor), 1) if reduction == "mean" else 1)
-
-    if not return_parts:
-        return reduced(total)
-    return LossParts(
-        total=reduced(total),
-        triplet=reduced(l_theta),
-        attribute_rank=reduced(l_a),
-        sketch_attribute=reduced(l_s),
-        positive_attribute=reduced(l_pos),
-        negative_attribute=reduced(l_neg),
-        triplets=triplets,
-    )
+    return total, l_theta, l_a, l_s, l_pos, l_neg
 
 
 # --- At test time -----------------------------------------------------------------------------

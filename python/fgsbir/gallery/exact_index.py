@@ -11,6 +11,7 @@ from torch import Tensor
 import fgsbir_ext as fx
 
 from ..models.retrieval import PREDICTED, Output
+from .indexes import Index
 from .inner_product import probabilities
 from .match import Candidates
 from .store import Rows, Store

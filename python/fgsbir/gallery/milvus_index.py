@@ -23,6 +23,7 @@ from pymilvus import DataType, MilvusClient, MilvusException
 
 from ..atomic_files import write_json
 from ..models.retrieval import PREDICTED, Output
+from .indexes import Index
 from .inner_product import photo_rows, query_rows
 from .match import Candidates
 from .shard import CAPACITY, Shard, read_shard

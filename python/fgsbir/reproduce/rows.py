@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
+from ..config import LossConfig
 from ..data.align import annotated_names
 from ..data.dataset import SketchPhotoSet
 from ..data.extra import ExtraData
@@ -46,9 +47,11 @@ class Variant:
         return None
 
 
-_NO_ATTRIBUTES = dict.fromkeys(
-    ("loss.lambda_a", "loss.lambda_s", "loss.lambda_pos", "loss.lambda_neg"), 0.0
-)
+_NO_ATTRIBUTES = {
+    f"loss.{setting.name}": 0.0
+    for setting in dataclasses.fields(LossConfig)
+    if setting.name.startswith("lambda_")
+}
 # A list names every negative, so neither the softmax over the batch nor mining has a part in it.
 _LISTED = {"loss.contrastive_weight": 0.0, "loss.attribute_guidance": 0.0, "sampler": "random"}
 

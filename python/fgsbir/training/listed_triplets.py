@@ -10,12 +10,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from fgsbir_ext.collectives import reduce_over_ranks
-from fgsbir_ext.reference import (
-    hinge,
-    predicted_attribute_distance,
-    prediction_loss,
-    rowwise_distance,
-)
+from fgsbir_ext.reference import Triple, loss_of_triplets
 
 from ..config import AugmentConfig, LossConfig
 from ..data.dataset import SketchPhotoSet
@@ -23,6 +18,7 @@ from ..models.retrieval import Output
 from .batches import AugmentedBatches
 from .distributed import own_share
 from .fingerprint import content_digest
+from .losses import settings_for
 
 
 @dataclass(frozen=True)
@@ -34,8 +30,8 @@ class TripletBatch:
         attributes: of the same, (B, K) int8 each; None without annotation.
     """
 
-    images: tuple[Tensor, Tensor, Tensor]
-    attributes: tuple[Tensor, Tensor, Tensor] | None
+    images: Triple
+    attributes: Triple | None
 
     def to(self, device: str | torch.device) -> TripletBatch:
         """The same batch on a device."""
@@ -133,34 +129,26 @@ class ListedObjective(nn.Module):
                 "attribute_guidance: expected 0 with listed triplets, since nothing is mined, "
                 f"got {config.attribute_guidance}"
             )
-        self.config = config
+        self.embedding_scale = config.embedding_scale
+        self.options = settings_for(loss_of_triplets, config)
 
     def forward(
         self, sketch: Output, positive: Output, negative: Output, batch: TripletBatch
     ) -> tuple[Tensor, dict[str, float]]:
         """The scalar to minimise, and the figures to log."""
-        config = self.config
-        s, p, n = (config.embedding_scale * x.embedding for x in (sketch, positive, negative))
-        near = rowwise_distance(s, p, metric=config.metric)
-        far = rowwise_distance(s, n, metric=config.metric)
-        terms = {"triplet": hinge(config.margin, near - far)}
-        total = terms["triplet"]
-        if sketch.logits is not None and batch.attributes is not None:
-            a_s, a_p, a_n = (x.logits for x in (sketch, positive, negative) if x.logits is not None)
-            metric = config.attribute_metric
-            near = predicted_attribute_distance(a_s, a_p, metric=metric)
-            far = predicted_attribute_distance(a_s, a_n, metric=metric)
-            terms["attribute_rank"] = hinge(config.attribute_margin, near - far)
-            known = zip((a_s, a_p, a_n), batch.attributes, strict=True)
-            of_sketch, of_positive, of_negative = (prediction_loss(a, t) for a, t in known)
-            terms["attributes"] = of_sketch
-            total = (
-                total
-                + config.lambda_a * terms["attribute_rank"]
-                + config.lambda_s * of_sketch
-                + config.lambda_pos * of_positive
-                + config.lambda_neg * of_negative
-            )
+        s, p, n, scale = sketch, positive, negative, self.embedding_scale
+        logits: Triple | None = None
+        if s.logits is not None and p.logits is not None and n.logits is not None:
+            logits = s.logits, p.logits, n.logits
+        total, triplet, attribute_rank, of_sketch, *_ = loss_of_triplets(
+            (scale * s.embedding, scale * p.embedding, scale * n.embedding),
+            logits,
+            batch.attributes,
+            **self.options,
+        )
+        terms = {"triplet": triplet}
+        if logits is not None and batch.attributes is not None:
+            terms |= {"attribute_rank": attribute_rank, "attributes": of_sketch}
         count = torch.tensor(len(total), device=total.device)
         loss, *figures = reduce_over_ranks([x.sum() for x in (total, *terms.values())], count)
         named = dict(zip(terms, (x.item() for x in figures), strict=True))

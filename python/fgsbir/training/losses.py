@@ -6,7 +6,9 @@ same on every rank, and the average of gradients over ranks is the gradient of t
 
 from __future__ import annotations
 
-import dataclasses
+import inspect
+from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -28,10 +30,10 @@ class Objective(nn.Module):
         super().__init__()
         self.embedding_scale = config.embedding_scale
         self.contrastive_weight = config.contrastive_weight
-        options = dataclasses.asdict(config)
-        del options["embedding_scale"], options["contrastive_weight"]
         self.metric = config.metric
-        self.triplet_loss = fx.DistributedAttributeTripletLoss(**options, return_parts=True)
+        self.triplet_loss = fx.DistributedAttributeTripletLoss(
+            **settings_for(fx.AttributeTripletLoss, config), return_parts=True
+        )
 
     def forward(
         self, sketch: Output, photo: Output, batch: Batch
@@ -56,6 +58,12 @@ class Objective(nn.Module):
             total = total + self.contrastive_weight * contrast
             figures["contrastive"] = contrast.item()
         return total, {"loss": total.item(), **figures}
+
+
+def settings_for(loss: Callable[..., Any], config: LossConfig) -> dict[str, Any]:
+    """The settings of a configuration that a loss takes, by name."""
+    names = inspect.signature(loss).parameters
+    return {name: getattr(config, name) for name in names if hasattr(config, name)}
 
 
 def contrastive(sketch: Tensor, photo: Tensor, metric: Metric) -> Tensor:
