@@ -124,7 +124,7 @@ def mine_batch_hard(
         attribute_guidance: beta >= 0. 0 is plain batch-hard; larger prefers negatives that share
             the sketch's attributes; infinity compares attributes first, distances second.
         attribute_weights: (K,) weights of the attributes in h; all 1 unless given.
-        metric: ``"sqeuclidean"``, ``"euclidean"`` or ``"cosine"``.
+        metric: One of :func:`pairwise_distance`.
 
     Returns:
         Triplets(positive, negative, valid), each (N,).
@@ -227,7 +227,7 @@ def attribute_triplet_loss(
         photo_labels: (M,).
         margin: In units of the metric; ``"soft"`` is log(1 + exp(d(s, p+) - d(s, p-))).
         attribute_margin: The same for D.
-        metric: ``"sqeuclidean"``, ``"euclidean"`` or ``"cosine"``.
+        metric: One of :func:`pairwise_distance`.
         attribute_metric: ``"sqeuclidean"``, ``"euclidean"`` or ``"cross_entropy"``
             (-mean_k [a log b + (1 - a) log(1 - b)], a from the sketch, b from the photo).
         lambda_a: Weight of L_a.
@@ -331,7 +331,7 @@ def topk(
         query_logits: (Q, K) predicted attributes before the sigmoid, of the same type.
         gallery_logits: (G, K).
         attribute_weight: mu >= 0, the weight of the attribute distance D; needs logits above 0.
-        metric: ``"sqeuclidean"``, ``"euclidean"`` or ``"cosine"``.
+        metric: One of :func:`pairwise_distance`.
         attribute_metric: ``"sqeuclidean"``, ``"euclidean"`` or ``"cross_entropy"``.
 
     Returns:

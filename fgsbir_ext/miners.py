@@ -23,7 +23,7 @@ class BatchHardMiner(nn.Module):
     negatives are rows of ``ref_emb``. Anchors without a positive or a negative are left out.
 
     Args:
-        metric: ``"sqeuclidean"``, ``"euclidean"`` or ``"cosine"``, over embeddings as they are
+        metric: One of :func:`fgsbir_ext.pairwise_distance`, over embeddings as they are
             (pytorch-metric-learning normalises them first: ``"cosine"`` ranks the same).
         attribute_guidance: beta >= 0, how much shared attributes make a negative harder.
         attribute_weights: (K,) weights of the attributes.

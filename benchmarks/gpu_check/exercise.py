@@ -11,20 +11,20 @@ from __future__ import annotations
 import argparse
 import sys
 from functools import partial
-from typing import Any
+from itertools import cycle
+from typing import Any, get_args
 
 import torch
 from torch import Tensor
 
 import fgsbir_ext as fx
-from fgsbir_ext.types import Metric
+from fgsbir_ext.types import AttributeMetric, Metric
 
 from ..workload import Workload, make_inputs
 from .device import add_rehearse, device_or_rehearsal
 from .figures import Figures, attempt
 from .names import GUIDANCES
 
-_METRICS: tuple[Metric, ...] = ("sqeuclidean", "euclidean", "cosine")
 _FLOATS = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 # 258 tiles of 128 x 128; rows that stay in shared memory, and rows that are too long to.
 _ALIGNED = ((260, 11000, 40), (260, 11000, 264))
@@ -54,7 +54,7 @@ def awkward(n: int, m: int, d: int, k: int, dtype: torch.dtype, device: str) -> 
     known = {"sketch_logits": u, "photo_logits": v, "sketch_attributes": a, "photo_attributes": b}
     known |= _labels(7, n, m, device)
     for metric, guidance, kind in zip(
-        _METRICS, GUIDANCES, ("sqeuclidean", "cross_entropy", "euclidean"), strict=True
+        get_args(Metric), cycle(GUIDANCES), cycle(get_args(AttributeMetric))
     ):
         fx.pairwise_distance(x, y, metric=metric).sum().backward()
         weights = [1.0 + at for at in range(k)] if guidance else None

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -23,6 +24,7 @@ from fgsbir.data.triplet_lists import (
 )
 from fgsbir.models import Output
 from fgsbir.training.listed_triplets import ListedObjective, TripletBatch, TripletBatches
+from fgsbir_ext.types import Metric
 from tests.support.cases import both
 
 
@@ -125,7 +127,7 @@ def test_wrong_lists_name_file_and_line(shoes, tmp_path, text, message):
         read_triplets(path, shoes)
 
 
-@pytest.mark.parametrize("metric", ["sqeuclidean", "euclidean", "cosine"])
+@pytest.mark.parametrize("metric", get_args(Metric))
 @pytest.mark.parametrize("attribute_metric", ["sqeuclidean", "cross_entropy"])
 @pytest.mark.parametrize("margin", ["soft", 0.3])
 def test_the_loss_of_given_triplets_is_eq_1(metric, attribute_metric, margin):

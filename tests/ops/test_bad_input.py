@@ -10,7 +10,7 @@ import inspect
 import math
 import re
 from collections.abc import Callable
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -19,6 +19,7 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 import fgsbir_ext as fx
+from fgsbir_ext.types import AttributeMetric, Metric
 
 N, M, D, K = 3, 4, 5, 2
 
@@ -218,8 +219,8 @@ def choice(name: str, *options: str) -> list[tuple]:
     return [(name, value, (TypeError, ValueError), expected) for value in wrong]
 
 
-METRIC = choice("metric", "sqeuclidean", "euclidean", "cosine")
-ATTRIBUTE_METRIC = choice("attribute_metric", "sqeuclidean", "euclidean", "cross_entropy")
+METRIC = choice("metric", *get_args(Metric))
+ATTRIBUTE_METRIC = choice("attribute_metric", *get_args(AttributeMetric))
 REDUCTION = choice("reduction", "mean", "sum", "none")
 LAMBDAS = [row for x in ("lambda_a", "lambda_s", "lambda_pos", "lambda_neg") for row in number(x)]
 MARGINS = [*number("margin", soft=True), *number("attribute_margin", soft=True)]

@@ -27,8 +27,8 @@ class Index:
     model: Path | None = None
     """Folder that fgsbir train wrote; may be left out where the gallery is there already."""
     index: str | None = None
-    """How to search: exact unless given; docs/gallery.md lists the others, and so does the error
-    for an unknown name."""
+    """How to search: exact (the default), faiss for millions of photos, or milvus:URI for a
+    database on other machines; see docs/gallery.md."""
     picture: Path | None = None
     """Also draw the gallery into this file, similar photos side by side."""
     device: str = "cpu"

@@ -35,8 +35,7 @@ class Search:
     picture: Path | None = None
     """Also draw the sketch, the photos found and their attributes into this file."""
     index: str | None = None
-    """How to search, where not as the gallery was made for: exact, or another index of
-    docs/gallery.md."""
+    """How to search, where not as the gallery was made for; see fgsbir index --help."""
     device: str = "cpu"
     """Where to embed the sketch: cpu, cuda, cuda:1 ..."""
 

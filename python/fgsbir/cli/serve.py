@@ -36,8 +36,7 @@ class Serve:
     workers: int | None = None
     """Searches computed at the same time; one for each core, up to four, unless given."""
     index: str | None = None
-    """How to search, where not as the gallery was made for: exact, or another index of
-    docs/gallery.md."""
+    """How to search, where not as the gallery was made for; see fgsbir index --help."""
     device: str = "cpu"
     """Where to embed the sketches: cpu, cuda, cuda:1 ..."""
 

@@ -53,8 +53,8 @@ class Gallery:
         Args:
             model: folder of `fgsbir train`, or the checkpoint in it. It is copied.
             out: folder of the gallery.
-            index: how to search, by a name that docs/gallery.md lists; None for what the gallery
-                has, exact if it is new.
+            index: how to search: ``"exact"`` or another name of docs/gallery.md; None for what the
+                gallery has, exact if it is new.
             device: where to embed: cpu, cuda, cuda:1 ...
 
         Raises:
@@ -90,8 +90,8 @@ class Gallery:
             photos: folder, searched at any depth.
             model: folder of `fgsbir train`, or the checkpoint in it. It is copied.
             out: folder of the gallery.
-            index: how to search, by a name that docs/gallery.md lists; None for what the gallery
-                has, exact if it is new.
+            index: how to search: ``"exact"`` or another name of docs/gallery.md; None for what the
+                gallery has, exact if it is new.
             device: where to embed: cpu, cuda, cuda:1 ...
             progress: whether to show a progress bar on stderr.
 
