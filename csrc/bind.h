@@ -65,7 +65,7 @@ template <typename T>
 struct Chosen {
     int64_t* positive;  // [N]
     int64_t* negative;  // [N]
-    T* distances;       // [4, N]
+    T* distances;       // [kTripletDistances, N]
     T* scale;           // [1]
 
     // `photos` is [2, N]; `saved` is [4 N + 1], of numbers of a type.

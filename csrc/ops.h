@@ -23,7 +23,7 @@ constexpr int64_t attribute_words(int64_t k) {
     return (k + 31) / 32;
 }
 
-// Terms of Eq. 1, in the order in which they stand in every array of shape [5, ...].
+// Terms of Eq. 1, in the order in which they stand in every array of shape [kTerms, ...].
 enum Term : int {
     kTriplet,
     kAttributeRank,
@@ -33,7 +33,7 @@ enum Term : int {
     kTerms
 };
 
-// Distances of a chosen triplet, in the order of every array of shape [4, N].
+// Distances of a chosen triplet, in the order of every array of shape [kTripletDistances, N].
 enum TripletDistance : int {
     kPositive,
     kNegative,
@@ -106,7 +106,7 @@ struct ChosenTripletsOf {
     const E* photo;           // [M, D]
     const int64_t* positive;  // [N], -1 where the anchor is not valid
     const int64_t* negative;  // [N]
-    const T* distances;       // [4, N], by TripletDistance
+    const T* distances;       // [kTripletDistances, N], by TripletDistance
     const T* scale;           // [1]: 1 over the number of valid anchors for Reduction::mean, else 1
     int64_t n, m, d;
 };
@@ -182,8 +182,8 @@ template <typename T>
 void attribute_triplet_loss(const Mining<T>& mining, const Predictions<T>& predictions,
                             const LossOptions& options,
                             T* total /* [N] for Reduction::none, else [1] */,
-                            T* parts /* [5, N] or [5] */, int64_t* positive /* [N] */,
-                            int64_t* negative /* [N] */, T* distances /* [4, N] */,
+                            T* parts /* [kTerms, N] or [kTerms] */, int64_t* positive /* [N] */,
+                            int64_t* negative /* [N] */, T* distances /* [kTripletDistances, N] */,
                             T* scale /* [1] */, int threads);
 
 // The gradients of the loss, given those of total and parts (either may be null for zero).

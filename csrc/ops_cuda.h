@@ -80,9 +80,10 @@ int64_t attribute_triplet_loss_workspace(const Mining& mining);
 void attribute_triplet_loss(const Mining& mining, const Predictions& predictions,
                             const LossOptions& options,
                             void* total /* [N] T for Reduction::none, else [1] */,
-                            void* parts /* [5, N] T or [5] */, int64_t* positive /* [N] */,
-                            int64_t* negative /* [N] */, void* distances /* [4, N] T */,
-                            void* scale /* [1] T */, void* workspace, Stream stream);
+                            void* parts /* [kTerms, N] T or [kTerms] */,
+                            int64_t* positive /* [N] */, int64_t* negative /* [N] */,
+                            void* distances /* [kTripletDistances, N] T */, void* scale /* [1] T */,
+                            void* workspace, Stream stream);
 
 struct ChosenTriplets : ChosenTripletsOf<void, void> {
     ScalarType type;

@@ -41,8 +41,8 @@ FGSBIR_SHARED T hinge_slope(T x, double margin, bool soft) {
 
 // The terms that rank. Without predictions only that of embeddings is written.
 template <typename T>
-FGSBIR_SHARED void ranking_terms(const T* distance /* [4] */, const LossOptions& options,
-                                 bool predictions, T* term /* [5] */) {
+FGSBIR_SHARED void ranking_terms(const T (&distance)[kTripletDistances], const LossOptions& options,
+                                 bool predictions, T (&term)[kTerms]) {
     term[kTriplet] =
         hinge(distance[kPositive] - distance[kNegative], options.margin, options.soft_margin);
     if (!predictions) return;
@@ -52,8 +52,9 @@ FGSBIR_SHARED void ranking_terms(const T* distance /* [4] */, const LossOptions&
 
 // The gradients of distances, from those of the terms: of_term(kTriplet) and so on.
 template <typename T, typename OfTerm>
-FGSBIR_SHARED void ranking_gradients(const T* distance /* [4] */, const LossOptions& options,
-                                     const OfTerm& of_term, T* grad /* [4] */) {
+FGSBIR_SHARED void ranking_gradients(const T (&distance)[kTripletDistances],
+                                     const LossOptions& options, const OfTerm& of_term,
+                                     T (&grad)[kTripletDistances]) {
     grad[kPositive] = of_term(kTriplet) * hinge_slope(distance[kPositive] - distance[kNegative],
                                                       options.margin, options.soft_margin);
     grad[kNegative] = -grad[kPositive];

@@ -13,7 +13,7 @@ PLAIN, TUNED, COMPILED = "plain PyTorch", "tuned PyTorch", "torch.compile"
 
 SWITCH = "FGSBIR_TENSOR_CORES"
 DEFAULT = "default"
-ENGINES = {"mma": "mma", "cuda-cores": "0"}  # values of the switch, by the engine's name
+ENGINES = {"mma": "mma", "cuda-cores": "0"}  # values of the switch, by the names in results
 
 
 def engine() -> str:

@@ -11,6 +11,7 @@ kernels.
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import sys
 from collections.abc import Callable
@@ -26,21 +27,18 @@ from tests.support.compare import (
     assert_nothing_nearer_left,
     exact,
 )
+from tests.support.engines import CUDA_CORES, HALF, engine_for
 
 from ..workload import Workload, make_inputs
 from . import instruments
 from .device import add_rehearse, device_or_rehearsal
 from .figures import Figures, attempt
-from .names import DEFAULT, GUIDANCES
+from .names import GUIDANCES, SWITCH
 from .names import engine as engine_name
 
-HALF = (torch.bfloat16, torch.float16)
 NEAREST = 10
 
-WARPGROUPS = r"\bWarpgroupTile<"
-TENSOR_CORES = r"\bTensorTile<\w+, 128, (128|64)>"
-SMALL_TENSOR_CORES = r"\bTensorTile<\w+, 64, 64>"
-CUDA_CORES = r"^(?!.*(Tensor|Warpgroup)Tile).*\bTile<|^distances<"
+SMALL_TILES = r"\bTensorTile<\w+, 64, 64>"
 
 
 def workloads(device: str) -> list[Workload]:
@@ -58,14 +56,9 @@ def workloads(device: str) -> list[Workload]:
 
 def expected_kernels(workload: Workload, hopper: bool) -> str:
     """The pattern of the name of the kernel that the environment's engine has for a workload."""
-    engine = engine_name()
-    if engine == "cuda-cores":
-        return CUDA_CORES
-    if -(-workload.n // 128) * -(-workload.columns // 128) < 256:
-        return SMALL_TENSOR_CORES
-    if workload.dtype in HALF and engine == DEFAULT and hopper:
-        return WARPGROUPS
-    return TENSOR_CORES
+    engine = engine_for(workload.dtype, hopper=hopper, switch=os.environ.get(SWITCH))
+    small = -(-workload.n // 128) * -(-workload.columns // 128) < 256
+    return SMALL_TILES if small and engine != CUDA_CORES else engine.kernels
 
 
 class Case:
@@ -122,7 +115,7 @@ class Case:
         pair, options = {"x": self.x, "y": self.y}, {"k": NEAREST, "metric": "sqeuclidean"}
         assert_nothing_nearer_left(truth, indices, pair, options)
         _, expected = truth.topk(NEAREST, largest=False)
-        small = CUDA_CORES if self.kernels == CUDA_CORES else SMALL_TENSOR_CORES
+        small = self.kernels if self.kernels == CUDA_CORES.kernels else SMALL_TILES
         return {
             "differing": int((indices.sort(1).values != expected.sort(1).values).sum()),
             "kernel": self._kernel(search, "search_tiles", small),

@@ -105,7 +105,7 @@ def figures(disassembly: str) -> list[Figure]:
 
     scan, tile = "mine_scan.cuh", "warpgroup_tile.cuh"
     metric = line_of("metric.cuh", "return f(SquaredEuclidean());", "auto with_unrooted(")
-    one_word = "kScannedWords<TileType> == 1 || in.codes.k <= 32"
+    one_word = "TileType::kScannedWords == 1 || in.codes.k <= 32"
     least = PAIRS // 2  # an instruction may take the smallest of three
     distance = count(metric, line_of(scan, "for_each_pair(tile, put_distance, photos.norms)"))
     minimum = count(metric, line_of(scan, "least = min(least,"))

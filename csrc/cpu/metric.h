@@ -15,7 +15,7 @@ struct SquaredEuclidean {
     // Whether rows are divided by their norms. The norms below are then inverse, 0 for the zero
     // row; else they are squared.
     static constexpr bool kUnitRows = false;
-    // Whether the distance is the root of what a product gives.
+    // Whether the distance is the root of what a product gives, its square.
     static constexpr bool kRoot = false;
 
     // The distance or what it is a root of, which rounding may leave below 0. V is T or a vector.
@@ -30,14 +30,14 @@ struct SquaredEuclidean {
         return x_norm + y_norm;
     }
 
-    // The distance, given that of the rows squared, and the norms of unit rows.
+    // The distance, given the sum of squared differences, and the norms of unit rows.
     template <typename T>
     FGSBIR_INLINE static T from_square(T squared, T, T) {
         return squared;
     }
 
-    // The factor times the derivative of a distance, not 0, by the difference of the rows, over
-    // that difference.
+    // The factor times the derivative of the distance, at one other than 0, by the difference of
+    // the rows, over that difference.
     template <typename T>
     FGSBIR_INLINE static T slope(T factor, T) {
         return 2 * factor;
@@ -58,7 +58,7 @@ struct Euclidean : SquaredEuclidean {
     }
 };
 
-// 1 - cos(x, y), half the square of what is between x / |x| and y / |y|; 1 to the zero row.
+// 1 - cos(x, y), half the squared Euclidean distance of x / |x| and y / |y|; 1 if a row is zero.
 struct Cosine {
     static constexpr bool kUnitRows = true;
     static constexpr bool kRoot = false;

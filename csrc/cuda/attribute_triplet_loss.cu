@@ -24,7 +24,7 @@ struct LossArguments {
 
     const S* sketch;              // [N, D]
     const S* photo;               // [M, D]
-    const T* sketch_norms;        // [N] inverse norms, read for cosine only
+    const T* sketch_norms;        // [N] inverse norms, read where rows are units
     const T* photo_norms;         // [M]
     const Key<T>* positive_keys;  // [splits, N]
     const Key<T>* negative_keys;  // [splits, N]
@@ -32,8 +32,8 @@ struct LossArguments {
     LossOptions options;
     int64_t* positive;  // [N]
     int64_t* negative;  // [N]
-    T* distances;       // [4, N]
-    T* terms;           // [5, N]
+    T* distances;       // [kTripletDistances, N]
+    T* terms;           // [kTerms, N]
     T* total;           // [N] for Reduction::none, else null
     T* scale;           // [1] the same
     int64_t splits, n, d;
@@ -42,7 +42,7 @@ struct LossArguments {
 // d+ and d- of an anchor, in every lane.
 template <typename S>
 __device__ void embedding_distances(const LossArguments<S>& in, int64_t i, const Triplet& triplet,
-                                    Compute<S>* distance /* [4] */) {
+                                    Compute<S> (&distance)[kTripletDistances]) {
     using T = Compute<S>;
     const Metric metric = in.options.metric;
     const S* s = in.sketch + i * in.d;
@@ -84,7 +84,8 @@ struct KnownMean {
 // D+, D- and the terms of attribute prediction, in every lane.
 template <typename S>
 __device__ void attribute_terms(const LossArguments<S>& in, int64_t i, const Triplet& triplet,
-                                Compute<S>* distance /* [4] */, Compute<S>* term /* [5] */) {
+                                Compute<S> (&distance)[kTripletDistances],
+                                Compute<S> (&term)[kTerms]) {
     using T = Compute<S>;
     const auto& rows = in.predictions;
     const AttributeMetric metric = in.options.attribute_metric;
@@ -147,8 +148,8 @@ struct ReduceMemory {
 
 template <typename T>
 __global__ void __launch_bounds__(kReduceThreads)
-    reduce_terms(const T* terms /* [5, N] */, const int64_t* positive /* [N] */, int64_t n,
-                 const LossOptions options, T* total /* [1] */, T* parts /* [5] */,
+    reduce_terms(const T* terms /* [kTerms, N] */, const int64_t* positive /* [N] */, int64_t n,
+                 const LossOptions options, T* total /* [1] */, T* parts /* [kTerms] */,
                  T* scale /* [1] */) {
     auto& memory = shared_memory<ReduceMemory>();
     double sum[kTerms] = {};

@@ -26,14 +26,14 @@ struct BackwardArguments {
     PredictionRows<S> predictions;
     LossOptions options;
     const T* grad_total;  // [N] or [1], or null
-    const T* grad_parts;  // [5, N] or [5], or null
-    const T* distances;   // [4, N]
+    const T* grad_parts;  // [kTerms, N] or [kTerms], or null
+    const T* distances;   // [kTripletDistances, N]
     const T* scale;       // [1]
     References references;
     T* embedding_weights;   // [2N] what a reference multiplies s - p with
     T* attribute_weights;   // [2N] the same for probabilities
     T* prediction_weights;  // [2N] what it multiplies the cross-entropy's gradient with
-    T* sketch_scales;       // [N] inverse norms, for cosine
+    T* sketch_scales;       // [N] inverse norms, where rows are units
     S* grad_sketch;         // [N, D]
     S* grad_photo;          // [M, D]
     S* grad_sketch_logits;  // [N, K]
@@ -53,7 +53,7 @@ struct BackwardArguments {
     __device__ T distance(int64_t i, int which) const { return distances[which * n + i]; }
 
     // The gradients that reach the distances of an anchor.
-    __device__ void of_distances(int64_t i, T* grad /* [4] */) const {
+    __device__ void of_distances(int64_t i, T (&grad)[kTripletDistances]) const {
         T own[kTripletDistances];
 #pragma unroll
         for (int t = 0; t < kTripletDistances; ++t) own[t] = distance(i, t);
@@ -90,7 +90,7 @@ __device__ void sketch_gradient(const BackwardArguments<S>& in, int64_t i, int64
     T p_weight = slope(of_distance[kPositive], to_positive, metric);
     T q_weight = slope(of_distance[kNegative], to_negative, metric);
     T s_scale = 1, p_scale = 1, q_scale = 1;
-    if (unit_rows) {  // a zero vector has distance 1 to everything, whatever moves
+    if (unit_rows) {  // a zero vector is at a constant distance from everything
         s_scale = inverse_norm(s, in.d);
         p_scale = inverse_norm(p, in.d);
         q_scale = inverse_norm(q, in.d);
@@ -126,9 +126,9 @@ __device__ void sketch_logits_gradient(const BackwardArguments<S>& in, int64_t i
     T of_distance[kTripletDistances];
     in.of_distances(i, of_distance);
     const T p_weight =
-        of_distance[kPositivePredicted] * attribute_slope(to_positive, rows.k, metric);
+        attribute_slope(of_distance[kPositivePredicted], to_positive, rows.k, metric);
     const T q_weight =
-        of_distance[kNegativePredicted] * attribute_slope(to_negative, rows.k, metric);
+        attribute_slope(of_distance[kNegativePredicted], to_negative, rows.k, metric);
     if (lane == 0) {
         in.attribute_weights[i] = p_weight;
         in.attribute_weights[in.n + i] = q_weight;

@@ -14,39 +14,48 @@ namespace {
 constexpr int kProbeThreads = kWarpgroups ? kWarpgroup : kWarp;
 __global__ void __launch_bounds__(kProbeThreads) engine_probe() {}
 
+// The last engine that the environment allows.
 Engine allowed_engine() {
     static const Engine allowed = [] {
         const char* value = std::getenv("FGSBIR_TENSOR_CORES");
-        const auto is = [&](const char* word) {
-            return value != nullptr && std::strcmp(value, word) == 0;
-        };
-        return is("0") ? Engine::cuda_cores : is("mma") ? Engine::tensor_cores : Engine::warpgroups;
+        Engine last = Engine::cuda_cores;
+        for (const EngineTraits& traits : kEngines) {
+            last = traits.engine;
+            if (value != nullptr && std::strcmp(value, traits.held) == 0) break;
+        }
+        return last;
     }();
     return allowed;
 }
 
-// The last that the code on the current device was compiled for, which may be for an older chip.
-Engine compiled_engine() {
-    static DeviceSet having[3];
+// What the code on the current device was compiled for, which may be an older chip.
+Chip compiled_chip() {
+    static DeviceSet known[static_cast<int>(Chip::sm_90a) + 1];
     const int device = current_device();
-    for (const Engine engine : {Engine::cuda_cores, Engine::tensor_cores, Engine::warpgroups}) {
-        if (having[static_cast<int>(engine)].has(device)) return engine;
+    for (const Chip chip : {Chip::any, Chip::sm_80, Chip::sm_90a}) {
+        if (known[static_cast<int>(chip)].has(device)) return chip;
     }
     cudaFuncAttributes attributes = {};
     FGSBIR_CHECK_CUDA(cudaFuncGetAttributes(&attributes, engine_probe));
-    const Engine compiled = attributes.maxThreadsPerBlock > kWarp ? Engine::warpgroups
-                            : attributes.ptxVersion >= 80         ? Engine::tensor_cores
-                                                                  : Engine::cuda_cores;
-    having[static_cast<int>(compiled)].add(device);
+    const Chip compiled = attributes.maxThreadsPerBlock > kWarp ? Chip::sm_90a
+                          : attributes.ptxVersion >= 80         ? Chip::sm_80
+                                                                : Chip::any;
+    known[static_cast<int>(compiled)].add(device);
     return compiled;
 }
 
 }  // namespace
 
 Engine engine_for(ScalarType type) {
-    if (type == ScalarType::float64) return Engine::cuda_cores;
-    const Engine of_type = type == ScalarType::float32 ? Engine::tensor_cores : Engine::warpgroups;
-    return std::min({of_type, allowed_engine(), compiled_engine()});
+    Engine best = Engine::cuda_cores;
+    if (type == ScalarType::float64) return best;
+    const Engine allowed = allowed_engine();
+    const Chip chip = compiled_chip();
+    for (const EngineTraits& traits : kEngines) {
+        const bool has_type = type != ScalarType::float32 || !traits.only_16_bits;
+        if (has_type && traits.chip <= chip && traits.engine <= allowed) best = traits.engine;
+    }
+    return best;
 }
 
 int multiprocessors() {

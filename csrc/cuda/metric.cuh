@@ -12,7 +12,8 @@ struct SquaredEuclidean {
     // Whether rows are divided by their norms. The norms below are then inverse, 0 for the zero
     // row; else they are squared.
     static constexpr bool kUnitRows = false;
-    // Whether the distance is the root of what a product gives.
+    // Whether the distance is the root of what a product gives. The struct that with_unrooted()
+    // has for it then gives the square itself.
     static constexpr bool kRoot = false;
 
     // The distance or what it is a root of, which rounding may leave below 0.
@@ -33,7 +34,7 @@ struct SquaredEuclidean {
         return norm < kLargest<T> * kLargest<T>;
     }
 
-    // The distance, given that of the rows squared, and the norms of unit rows.
+    // The distance, given the sum of squared differences, and the norms of unit rows.
     template <typename T>
     __device__ static T from_square(T squared, T, T) {
         return squared;
@@ -44,12 +45,6 @@ struct SquaredEuclidean {
     template <typename T>
     __device__ static T slope(T factor, T) {
         return 2 * factor;
-    }
-
-    // Of unit rows, the part of their difference along the first.
-    template <typename T>
-    __device__ static T along(T) {
-        return 0;
     }
 
   private:
@@ -71,7 +66,7 @@ struct Euclidean : SquaredEuclidean {
     }
 };
 
-// 1 - cos(x, y), half the square of what is between x / |x| and y / |y|; 1 to the zero row.
+// 1 - cos(x, y), half the squared Euclidean distance of x / |x| and y / |y|; 1 if a row is zero.
 struct Cosine {
     static constexpr bool kUnitRows = true;
     static constexpr bool kRoot = false;
@@ -102,6 +97,8 @@ struct Cosine {
         return factor;
     }
 
+    // The part along the first of the difference of two unit rows. Good where the slope is bounded:
+    // times one that is not, its rounding would show.
     template <typename T>
     __device__ static T along(T distance) {
         return distance;
@@ -112,15 +109,27 @@ struct Cosine {
 #pragma nv_exec_check_disable
 template <typename F>
 __host__ __device__ inline auto with_metric(Metric metric, const F& f) {
-    if (metric == Metric::sqeuclidean) return f(SquaredEuclidean());
-    if (metric == Metric::euclidean) return f(Euclidean());
+    switch (metric) {
+        case Metric::sqeuclidean:
+            return f(SquaredEuclidean());
+        case Metric::euclidean:
+            return f(Euclidean());
+        case Metric::cosine:
+            break;
+    }
     return f(Cosine());
 }
 
 // The same, or the struct of what the distance is a root of.
 template <typename F>
 __device__ inline auto with_unrooted(Metric metric, const F& f) {
-    if (metric == Metric::cosine) return f(Cosine());
+    switch (metric) {
+        case Metric::sqeuclidean:
+        case Metric::euclidean:
+            break;
+        case Metric::cosine:
+            return f(Cosine());
+    }
     return f(SquaredEuclidean());
 }
 
@@ -160,10 +169,13 @@ __device__ inline T slope(T factor, T distance, Metric metric) {
     return with_metric(metric, [=](auto of) { return of.slope(factor, distance); });
 }
 
-// Of unit rows at a distance, the part of their difference along the first.
+// The part along the first of the difference of two rows at a distance, where rows are units.
 template <typename T>
 __device__ inline T along(T distance, Metric metric) {
-    return with_metric(metric, [=](auto of) { return of.along(distance); });
+    return with_metric(metric, [=](auto of) {
+        if constexpr (decltype(of)::kUnitRows) return of.along(distance);
+        return T(0);
+    });
 }
 
 // The distance, given the sum of squared differences of the scaled rows.

@@ -5,12 +5,11 @@
 // which column has it. So what pairs cost does not depend on how many of them come near to winning:
 // where attributes guide, one pair in seven has a d below the best score.
 //
-// For attributes without weights, at most 64 of them (32 where guidance is infinite, or in
-// WarpgroupTile), and rows that are tame: neither NaN nor near overflow.
+// For attributes without weights, at most 64 of them (32 where guidance is infinite, or a tile has
+// registers for no more), and rows that are tame: neither NaN nor near overflow.
 #pragma once
 
 #include "mine_state.cuh"
-#include "tensor_engines.cuh"
 
 namespace fgsbir::cuda {
 
@@ -95,12 +94,12 @@ __device__ __forceinline__ void score(const MineArguments<S>& in, TileType& tile
             }
         };
         for_each_pair(tile, put, photos.codes[0]);
-    } else if (kScannedWords<TileType> == 1 || in.codes.k <= 32) {
+    } else if (TileType::kScannedWords == 1 || in.codes.k <= 32) {
         const auto put = [&](float& value, int r, uint2 code) {
             add(value, __popc(differing(codes[r], code)));
         };
         for_each_pair(tile, put, photos.codes[0]);
-    } else if constexpr (kScannedWords<TileType> == 2) {
+    } else if constexpr (TileType::kScannedWords == 2) {
         uint2 more[kRows];
 #pragma unroll
         for (int r = 0; r < kRows; ++r) more[r] = memory.sketch(r).codes[1];

@@ -57,7 +57,7 @@ struct MineArguments {
     Compute<S> share;  // of one of K counted attributes in the score: beta / K
     Guidance guidance;
     Metric metric;
-    bool rooted;  // whether scores are of the metric's root, if it has one, and not of its square
+    bool rooted;  // whether scores take the metric's root
     bool exclude_self;
     bool scans;  // whether scores are counted and finite, so that scan() can compute them
     unsigned tiles_per_split;  // of photos
@@ -76,7 +76,7 @@ struct MineArguments {
                                sketch.width, scale, other);
         const auto unrooted =
             with_unrooted(metric, [=](auto of) { return of.from_square(squared, scale, other); });
-        return rooted ? root(unrooted) : unrooted;
+        return rooted ? std::sqrt(unrooted) : unrooted;  // of infinity too, unlike root()
     }
     __device__ Compute<S> closest_of(int64_t i) const {
         return static_cast<Compute<S>>(__longlong_as_double(static_cast<long long>(closest[i])));
@@ -116,6 +116,7 @@ struct PhotoStates {
 template <typename T, typename TileType>
 struct MineMemory {
     typename TileType::Memory tile;
+    static_assert(TileType::kScannedWords <= kCodeWords);
     SketchState<T> sketches[TileType::kRowTeams][TileType::kRows];
     PhotoStates<T, TileType::kColumns> photos[2];  // of the tile under way and of the next
     int64_t lowest, highest;                       // of the sketches' labels

@@ -4,8 +4,8 @@
 // squared norms has lost digits to cancellation, and one that is NaN or infinite may have
 // overflowed on the way: a warp computes those anew from the rows, so that the relative error stays
 // bounded everywhere. On CUDA cores: tiles (tile.cuh) that sum squared differences directly, twice
-// the arithmetic of inner products and none of their cancellation; unit vectors for cosine. Memory
-// traffic: the operands once a tile, the output once.
+// the arithmetic of inner products and none of their cancellation; of unit vectors where a metric
+// has them. Memory traffic: the operands once a tile, the output once.
 //
 // Backward: tiles of (row of x, dimension), summed over the rows of y in ascending order: the step
 // is g * (x - y), with g the incoming gradient times the derivative of the distance by the
@@ -68,7 +68,7 @@ __global__ void __launch_bounds__(kTileThreads, kBlocks<S>)
 template <typename S, typename TileType>
 struct ProductArguments {
     Rows<S> x, y;                    // [n, d], [m, d]
-    const float *x_norms, *y_norms;  // squared norms, inverse norms for cosine
+    const float *x_norms, *y_norms;  // as metric.cuh has them
     float* distance;                 // [n, m]
     Metric metric;
     TileGrid<TileType::kRows, TileType::kColumns> grid;
@@ -80,6 +80,7 @@ template <typename S, typename TileType>
 __device__ inline unsigned long long write_from_products(const ProductArguments<S, TileType>& in,
                                                          const TileType& tile, int64_t first_row,
                                                          int64_t first_column) {
+    static_assert(TileType::kOwnRows * TileType::kOwnColumns <= 64, "a bit for each");
     unsigned long long anew = 0;
 #pragma unroll
     for (int r = 0; r < TileType::kOwnRows; ++r) {
@@ -151,7 +152,7 @@ struct Slopes {
     static constexpr bool kDepthContiguous = !kTransposed;
     const T* grad;          // [rows, others], or transposed
     const T* distance;      // as grad
-    const T* other_scales;  // [others] inverse norms, for cosine
+    const T* other_scales;  // [others] inverse norms, where rows are units
     int64_t rows, others;
     Metric metric;
 
@@ -237,11 +238,11 @@ __global__ void __launch_bounds__(kUnitWarps* kWarp)
 
 // --- Launches ------------------------------------------------------------------------------------
 
-// Both operands, with inverse norms as their scales for cosine.
+// Both operands, with inverse norms as their scales where rows are units.
 template <typename S>
 struct Operands {
     ScaledRows<S> x, y;
-    Compute<S>*x_norms, *y_norms;  // squared norms, inverse norms for cosine
+    Compute<S>*x_norms, *y_norms;  // as metric.cuh has them
 
     Operands(const void* x_data, const void* y_data, int64_t n, int64_t m, int64_t d, Metric metric,
              Workspace& workspace)

@@ -39,12 +39,12 @@ __device__ inline T predicted_distance_of(T sum, int64_t k, AttributeMetric metr
     return sum / static_cast<T>(k > 0 ? k : 1);
 }
 
-// The derivative of D by a difference of probabilities is this times the difference.
+// The factor times the derivative of D by a difference of probabilities, over that difference.
 template <typename T>
-__device__ inline T attribute_slope(T distance, int64_t k, AttributeMetric metric) {
-    if (metric == AttributeMetric::cross_entropy) return 1 / static_cast<T>(k > 0 ? k : 1);
-    if (metric == AttributeMetric::sqeuclidean) return 2;
-    return distance == 0 ? T(0) : 1 / distance;
+__device__ inline T attribute_slope(T factor, T distance, int64_t k, AttributeMetric metric) {
+    if (metric == AttributeMetric::cross_entropy) return factor / static_cast<T>(k > 0 ? k : 1);
+    if (metric == AttributeMetric::sqeuclidean) return 2 * factor;
+    return distance == 0 ? T(0) : factor / distance;
 }
 
 // Binary cross-entropy of a logit against a known answer, and its derivative.

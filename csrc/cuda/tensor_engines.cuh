@@ -22,32 +22,44 @@ constexpr bool fill_a_chip(int64_t n, int64_t m, int64_t rows, int64_t columns) 
     return ceil_div(n, rows) * ceil_div(m, columns) >= kEnoughTiles;
 }
 
-// Words of attributes that a thread has registers for beside its sums, in mine_scan.cuh.
-template <typename TileType>
-constexpr int kScannedWords = 2;
-template <typename S>
-constexpr int kScannedWords<WarpgroupTile<S>> = 1;
-
-// The engine or the last before it that can scan so many words, or leaves them to mine_weigh.cuh.
-inline Engine engine_for_words(Engine engine, int64_t words) {
-    return words > kScannedWords<WarpgroupTile<__half>> ? std::min(engine, Engine::tensor_cores)
-                                                        : engine;
-}
-
 template <typename Type_>
 struct TypeTag {
     using Type = Type_;
 };
 
-// Calls f with the TypeTag of an engine's tile, large or small. A warpgroup has 64 rows at least:
-// its engine leaves small tiles to TensorTile.
+// The large tiles of engines that have no others, for some types.
+template <typename S, template <typename> class... Tiles>
+struct LargeTiles {
+    static_assert(((Tiles<S>::kRows == kLargeRows && Tiles<S>::kColumns == kLargeColumns<S>) &&
+                   ...));
+
+    // Calls f with the TypeTag of an engine's tile, and returns whether it is here.
+    template <typename F>
+    static bool with(Engine engine, F&& f) {
+        return ((engine == Tiles<S>::kEngine && (f(TypeTag<Tiles<S>>()), true)) || ...);
+    }
+};
+template <typename S>
+using HopperTiles = LargeTiles<S, WarpgroupTile>;
+
+// The engine, or the last before it that can scan so many words of attributes, or leaves them to
+// mine_weigh.cuh.
+inline Engine engine_for_words(Engine engine, int64_t words) {
+    for (;; engine = static_cast<Engine>(static_cast<int>(engine) - 1)) {
+        bool scans = true;
+        HopperTiles<__half>::with(
+            engine, [&](auto tag) { scans = words <= decltype(tag)::Type::kScannedWords; });
+        if (scans) return engine;
+    }
+}
+
+// Calls f with the TypeTag of an engine's tile, large or small. Small ones are left to TensorTile:
+// a warpgroup has 64 rows at least.
 template <typename S, typename F>
 void with_tensor_tile(Engine engine, bool large, F&& f) {
     if (!large) return f(TypeTag<TensorTile<S, kSmallSide, kSmallSide>>());
     if constexpr (sizeof(S) == 2) {
-        using Large = WarpgroupTile<S>;
-        static_assert(Large::kRows == kLargeRows && Large::kColumns == kLargeColumns<S>);
-        if (engine == Engine::warpgroups) return f(TypeTag<Large>());
+        if (HopperTiles<S>::with(engine, f)) return;
     }
     f(TypeTag<TensorTile<S, kLargeRows, kLargeColumns<S>>>());
 }

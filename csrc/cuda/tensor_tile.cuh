@@ -34,6 +34,7 @@ class TensorTile : public Accumulators<float, FragmentLayout<kRows_, kColumns_, 
 
   public:
     static constexpr int kRows = kRows_, kColumns = kColumns_;
+    static constexpr int kScannedWords = 2;  // see mine_scan.cuh
     static constexpr bool kAvailable = kTensorCores;
     static constexpr size_t kMostShared = kSharedOfTensorCores;
     using Own::kOwnColumns;

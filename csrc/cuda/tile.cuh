@@ -7,9 +7,9 @@
 // each k a thread reads kOwnRows + kOwnColumns values from shared memory, in vectors of up to 16
 // bytes, and does kOwnRows * kOwnColumns steps.
 //
-// This is the form for CUDA cores, for every type and every step. TensorTile (tensor_tile.cuh) and
-// WarpgroupTile (warpgroup_tile.cuh) have the same interface, for inner products alone: Memory,
-// accumulate(), what a block of their chips can have of shared memory, and what Accumulators has.
+// This is the form for CUDA cores, for every type and every step. Tiles on tensor cores
+// (tensor_engines.cuh) have the same interface, for inner products alone: Memory, accumulate(),
+// what a block of their chips can have of shared memory, and what Accumulators has.
 #pragma once
 
 #include "layout.cuh"
@@ -52,6 +52,7 @@ class Tile : public Accumulators<T, Layout_> {
 
   public:
     static constexpr int kRows = kRows_, kColumns = kColumns_, kDepth = 16;
+    static constexpr int kScannedWords = 2;   // see mine_scan.cuh
     static constexpr bool kAvailable = true;  // on every chip
     static constexpr size_t kMostShared = kSharedWithoutAsking;
     using Own::column;

@@ -45,7 +45,7 @@ struct SearchArguments {
 
     Rows<S> query;                // [N, D]
     Rows<S> gallery;              // [M, D]
-    const T* query_norms;         // [N] inverse norms for cosine, else squared norms
+    const T* query_norms;         // [N] as metric.cuh has them
     const T* gallery_norms;       // [M]
     const S* query_logits;        // [N, K]
     const S* gallery_logits;      // [M, K]

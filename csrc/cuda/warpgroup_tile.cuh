@@ -17,6 +17,7 @@
 // numbers, stay in it: of each further tile only right is read.
 #pragma once
 
+#include "engine.h"
 #include "wgmma.cuh"
 
 namespace fgsbir::cuda {
@@ -32,6 +33,8 @@ class WarpgroupTile : public Accumulators<float, FragmentLayout<128, 128, kTileT
 
   public:
     static constexpr int kRows = 128, kColumns = 128;
+    static constexpr Engine kEngine = Engine::warpgroups;
+    static constexpr int kScannedWords = 1;  // see mine_scan.cuh
     static constexpr bool kAvailable = kWarpgroups;
     static constexpr size_t kMostShared = kSharedOfHopper;
     using Own::values;

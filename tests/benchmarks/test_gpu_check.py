@@ -323,7 +323,7 @@ def test_a_rehearsal_of_an_engine_that_is_not_the_one_asked_for_fails(tmp_path: 
     code = """
         import os, sys
         import benchmarks.gpu_check.truth as truth
-        truth.expected_kernels = lambda workload, hopper: truth.WARPGROUPS
+        truth.expected_kernels = lambda workload, hopper: "WarpgroupTile"
         truth.workloads = lambda device: [truth.Workload(70, m=130, d=8, dtype=truth.HALF[0])]
         sys.argv = ["truth", "--rehearse"]
         sys.exit(truth.main())

@@ -10,7 +10,7 @@ import functools
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pytest
 import torch
@@ -21,9 +21,9 @@ from fgsbir_ext.types import MiningOptions, SearchOptions, Side
 from tests.emulation.attach import attach
 from tests.support.cases import METRICS, all_pairs, both, make_batch, make_weights
 from tests.support.compare import assert_accurate, assert_good_picks, assert_same_bits, exact
+from tests.support.engines import CUDA_CORES, ENGINES, TENSOR_CORES
 
-TENSOR_TYPES = (torch.float32, torch.float16, torch.bfloat16)
-WARPGROUP_TYPES = (torch.float16, torch.bfloat16)
+TENSOR_TYPES = TENSOR_CORES.types
 # Chunks of 8 numbers of 16 bits or 4 of float32, k-tiles of 32 or 16, three of them under way; one
 # less and one more; rows that are no whole chunks.
 DEPTHS = (0, 1, 4, 7, 8, 12, 16, 24, 31, 32, 40, 64, 72, 96, 100, 136)
@@ -250,7 +250,8 @@ def test_copies_are_there_after_the_wait_alone(emulation: tuple[Any, Any]) -> No
 # --- The emulation: engines ---------------------------------------------------------------------
 
 
-EngineName = Literal["tensor_cores", "warpgroups"]
+def test_the_tests_know_the_engines(emulation: tuple[Any, Any]) -> None:
+    assert list(emulation[1].Engine.__members__) == list(ENGINES)
 
 
 @pytest.mark.slow
@@ -258,13 +259,16 @@ EngineName = Literal["tensor_cores", "warpgroups"]
     ("engine", "tile", "dtype"),
     [
         *(("tensor_cores", (64, 64), dtype) for dtype in TENSOR_TYPES),
-        ("tensor_cores", (128, 64), torch.float32),
-        *(("tensor_cores", (128, 128), dtype) for dtype in WARPGROUP_TYPES),
-        *(("warpgroups", (128, 128), dtype) for dtype in WARPGROUP_TYPES),
+        *(
+            (engine.name, (128, 64 if dtype == torch.float32 else 128), dtype)
+            for engine in ENGINES.values()
+            if engine != CUDA_CORES
+            for dtype in engine.types
+        ),
     ],
 )
 def test_products_of_an_engine(
-    emulation: tuple[Any, Any], engine: EngineName, tile: tuple[int, int], dtype: torch.dtype
+    emulation: tuple[Any, Any], engine: str, tile: tuple[int, int], dtype: torch.dtype
 ) -> None:
     """Every element, for whole and cut tiles, to the precision of float32.
 
@@ -273,7 +277,7 @@ def test_products_of_an_engine(
     _, kernels = emulation
     rows, columns = tile
     options = scalar_type(kernels, dtype), kernels.Engine.__members__[engine], rows == 128
-    for depth in (*DEPTHS, *((256, 264) if engine == "warpgroups" else ())):
+    for depth in (*DEPTHS, *ENGINES[engine].longest):
         for n, m, offset in ((rows, columns, 0), (rows + 3, 2 * columns + 5, 0), (2, 9, 1)):
             x, y = numbers(n, depth, dtype, offset=offset), numbers(m, depth, dtype)
             out = torch.full((n, m), torch.nan)

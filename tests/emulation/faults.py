@@ -53,9 +53,9 @@ FAULTS: dict[str, Fault] = {
     ),
     "a NaN passed over as no better": Fault(
         "mine_weigh.cuh",
-        "return !(unrooted_distance(tile.values[r][c], norms[r], other, metric) >= limits[r]);",
+        "return !(of.from_product(tile.values[r][c], norms[r], other) >= limits[r]);",
         "return limits[r] != limits[r] ||"
-        " unrooted_distance(tile.values[r][c], norms[r], other, metric) < limits[r];",
+        " of.from_product(tile.values[r][c], norms[r], other) < limits[r];",
         "mine_batch_hard.cu",
         "cuda/test_engines.py::test_picks_where_a_split_has_several_tiles",
     ),
@@ -95,8 +95,8 @@ FAULTS: dict[str, Fault] = {
         "cuda/test_engines.py::test_picks_of_every_score_in_large_tiles",
     ),
     "numbers that overflow scanned": Fault(
-        "mine_state.cuh",
-        "return norm < kLargest * kLargest;",
+        "metric.cuh",
+        "return norm < kLargest<T> * kLargest<T>;",
         "return norm == norm;",
         "mine_batch_hard.cu",
         "cuda/test_engines.py::test_picks_where_a_split_has_several_tiles",

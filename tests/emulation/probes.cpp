@@ -180,9 +180,8 @@ void bind_probes(py::module_& module) {
                                      {"TOUCH_OPERANDS", touch_operands}}) {
         module.attr(name) = static_cast<unsigned>(step);
     }
-    py::enum_<Engine>(module, "Engine", py::module_local())
-        .value("tensor_cores", Engine::tensor_cores)
-        .value("warpgroups", Engine::warpgroups);
+    py::enum_<Engine> engines(module, "Engine", py::module_local());
+    for (const EngineTraits& traits : kEngines) engines.value(traits.name, traits.engine);
     module.def("multiply_rows", [](ScalarType type, Engine engine, bool large, Address x, Address y,
                                    Address out, int64_t n, int64_t m, int64_t d) {
         with_tensor_type(type, [&](auto s) {

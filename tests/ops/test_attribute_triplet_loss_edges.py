@@ -14,6 +14,7 @@ from tests.support.cases import (
     FLOATS,
     LOSS_INPUTS,
     METRICS,
+    OF_ZERO,
     REDUCTIONS,
     all_pairs,
     make_batch,
@@ -145,13 +146,14 @@ def test_a_batch_of_equal_rows_has_no_ranking_gradient(
         assert (gradient == 0).all()
 
 
-def test_zero_sketch_under_cosine(device: str) -> None:
-    """Its distance to every photo is 1, without gradient; the picks are the lowest indices."""
+@pytest.mark.parametrize("metric", OF_ZERO)
+def test_zero_sketch_of_unit_rows(device: str, metric: str) -> None:
+    """It is as far from every photo, without gradient; the picks are the lowest indices."""
     batch = make_batch((4, 9, 5, 0), device=device, attributes=False)
     batch["photo_labels"][:] = torch.arange(9) % 3
     batch["sketch_labels"][:] = torch.tensor([0, 1, 2, 0])
     batch["sketch"][1] = 0
-    parts, (of_sketch, _) = with_gradients(batch, metric="cosine", reduction="none")
+    parts, (of_sketch, _) = with_gradients(batch, metric=metric, reduction="none")
     assert parts.triplet[1].item() == pytest.approx(0.3)
     assert (parts.triplets.positive[1], parts.triplets.negative[1]) == (1, 0)
     assert (of_sketch[1] == 0).all()

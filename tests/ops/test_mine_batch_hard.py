@@ -18,6 +18,7 @@ from tests.support.cases import (
     GUIDANCES,
     LAYOUTS,
     METRICS,
+    OF_ZERO,
     SHAPES,
     SMALL_SHAPES,
     all_pairs,
@@ -97,12 +98,12 @@ WEIGHTS = st.sampled_from([None, [1.0, 0.0, 2.0, 5.0], [0.25, 0.25, 0.5, 0.0]])
 
 @st.composite
 def problems(draw: st.DrawFn) -> dict[str, Any]:
-    """Arguments of :func:`brute_force.mine`: small whole numbers; for cosine, vectors on axes."""
+    """Arguments of :func:`brute_force.mine`: small whole numbers; of unit rows, on axes."""
     n, m, d = draw(st.integers(0, 5)), draw(st.integers(0, 9)), draw(st.integers(1, 3))
     metric, paired = draw(st.sampled_from(METRICS)), draw(st.booleans())
     m = n if paired else m
     row = st.lists(SMALL, min_size=d, max_size=d)
-    if metric == "cosine":
+    if metric in OF_ZERO:
         axis = st.tuples(st.integers(0, d - 1), SMALL)
         row = axis.map(lambda at: [at[1] * (column == at[0]) for column in range(d)])
     rows = st.one_of(*[row] * 9, st.just([NAN] * d))  # a tenth of the rows is NaN throughout
@@ -158,7 +159,7 @@ def as_arguments(problem: dict[str, Any], dtype: torch.dtype, device: str) -> di
 def test_picks_of_a_loop(
     device: str, mine: Any, problem: dict[str, Any], dtype: torch.dtype
 ) -> None:
-    if mine is fx.reference.mine_batch_hard and problem["metric"] == "cosine":
+    if mine is fx.reference.mine_batch_hard and problem["metric"] in OF_ZERO:
         # Its distance of orthogonal rows is rounded, and to a zero vector it is not.
         assume(all(map(any, problem["sketch"] + problem["photo"])))
     arguments = as_arguments(problem, dtype, device)
@@ -323,6 +324,24 @@ def test_picks_among_extreme_values_are_those_of_the_reference(
 
 
 # --- Layouts, repeatability, the dispatcher ------------------------------------------------------
+
+
+@pytest.mark.parametrize("guidance", GUIDANCES)
+@pytest.mark.parametrize("metric", ["sqeuclidean", "euclidean"])
+@pytest.mark.parametrize("side", ["sketch", "photo"])
+def test_an_infinite_distance_is_no_nan(
+    device: str, side: str, metric: str, guidance: float
+) -> None:
+    """The square of 1e30 is infinite in float32."""
+    batch = make_batch((33, 70, 6, 3), dtype=torch.float32, device=device, logits=False)
+    batch[side][::3] = 1e30
+    options = {"metric": metric, "attribute_guidance": guidance}
+    picks, expected = (
+        f(**batch, **options) for f in (fx.mine_batch_hard, fx.reference.mine_batch_hard)
+    )
+    overflowing = slice(None, None, 3) if side == "sketch" else slice(None)
+    for pick, of_reference in zip(picks, expected, strict=True):
+        assert_same_bits(pick[overflowing], of_reference[overflowing])
 
 
 def test_norms_that_overflow_where_distances_do_not(device: str) -> None:

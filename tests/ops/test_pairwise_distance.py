@@ -14,6 +14,7 @@ from tests.support.cases import (
     FLOATS,
     LAYOUTS,
     METRICS,
+    OF_ZERO,
     SMALL_SHAPES,
     all_pairs,
     make_batch,
@@ -93,15 +94,17 @@ def test_distance_of_equal_rows_is_0_with_gradient_0(
 
 
 @pytest.mark.parametrize("dtype", FLOATS)
-def test_zero_vector_is_at_cosine_distance_1_with_gradient_0(
-    device: str, dtype: torch.dtype
+@pytest.mark.parametrize("metric", OF_ZERO)
+def test_zero_vector_is_at_a_constant_distance_with_gradient_0(
+    device: str, metric: str, dtype: torch.dtype
 ) -> None:
     x, y = rows((4, 5, 7, 0), dtype=dtype, device=device)
     with torch.no_grad():
         x[1], y[2] = 0, 0
-    d = fx.pairwise_distance(x, y, metric="cosine")
-    assert (d[1] == 1).all()
-    assert (d[:, 2] == 1).all()
+    d = fx.pairwise_distance(x, y, metric=metric)
+    of_zero = torch.tensor(OF_ZERO[metric], dtype=d.dtype, device=device)
+    assert (d[1] == of_zero).all()
+    assert (d[:, 2] == of_zero).all()
     of_x, of_y = torch.autograd.grad(d.sum(), (x, y))
     assert (of_x[1] == 0).all()
     assert (of_y[2] == 0).all()

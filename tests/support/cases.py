@@ -15,6 +15,8 @@ from fgsbir_ext.types import AttributeMetric, Metric, Reduction, Side
 
 FLOATS = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 METRICS = get_args(Metric)
+OF_ZERO = {"cosine": 1.0}
+"""Metrics of unit rows, and their distance to a zero row."""
 ATTRIBUTE_METRICS = get_args(AttributeMetric)
 REDUCTIONS = get_args(Reduction)
 GUIDANCES = (0.0, 0.5, float("inf"))

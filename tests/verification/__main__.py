@@ -21,11 +21,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
-from typing import TypeVar, get_args
+from typing import TypeVar
 
+from tests.support.engines import ENGINES
 from tests.verification import results
 from tests.verification.barriers import without_each
-from tests.verification.cases import Engine, Launch, launches
+from tests.verification.cases import Launch, launches
 from tests.verification.paths import Proof, first_proof, other_proofs
 from tests.verification.ptx import SOURCES, Kernel, compile_kernels
 from tests.verification.results import BarrierRow, Row
@@ -45,7 +46,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--barriers", action="store_true", help="delete barriers, loosen waits")
     parser.add_argument("--only", nargs="*", default=[], help="words, of which a row must have one")
     parser.add_argument("--architecture", default=results.ARCHITECTURE, help="default: %(default)s")
-    parser.add_argument("--engines", nargs="*", default=get_args(Engine), choices=get_args(Engine))
+    parser.add_argument("--engines", nargs="*", default=ENGINES, choices=ENGINES)
     parser.add_argument("--timeout", type=float, default=600, help="seconds of a proof")
     parser.add_argument("--store", action="store_true", help="store the results")
     parser.add_argument("--show", action="store_true", help="print the stored tables, and stop")

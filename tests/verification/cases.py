@@ -9,19 +9,18 @@ import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from functools import partial
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from benchmarks.kernel_report.blocks import short_name
 from fgsbir_ext.types import ChosenTriplets, LossOptions, MiningOptions, SearchOptions, Side
+from tests.support.engines import ENGINES
 from tests.support.paths import ROOT
 from tests.verification.counters import Choice, Counting
 
-Engine = Literal["cuda_cores", "tensor_cores", "warpgroups"]
 Epilogue = Literal["scan", "weigh"]  # of mining: mine_scan.cuh or mine_weigh.cuh
-_ALLOWED: dict[Engine, str] = {"cuda_cores": "0", "tensor_cores": "mma", "warpgroups": "all"}
 _DTYPES = {
     "float32": torch.float32,
     "float64": torch.float64,
@@ -37,7 +36,7 @@ class Launch:
     operation: str
     shape: str
     dtype: str
-    engine: Engine
+    engine: str
     kernel: str
     grid: tuple[int, int]
     threads: int
@@ -87,7 +86,7 @@ class Case:
     kernel: str
     shape: tuple[int, int, int, int]
     dtypes: tuple[str, ...] = ("float32",)
-    engines: tuple[Engine, ...] = ("cuda_cores",)
+    engines: tuple[str, ...] = ("cuda_cores",)
     metric: Any = "euclidean"
     guidance: float = 0.0
     weighted: bool = False
@@ -124,8 +123,8 @@ _SINGLE = ("float32", "float16")
 _ONE = ("float32",)
 _HALF = ("float16",)
 _16_BITS = ("float16", "bfloat16")
-_MMA: tuple[Engine, ...] = ("tensor_cores",)
-_WGMMA: tuple[Engine, ...] = ("warpgroups",)
+_MMA: tuple[str, ...] = ("tensor_cores",)
+_WGMMA: tuple[str, ...] = ("warpgroups",)
 
 _distance = partial(Case, "pairwise_distance")
 _mining = partial(Case, "mine_batch_hard")
@@ -263,7 +262,7 @@ def _call(case: Case, dtype: torch.dtype, backend: Any) -> None:
         )
 
 
-def record(engine: Engine, cases: tuple[Case, ...]) -> Iterator[Launch]:
+def record(engine: str, cases: tuple[Case, ...]) -> Iterator[Launch]:
     """The launches of cases by this process, whose environment allows the engine.
 
     Of equal launches by one call the first alone.
@@ -306,10 +305,10 @@ def record(engine: Engine, cases: tuple[Case, ...]) -> Iterator[Launch]:
                 raise ValueError(f"{case.operation} launches no kernel named {case.kernel}")
 
 
-def launches(engine: Engine, cases: tuple[Case, ...] = CASES) -> list[Launch]:
+def launches(engine: str, cases: tuple[Case, ...] = CASES) -> list[Launch]:
     """The launches of cases, recorded by another process: an engine is allowed for good."""
     command = [sys.executable, "-m", __spec__.name, engine]
-    environment = os.environ | {"FGSBIR_TENSOR_CORES": _ALLOWED[engine]}
+    environment = os.environ | {"FGSBIR_TENSOR_CORES": ENGINES[engine].switch}
     result = subprocess.run(
         command,
         input=json.dumps([asdict(case) for case in cases]),
@@ -333,6 +332,6 @@ def _from_json(read: dict[str, Any]) -> Launch:
 
 
 if __name__ == "__main__":
-    (engine,) = (e for e in get_args(Engine) if e == sys.argv[1])
+    engine = sys.argv[1]
     cases = tuple(Case(**case) for case in json.load(sys.stdin))
     print(json.dumps([_to_json(launch) for launch in record(engine, cases)]))
