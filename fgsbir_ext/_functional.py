@@ -11,10 +11,11 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
+from typing import Any, Literal, TypeVar, overload
 
 import torch
 from torch import Tensor
+from typing_extensions import Unpack
 
 from . import _checks as checks
 from . import _ops as ops
@@ -26,6 +27,7 @@ from .types import (
     ArrayLike,
     AttributeMetric,
     DistanceOptions,
+    LossArguments,
     LossOptions,
     LossParts,
     Margin,
@@ -38,11 +40,6 @@ from .types import (
     Weights,
     unchecked_side,
 )
-
-if TYPE_CHECKING:
-    from typing_extensions import Unpack
-
-    from .types import LossArguments
 
 
 def pairwise_distance(x: ArrayLike, y: ArrayLike, *, metric: Metric = "sqeuclidean") -> Tensor:

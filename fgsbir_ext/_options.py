@@ -15,6 +15,7 @@ def _check_of(option: str, of_type: Any) -> Callable[..., Any]:
         return partial(checks.choice, options=of_type)
     if of_type == float | None:
         return checks.margin
+    assert of_type is float, of_type
     return partial(checks.number, infinite=option == "attribute_guidance")
 
 

@@ -11,23 +11,17 @@ of the gradients that the returned losses give is the gradient of the loss of th
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from typing_extensions import Unpack
 
 from . import _checks as checks
 from ._functional import loss_of_sides
 from ._sides import PHOTO, SKETCH, check_side
 from .collectives import count_ranks, gather_rows, reduce_over_ranks
 from .losses import AttributeTripletLoss
-from .types import ArrayLike, LossParts, Side
-
-if TYPE_CHECKING:
-    from typing_extensions import Unpack
-
-    from .types import LossSettings
+from .types import ArrayLike, LossParts, LossSettings, Side
 
 
 class DistributedAttributeTripletLoss(AttributeTripletLoss):

@@ -12,18 +12,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal, overload
+from typing import Literal, overload
 
 import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid, relu
+from typing_extensions import Unpack
 
-from .types import AttributeMetric, LossParts, Margin, Metric, Reduction, Triplets
-
-if TYPE_CHECKING:
-    from typing_extensions import Unpack
-
-    from .types import LossArguments
+from .types import AttributeMetric, LossArguments, LossParts, Margin, Metric, Reduction, Triplets
 
 _Weights = Tensor | Sequence[float]
 Triple = tuple[Tensor, Tensor, Tensor]

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
+from typing import Any, Generic, Literal, NamedTuple, Protocol, TypeVar
 
 from torch import Tensor, nn
+from typing_extensions import TypedDict
 
 Metric = Literal["sqeuclidean", "euclidean", "cosine"]
 AttributeMetric = Literal["sqeuclidean", "euclidean", "cross_entropy"]
@@ -27,37 +28,34 @@ ArrayLike = Tensor | SupportsDLPack
 Weights = ArrayLike | Sequence[float]
 """(K,) weights of attributes."""
 
-if TYPE_CHECKING:
-    from typing import Generic, TypeVar
+Array = TypeVar("Array")
 
-    from typing_extensions import TypedDict
 
-    Array = TypeVar("Array")
+class LossSettings(TypedDict, Generic[Array], total=False):
+    """Keywords of :class:`fgsbir_ext.AttributeTripletLoss` but ``return_parts``."""
 
-    class LossSettings(TypedDict, Generic[Array], total=False):
-        """Keywords of :class:`fgsbir_ext.AttributeTripletLoss` but ``return_parts``."""
+    margin: Margin
+    attribute_margin: Margin
+    metric: Metric
+    attribute_metric: AttributeMetric
+    lambda_a: float
+    lambda_s: float
+    lambda_pos: float
+    lambda_neg: float
+    attribute_guidance: float
+    attribute_weights: Array | Sequence[float] | None
+    reduction: Reduction
 
-        margin: Margin
-        attribute_margin: Margin
-        metric: Metric
-        attribute_metric: AttributeMetric
-        lambda_a: float
-        lambda_s: float
-        lambda_pos: float
-        lambda_neg: float
-        attribute_guidance: float
-        attribute_weights: Array | Sequence[float] | None
-        reduction: Reduction
 
-    class LossArguments(LossSettings[Array], Generic[Array], total=False):
-        """Keywords of :func:`fgsbir_ext.attribute_triplet_loss` but ``return_parts``."""
+class LossArguments(LossSettings[Array], Generic[Array], total=False):
+    """Keywords of :func:`fgsbir_ext.attribute_triplet_loss` but ``return_parts``."""
 
-        sketch_logits: Array | None
-        photo_logits: Array | None
-        sketch_attributes: Array | None
-        photo_attributes: Array | None
-        sketch_labels: Array | None
-        photo_labels: Array | None
+    sketch_logits: Array | None
+    photo_logits: Array | None
+    sketch_attributes: Array | None
+    photo_attributes: Array | None
+    sketch_labels: Array | None
+    photo_labels: Array | None
 
 
 PLAIN_TENSORS = (Tensor, nn.Parameter)
@@ -81,7 +79,7 @@ class Side(NamedTuple):
 
 
 unchecked_side: Callable[..., Side] = Side
-"""A side of arrays that are still to be checked, of which not all may be tensors."""
+"""A side of arrays that are still to be checked, some of which may be no tensors."""
 
 
 class DistanceOptions(NamedTuple):

@@ -4,8 +4,8 @@
 // the chosen distances anew from the rows themselves, as sums of squared differences: what mining
 // compared was rounded, what the loss returns is not. Lanes stride over dimensions and attributes,
 // and partial sums are added in one fixed order. Memory traffic: three rows of embeddings, of
-// logits and of attributes an anchor, (3 D + 6 K) N elements, and ten numbers an anchor written.
-// reduce_terms is a single block that adds them up in float64.
+// logits and of attributes an anchor, (3 D + 6 K) N elements, and a dozen numbers an anchor
+// written. reduce_terms is a single block that adds them up in float64.
 //
 // Limits: those of mining.
 

@@ -6,7 +6,7 @@
 // each of the block's warps takes every fourth, and partial sums are added warp by warp. No two
 // write the same row, so nothing is added atomically and the bits are the same every time. Memory
 // traffic: an anchor reads three rows and writes one; a photo reads its own row and one sketch row
-// a reference, and writes one. References whose hinge is not active weigh 0 and are skipped.
+// a reference, and writes one. References that weigh 0, their hinges not being active, are skipped.
 //
 // Limits: N < 2^30.
 

@@ -54,7 +54,7 @@ def test_no_valid_anchor_is_a_loss_of_0_with_gradients_0(
 ) -> None:
     batch = make_batch(shape, dtype=dtype, device=device)
     parts, gradients = with_gradients(batch, reduction=reduction, margin="soft")
-    for part in parts[:6]:
+    for part in parts[:-1]:
         assert part.shape == ((shape[0],) if reduction == "none" else ())
         assert not part.any()
     assert not parts.triplets.valid.any()
@@ -77,7 +77,7 @@ def test_anchors_that_are_not_valid_do_not_count(device: str, reduction: str) ->
 
     parts, gradients = with_gradients(lone, reduction=reduction)
     expected, expected_gradients = with_gradients(fewer, reduction=reduction)
-    for part, other in zip(parts[:6], expected[:6], strict=True):
+    for part, other in zip(parts[:-1], expected[:-1], strict=True):
         torch.testing.assert_close(part[kept] if reduction == "none" else part, other)
         if reduction == "none":
             assert (part[[1, 3]] == 0).all()

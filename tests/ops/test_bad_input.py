@@ -20,6 +20,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 import fgsbir_ext as fx
 from fgsbir_ext.types import AttributeMetric, Metric
+from tests.support import cases
 
 N, M, D, K = 3, 4, 5, 2
 
@@ -222,7 +223,7 @@ def choice(name: str, *options: str) -> list[tuple]:
 METRIC = choice("metric", *get_args(Metric))
 ATTRIBUTE_METRIC = choice("attribute_metric", *get_args(AttributeMetric))
 REDUCTION = choice("reduction", "mean", "sum", "none")
-LAMBDAS = [row for x in ("lambda_a", "lambda_s", "lambda_pos", "lambda_neg") for row in number(x)]
+LAMBDAS = [row for name in cases.LAMBDAS for row in number(name)]
 MARGINS = [*number("margin", soft=True), *number("attribute_margin", soft=True)]
 GUIDANCE = number("attribute_guidance", infinite=True)
 

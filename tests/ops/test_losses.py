@@ -1,15 +1,26 @@
-"""Tests of the loss as a ``torch.nn.Module``."""
+"""Tests of the loss as a ``torch.nn.Module``, and of its keywords."""
 
 from __future__ import annotations
 
 import copy
 import inspect
 import io
+from collections.abc import Callable
+from typing import Any, get_args, get_type_hints
 
 import pytest
 import torch
 
 import fgsbir_ext as fx
+from fgsbir_ext import _C
+from fgsbir_ext.types import (
+    AttributeMetric,
+    LossArguments,
+    LossOptions,
+    LossSettings,
+    Metric,
+    Reduction,
+)
 from tests.support.cases import both, make_batch
 from tests.support.compare import assert_same_bits
 
@@ -108,3 +119,32 @@ def test_trains(device: str) -> None:
     assert losses[-1] < 0.2 * losses[0]
     _, nearest = fx.topk(sketch, photo, 1, metric="cosine")
     assert (nearest.squeeze(1).cpu() == torch.arange(ids)).float().mean() > 0.9
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        fx.attribute_triplet_loss,
+        fx.AttributeTripletLoss.__init__,
+        fx.DistributedAttributeTripletLoss.__init__,
+        fx.reference.attribute_triplet_loss,
+    ],
+)
+def test_annotations_can_be_evaluated(function: Callable[..., Any]) -> None:
+    assert "return_parts" in get_type_hints(function)
+
+
+def test_keywords_of_the_type_checker_are_those_of_the_functions() -> None:
+    of_module = set(inspect.signature(fx.AttributeTripletLoss).parameters)
+    of_function = set(inspect.signature(fx.attribute_triplet_loss).parameters)
+    assert set(LossSettings.__annotations__) == of_module - {"return_parts"}
+    tensors = {"sketch", "photo", "return_parts"}
+    assert set(get_type_hints(LossArguments)) == of_function - tensors
+    assert set(LossOptions._fields) <= of_module
+
+
+def test_choices_have_their_names_in_c() -> None:
+    for choice, of_type in {"Metric": Metric, "AttributeMetric": AttributeMetric}.items():
+        assert tuple(getattr(_C, choice).__members__) == get_args(of_type)
+    assert set(_C.Reduction.__members__) == set(get_args(Reduction))
+    assert len(fx.LossParts._fields) == 2 + _C.TERMS

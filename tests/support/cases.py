@@ -11,10 +11,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from fgsbir_ext.types import AttributeMetric, Metric, Reduction, Side
+from fgsbir_ext.types import AttributeMetric, LossOptions, Metric, Reduction, Side
 
 FLOATS = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 METRICS = get_args(Metric)
+LAMBDAS = tuple(name for name in LossOptions._fields if name.startswith("lambda_"))
 OF_ZERO = {"cosine": 1.0}
 """Metrics of unit rows, and their distance to a zero row."""
 ATTRIBUTE_METRICS = get_args(AttributeMetric)

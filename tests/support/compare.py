@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from itertools import chain, cycle, repeat
 from typing import Any
 from unittest import mock
 
@@ -164,10 +165,10 @@ def loss_and_gradients(
     leaves = {x: batch[x].detach().requires_grad_() for x in LOSS_INPUTS if x in batch}
     result = loss(**{**batch, **leaves}, return_parts=True, **options)
     *parts, triplets = result
-    shares = (1, 0, 0, 0, 0, 0) if of == "total" else (0.5, 1.5, -1, 2, 0.7, 3)
+    shares = cycle((0.5, 1.5, -1, 2, 0.7, 3)) if of == "parts" else chain((1,), repeat(0))
     mixture = sum(
         share * (part * _shares(part)).sum()
-        for share, part in zip(shares, parts, strict=True)
+        for share, part in zip(shares, parts, strict=False)
         if share
     )
     gradients = torch.autograd.grad(mixture, list(leaves.values()), materialize_grads=True)

@@ -22,6 +22,7 @@ from fgsbir.reproduce.report import summarise, write_report
 from fgsbir.reproduce.rows import ROWS, VARIANTS, override
 from fgsbir.reproduce.runner import in_memory
 from fgsbir.reproduce.spec import Task
+from tests.support.cases import LAMBDAS
 
 TINY = ["--backbone=resnet", "--size=32", "--width=4", "--embedding-dim=16", "--batch-size=8"]
 DATA = ["--data", "synthetic?count=10&size=32"]
@@ -30,7 +31,7 @@ DATA = ["--data", "synthetic?count=10&size=32"]
 def test_rows_differ_from_the_preset_in_what_they_are_about():
     config = TrainConfig()
     alone = override(config, VARIANTS[ROWS["triplet"].variant].overrides)
-    changed = ["lambda_a", "lambda_s", "lambda_pos", "lambda_neg"]
+    changed = LAMBDAS
     assert all(getattr(alone.loss, name) == 0 for name in changed)
     assert dataclasses.replace(
         alone, loss=dataclasses.replace(alone.loss, **dict.fromkeys(changed, 0.1))

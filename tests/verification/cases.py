@@ -16,6 +16,7 @@ from torch import Tensor
 
 from benchmarks.kernel_report.blocks import short_name
 from fgsbir_ext.types import ChosenTriplets, LossOptions, MiningOptions, SearchOptions, Side
+from tests.support.cases import LAMBDAS
 from tests.support.engines import ENGINES
 from tests.support.paths import ROOT
 from tests.verification.counters import Choice, Counting
@@ -247,10 +248,7 @@ def _call(case: Case, dtype: torch.dtype, backend: Any) -> None:
             0.2,
             case.metric,
             case.attribute_metric,
-            1.0,
-            1.0,
-            1.0,
-            1.0,
+            *[1.0] * len(LAMBDAS),
             case.guidance,
             case.reduction,
         )

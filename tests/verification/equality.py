@@ -277,7 +277,7 @@ def reference({", ".join(inputs)}):
     return Claim(kernel, launch, reference, inputs, (Array(3, 0, own),))
 
 
-LAMBDAS = (1.0, 0.5, 2.0, 0.25, 3.0)
+WEIGHTS = (1.0, 0.5, 2.0, 0.25, 3.0)  # of the terms
 
 
 def reduced_terms(n: int) -> Claim:
@@ -287,12 +287,12 @@ def reduced_terms(n: int) -> Claim:
     )
     lambdas = 40  # their place in LossOptions
     options = bytearray(launch.parameters[3])
-    struct.pack_into("<5d", options, lambdas, *LAMBDAS)
+    struct.pack_into(f"<{len(WEIGHTS)}d", options, lambdas, *WEIGHTS)
     parameters = (*launch.parameters[:3], bytes(options), *launch.parameters[4:])
     launch = replace(launch, parameters=parameters)
     count = " + ".join(f"torch.where(positive[{i}:{i + 1}] >= 0, 1, 0)" for i in range(n))
     sums = " + ".join(f"terms[:, {i}]" for i in range(n))
-    total = " + ".join(f"{w} * sums[{t}:{t + 1}] / divisor" for t, w in enumerate(LAMBDAS))
+    total = " + ".join(f"{w} * sums[{t}:{t + 1}] / divisor" for t, w in enumerate(WEIGHTS))
     reference = f"""
 import torch
 def reference(terms, positive):
@@ -302,6 +302,6 @@ def reference(terms, positive):
     total, parts, scale = {total}, sums / divisor, 1 / divisor
     return total.to(torch.float32), parts.to(torch.float32), scale.to(torch.float32)
 """
-    inputs = {"terms": Array(0, 0, (5, n)), "positive": Array(1, 0, (n,), "int64")}
-    outputs = (Array(4, 0, (1,)), Array(5, 0, (5,)), Array(6, 0, (1,)))
+    inputs = {"terms": Array(0, 0, (len(WEIGHTS), n)), "positive": Array(1, 0, (n,), "int64")}
+    outputs = (Array(4, 0, (1,)), Array(5, 0, (len(WEIGHTS),)), Array(6, 0, (1,)))
     return Claim(_kernel_of(launch), launch, reference, inputs, outputs)

@@ -67,5 +67,13 @@ def build_model(
     Raises:
         ValueError: for an unknown name or an impossible size.
     """
-    config = ModelConfig(name, size, width, batch_norm, head, embedding_dim, dropout)
+    config = ModelConfig(
+        name,
+        size=size,
+        width=width,
+        batch_norm=batch_norm,
+        head=head,
+        embedding_dim=embedding_dim,
+        dropout=dropout,
+    )
     return configured_model(config, attributes)

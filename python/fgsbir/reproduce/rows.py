@@ -47,7 +47,7 @@ class Variant:
         return None
 
 
-_NO_ATTRIBUTES = {
+_TRIPLET_ALONE = {
     f"loss.{setting.name}": 0.0
     for setting in dataclasses.fields(LossConfig)
     if setting.name.startswith("lambda_")
@@ -56,7 +56,7 @@ _NO_ATTRIBUTES = {
 _LISTED = {"loss.contrastive_weight": 0.0, "loss.attribute_guidance": 0.0, "sampler": "random"}
 
 VARIANTS: dict[str, Variant] = {
-    "triplet": Variant(_NO_ATTRIBUTES, needs="nothing"),
+    "triplet": Variant(_TRIPLET_ALONE, needs="nothing"),
     "prediction": Variant({"loss.lambda_a": 0.0}),
     "full": Variant(),
     "sampler": Variant({"sampler": "attributes"}),
