@@ -68,7 +68,7 @@ struct Chosen {
     T* distances;       // [kTripletDistances, N]
     T* scale;           // [1]
 
-    // `photos` is [2, N]; `saved` is [4 N + 1], of numbers of a type.
+    // `photos` is [2, N]; `saved` is [kTripletDistances N + 1], of numbers of a type.
     Chosen(void* photos, void* saved, int64_t n, ScalarType type)
         : positive(static_cast<int64_t*>(photos)),
           negative(positive + n),

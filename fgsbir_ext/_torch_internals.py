@@ -25,7 +25,7 @@ _LEAF = torch.empty(0, device="cpu")
 
 
 def _refuses_changed_leaves() -> bool:
-    """What torch does under its function transforms, even where nothing would change."""
+    """Whether ``requires_grad_`` is refused, as inside every transform of ``torch.func``."""
     try:
         _LEAF.requires_grad_(False)
     except RuntimeError:
@@ -86,7 +86,8 @@ are_plain: Callable[[Sequence[Tensor | None]], bool] = (
 )
 """Whether the tensors that are given are plain ones, of one type of device.
 
-Where torch does not tell keys, none is: nothing public knows a tensor of zeros without memory."""
+Where torch does not tell keys, none is: no public function recognises a tensor of zeros without
+memory."""
 
 
 def unchecked_apply(function: type[Function]) -> Callable[..., Any]:

@@ -8,6 +8,20 @@ from typing import Any, Generic, Literal, NamedTuple, Protocol, TypeVar
 from torch import Tensor, nn
 from typing_extensions import TypedDict
 
+__all__ = [
+    "ArrayLike",
+    "AttributeMetric",
+    "LossArguments",
+    "LossParts",
+    "LossSettings",
+    "Margin",
+    "Metric",
+    "Reduction",
+    "SupportsDLPack",
+    "Triplets",
+    "Weights",
+]
+
 Metric = Literal["sqeuclidean", "euclidean", "cosine"]
 AttributeMetric = Literal["sqeuclidean", "euclidean", "cross_entropy"]
 Reduction = Literal["mean", "sum", "none"]

@@ -1,6 +1,6 @@
 // Distances of embeddings on the CPU: a struct for each metric, and the choice among them.
 //
-// Every metric can be told from an inner product and two norms, and from the difference of two
+// Every metric can be computed from an inner product and two norms, and from the difference of two
 // rows.
 #pragma once
 
@@ -12,8 +12,8 @@
 namespace fgsbir::cpu {
 
 struct SquaredEuclidean {
-    // Whether rows are divided by their norms. The norms below are then inverse, 0 for the zero
-    // row; else they are squared.
+    // Whether rows are normalised. Their norms below are then inverse, 0 for a zero row, else
+    // squared.
     static constexpr bool kUnitRows = false;
     // Whether the distance is the root of what a product gives, its square.
     static constexpr bool kRoot = false;
@@ -36,8 +36,8 @@ struct SquaredEuclidean {
         return squared;
     }
 
-    // The factor times the derivative of the distance, at one other than 0, by the difference of
-    // the rows, over that difference.
+    // The s in factor * d distance / dx = s (x - y), for a distance other than 0; of unit rows,
+    // before the part along x is removed.
     template <typename T>
     FGSBIR_INLINE static T slope(T factor, T) {
         return 2 * factor;

@@ -21,7 +21,7 @@ Engine allowed_engine() {
         Engine last = Engine::cuda_cores;
         for (const EngineTraits& traits : kEngines) {
             last = traits.engine;
-            if (value != nullptr && std::strcmp(value, traits.held) == 0) break;
+            if (value != nullptr && std::strcmp(value, traits.switch_value) == 0) break;
         }
         return last;
     }();

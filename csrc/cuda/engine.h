@@ -15,8 +15,8 @@ struct EngineTraits {
     Engine engine;
     const char* name;
     Chip chip;
-    bool only_16_bits;  // of float16 and bfloat16 alone
-    const char* held;   // the value of FGSBIR_TENSOR_CORES that allows none after it
+    bool only_16_bits;         // of float16 and bfloat16 alone
+    const char* switch_value;  // of FGSBIR_TENSOR_CORES, that allows no engine after it
 };
 
 // In the order of the enumeration: the later, the faster.

@@ -1,6 +1,6 @@
 // Distances of embeddings on the device: a struct for each metric, and the choice among them.
 //
-// Every metric can be told from an inner product and two norms, and from the difference of two
+// Every metric can be computed from an inner product and two norms, and from the difference of two
 // rows. Each operation is rounded by itself where bits must not depend on what it is compiled into.
 #pragma once
 
@@ -9,8 +9,8 @@
 namespace fgsbir::cuda {
 
 struct SquaredEuclidean {
-    // Whether rows are divided by their norms. The norms below are then inverse, 0 for the zero
-    // row; else they are squared.
+    // Whether rows are normalised. Their norms below are then inverse, 0 for a zero row, else
+    // squared.
     static constexpr bool kUnitRows = false;
     // Whether the distance is the root of what a product gives. The struct that with_unrooted()
     // has for it then gives the square itself.
@@ -40,8 +40,8 @@ struct SquaredEuclidean {
         return squared;
     }
 
-    // The factor times the derivative of a distance by the difference of the rows, over that
-    // difference; 0 where there is none.
+    // The s in factor * d distance / dx = s (x - y), or 0 where there is no derivative; of unit
+    // rows, before the part along x is removed.
     template <typename T>
     __device__ static T slope(T factor, T) {
         return 2 * factor;
@@ -97,8 +97,8 @@ struct Cosine {
         return factor;
     }
 
-    // The part along the first of the difference of two unit rows. Good where the slope is bounded:
-    // times one that is not, its rounding would show.
+    // (u, u - v) of unit rows u and v at a distance. A metric whose slope has no bound needs a more
+    // accurate formula.
     template <typename T>
     __device__ static T along(T distance) {
         return distance;
@@ -162,14 +162,13 @@ __device__ inline T row_scale(const T* norms, Metric metric, int64_t row) {
     return has_unit_rows(metric) ? norms[row] : T(1);
 }
 
-// The factor times the derivative of a distance by the difference of the rows, over that
-// difference.
+// The s in factor * d distance / dx = s (x - y); see SquaredEuclidean.
 template <typename T>
 __device__ inline T slope(T factor, T distance, Metric metric) {
     return with_metric(metric, [=](auto of) { return of.slope(factor, distance); });
 }
 
-// The part along the first of the difference of two rows at a distance, where rows are units.
+// (u, u - v) of unit rows at a distance; 0 for a metric without unit rows.
 template <typename T>
 __device__ inline T along(T distance, Metric metric) {
     return with_metric(metric, [=](auto of) {

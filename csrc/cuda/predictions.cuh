@@ -39,7 +39,8 @@ __device__ inline T predicted_distance_of(T sum, int64_t k, AttributeMetric metr
     return sum / static_cast<T>(k > 0 ? k : 1);
 }
 
-// The factor times the derivative of D by a difference of probabilities, over that difference.
+// What the gradient of an attribute is multiplied with, at distance D; the factor is D's own
+// gradient.
 template <typename T>
 __device__ inline T attribute_slope(T factor, T distance, int64_t k, AttributeMetric metric) {
     if (metric == AttributeMetric::cross_entropy) return factor / static_cast<T>(k > 0 ? k : 1);

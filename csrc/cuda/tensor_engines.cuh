@@ -27,7 +27,7 @@ struct TypeTag {
     using Type = Type_;
 };
 
-// The large tiles of engines that have no others, for some types.
+// The tiles of engines that have large ones only.
 template <typename S, template <typename> class... Tiles>
 struct LargeTiles {
     static_assert(((Tiles<S>::kRows == kLargeRows && Tiles<S>::kColumns == kLargeColumns<S>) &&
@@ -42,8 +42,8 @@ struct LargeTiles {
 template <typename S>
 using HopperTiles = LargeTiles<S, WarpgroupTile>;
 
-// The engine, or the last before it that can scan so many words of attributes, or leaves them to
-// mine_weigh.cuh.
+// The last engine up to the given one whose tile can scan so many words of attributes. Those before
+// Hopper's scan all that are scanned at all.
 inline Engine engine_for_words(Engine engine, int64_t words) {
     for (;; engine = static_cast<Engine>(static_cast<int>(engine) - 1)) {
         bool scans = true;

@@ -8,8 +8,8 @@
 // bytes, and does kOwnRows * kOwnColumns steps.
 //
 // This is the form for CUDA cores, for every type and every step. Tiles on tensor cores
-// (tensor_engines.cuh) have the same interface, for inner products alone: Memory, accumulate(),
-// what a block of their chips can have of shared memory, and what Accumulators has.
+// (tensor_engines.cuh) have the same interface, for inner products alone: the constants at the top
+// of the class, Memory, accumulate(), and what Accumulators has.
 #pragma once
 
 #include "layout.cuh"

@@ -140,7 +140,7 @@ def test_same_seed_gives_same_weights():
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
-        ("vgg", {}, "backbone: expected one of resnet, sketchanet, got 'vgg'"),
+        ("vgg", {}, f"backbone: expected one of {', '.join(get_args(BackboneName))}, got 'vgg'"),
         ("sketchanet", {"size": 224}, "fixed input of 225 pixels, got 224"),
         ("resnet", {"size": 16}, "at least 32 pixels, got 16"),
     ],

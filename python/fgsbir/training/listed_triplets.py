@@ -11,6 +11,7 @@ from torch import Generator, Tensor, nn
 
 from fgsbir_ext.collectives import reduce_over_ranks
 from fgsbir_ext.reference import Triple, loss_of_triplets
+from fgsbir_ext.types import LossParts
 
 from ..config import AugmentConfig, LossConfig
 from ..data.dataset import SketchPhotoSet
@@ -140,15 +141,17 @@ class ListedObjective(nn.Module):
         logits: Triple | None = None
         if s.logits is not None and p.logits is not None and n.logits is not None:
             logits = s.logits, p.logits, n.logits
-        total, triplet, attribute_rank, of_sketch, *_ = loss_of_triplets(
+        total, *of_terms = loss_of_triplets(
             (scale * s.embedding, scale * p.embedding, scale * n.embedding),
             logits,
             batch.attributes,
             **self.options,
         )
-        terms = {"triplet": triplet}
+        by_name = dict(zip(LossParts._fields[1:-1], of_terms, strict=True))
+        terms = {"triplet": by_name["triplet"]}
         if logits is not None and batch.attributes is not None:
-            terms |= {"attribute_rank": attribute_rank, "attributes": of_sketch}
+            terms["attribute_rank"] = by_name["attribute_rank"]
+            terms["attributes"] = by_name["sketch_attribute"]
         count = torch.tensor(len(total), device=total.device)
         loss, *figures = reduce_over_ranks([x.sum() for x in (total, *terms.values())], count)
         named = dict(zip(terms, (x.item() for x in figures), strict=True))
