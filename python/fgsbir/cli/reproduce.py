@@ -33,8 +33,8 @@ class Reproduce:
     rows: tuple[str, ...] = ()
     """Some of: triplet, prediction, ranking, full, sampler, listed-random, listed-people,
     listed-attributes, joint, joint-corrected, joint-extra, joint-extra-corrected, ensemble,
-    ensemble-corrected, ensemble-extra, ensemble-extra-corrected (corrected: of hubs). Left out, all
-    that the data has the annotation for."""
+    ensemble-corrected, ensemble-extra, ensemble-extra-corrected. Left out, all that the data has
+    the annotation for. Rows "-corrected" have their hubs corrected."""
     seeds: tuple[int, ...] = (0, 1, 2)
     """One run of every row for each."""
     cross_validate: int = 0
