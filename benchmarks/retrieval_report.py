@@ -11,9 +11,9 @@ from typing import Any
 from fgsbir.reproduce.report import FIGURES
 from fgsbir.reproduce.rows import ROWS
 
+from .harness.machine import ROOT
 from .report import fill, load
 
-ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "retrieval"
 ABLATION = {"shoes": "ablation", "chairs": "ablation-chairs"}
 
