@@ -12,9 +12,10 @@ from fgsbir_ext.types import AttributeMetric, Margin, Metric
 if TYPE_CHECKING:
     from typing_extensions import Self  # of typing from Python 3.11 on
 
-BackboneName = Literal["resnet", "sketchanet"]
-"""The backbones there are: each is the module of its name in :mod:`fgsbir.models`."""
-Head = Literal["global", "local"]
+BackboneName = Literal["resnet", "sketchanet", "efficientnet-lite0", "efficientnet-lite2"]
+"""The backbones there are: each is the module of its name in :mod:`fgsbir.models`, with ``_`` for
+``-``."""
+Head = Literal["global", "local", "cells"]
 Precision = Literal["auto", "float32", "bfloat16"]
 Views = Literal["single", "flip", "ten"]
 Sampler = Literal["random", "attributes"]
@@ -25,17 +26,20 @@ class ModelConfig:
     """The network."""
 
     backbone: BackboneName = "resnet"
-    """The paper's Sketch-a-Net, or a small residual network that trains faster."""
+    """The paper's Sketch-a-Net, a small residual network that trains faster, or an
+    EfficientNet-Lite, which takes photos in colour."""
     size: int | None = None
-    """Side of the input in pixels; sketchanet is fixed to 225, resnet takes 96 unless told."""
+    """Side of the input in pixels; sketchanet is fixed to 225. Unless told, resnet takes 96,
+    efficientnet-lite0 224, efficientnet-lite2 256."""
     width: int = 32
     """Channels of the first stage of resnet."""
     batch_norm: bool = False
     """Normalise after every convolution of sketchanet, as the paper's does not; resnet always
     does."""
     head: Head = "global"
-    """What the embedding is made of: all features by one linear layer, or each cell of the last map
-    by the same weights, which learns more from few pairs."""
+    """What the embedding is made of: all features by one linear layer (global), each cell of the
+    last map by the same weights (local), which learns more from few pairs, or the cells as they are
+    (cells), without weights of its own."""
     embedding_dim: int = 256
     """D, the length of an embedding; local ones take the next multiple of the number of cells."""
     dropout: float = 0.5
@@ -205,7 +209,8 @@ class TrainConfig(RunConfig):
     eval_every: int = 10
     """Epochs between two scorings of what is held out."""
     init: str | None = None
-    """Folder of `fgsbir pretrain`, or of an earlier `fgsbir train`: start from its backbone."""
+    """Folder of `fgsbir pretrain`, or of an earlier `fgsbir train`: start from its backbone; or
+    imagenet: from the published weights of an efficientnet."""
 
     def check(self) -> None:
         """Raises a ValueError for a value out of range."""

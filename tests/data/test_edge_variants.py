@@ -13,7 +13,7 @@ from fgsbir.config import AugmentConfig
 from fgsbir.data import extract_edges, synthetic
 from fgsbir.data.edge_variants import VARIANTS, with_edge_variants
 from fgsbir.data.edges import LIKE_PUBLISHED
-from fgsbir.models.preprocess import to_ink
+from fgsbir.models.preprocess import Preprocessing, to_ink
 from fgsbir.presets import QUICKSTART
 from fgsbir.reproduce.rows import VARIANTS as VARIANT_ROWS
 from fgsbir.reproduce.rows import override
@@ -50,7 +50,7 @@ def test_training_draws_any_of_them(tmp_path) -> None:
     data = synthetic("shoes", 6, "train")
     seen = set()
     generator = torch.Generator().manual_seed(0)
-    batches = PairBatches(with_edge_variants(data), 64, 6, UNCHANGED, generator)
+    batches = PairBatches(with_edge_variants(data), Preprocessing(64), 6, UNCHANGED, generator)
     for _ in range(20):
         for batch in batches:
             seen |= {hash(photo.numpy().tobytes()) for photo in batch.photo}
@@ -79,7 +79,7 @@ def test_listed_triplets_are_shown_by_any_of_them(
     grey = [np.full((64, 64), 255 - 10 * i, np.uint8) for i in range(4 * copies)]
     varied = dataclasses.replace(with_edge_variants(data), sketches=grey[:4], edges=grey)
     generator = torch.Generator().manual_seed(0)
-    batches = TripletBatches(varied, 64, 3, UNCHANGED, generator, copies)
+    batches = TripletBatches(varied, Preprocessing(64), 3, UNCHANGED, generator, copies)
     shown = set()
     for _ in range(30):
         for batch in batches.draw(generator):

@@ -139,7 +139,11 @@ def test_a_search_is_drawn_whatever_came(folder: Path, names: tuple[str, ...], k
     [
         (["index", "none", "--model", "runs/shoes", "--out", "new"], "no such folder: none"),
         (["index", "photos", "--model", "none", "--out", "new"], "no such checkpoint"),
-        (["index", "photos", "--out", "new"], "new: no gallery yet; --model RUN makes one"),
+        (
+            ["index", "photos", "--model", "runs/shoes", "--sketches", "photos", "--out", "new"],
+            "sketches: expected none with a model that learned from sketches in training",
+        ),
+        (["index", "photos", "--sketches", "none", "--out", "new"], "no such folder: none"),
         (["index", "runs", "--model", "runs/shoes", "--out", "new"], "runs: no images"),
         (["index", "photos", "--model", "runs/shoes", "--out", "photos"], "is not a gallery"),
         (

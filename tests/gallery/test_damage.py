@@ -16,6 +16,7 @@ from safetensors.torch import load_file, save_file
 from fgsbir.data import synthetic
 from fgsbir.gallery import Gallery, store
 from fgsbir.gallery.store import Store
+from fgsbir.models.checkpoint import encode_run
 from tests.support.gallery_cases import save_model, write_photos
 
 SHARD = "shards/000000.safetensors"
@@ -102,7 +103,7 @@ def test_of_two_that_begin_at_once_one_makes_the_gallery(
     whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = save_model(tmp_path / "run")
-    arguments = (tmp_path / "gallery", tmp_path / "run" / "model.safetensors", run)
+    arguments = (tmp_path / "gallery", encode_run(run), run)
     first: list[str] = []
     exclusive = store.exclusive
 

@@ -16,6 +16,7 @@ from fgsbir.gallery.inner_product import photo_rows, probabilities, query_rows
 from fgsbir.gallery.match import best_matches
 from fgsbir.gallery.store import Store
 from fgsbir.models import Output
+from fgsbir.models.checkpoint import encode_run
 from tests.support.gallery_cases import DIM, NAMES, fill, random_rows, save_model
 from tests.support.paths import ROOT
 
@@ -27,7 +28,7 @@ URI = {name: ":URI" if kind.takes_uri else "" for name, kind in KINDS.items()}
 def store(tmp_path: Path) -> Store:
     """A gallery of photos that are nowhere."""
     run = save_model(tmp_path / "run")
-    return Store.create(tmp_path / "gallery", tmp_path / "run" / "model.safetensors", run)
+    return Store.create(tmp_path / "gallery", encode_run(run), run)
 
 
 @pytest.fixture(params=KINDS)

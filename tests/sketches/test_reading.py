@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw, ImageFilter, ImageOps
 from fgsbir.data import synthetic
 from fgsbir.data.images import ImageFiles
 from fgsbir.evaluation.distortions import DISTORTIONS, Distorted
-from fgsbir.models.preprocess import sketches_to_ink
+from fgsbir.models.preprocess import Preprocessing, sketches_to_ink
 from fgsbir.sketches import EmptySketchError, SketchReading, read_sketch
 from tests.support.drawings import coloured, drawn, inverted, likeness, lit, on_nothing
 
@@ -282,9 +282,9 @@ def test_an_empty_sketch_of_a_set_is_named(tmp_path: Path) -> None:
     Image.new("L", (64, 64), 255).save(tmp_path / "b.png")
     files = ImageFiles([tmp_path / "a.png", tmp_path / "b.png"], mode=None)
     with pytest.raises(ValueError, match=r"b\.png: the sketch is empty"):
-        sketches_to_ink(files, 64)
+        sketches_to_ink(files, Preprocessing(64))
     with pytest.raises(ValueError, match="image 1: the sketch is empty"):
-        sketches_to_ink([np.asarray(drawn()), np.full((64, 64), 255, np.uint8)], 64)
+        sketches_to_ink([np.asarray(drawn()), np.full((64, 64), 255, np.uint8)], Preprocessing(64))
 
 
 def test_thousands_of_dots_take_no_longer_than_a_drawing() -> None:

@@ -14,6 +14,7 @@ from fgsbir.config import BackboneName
 from fgsbir.data import synthetic
 from fgsbir.models import build_model, resnet
 from fgsbir.models.checkpoint import DataFacts, create_model, load_run
+from fgsbir.models.preprocess import Preprocessing
 from fgsbir.models.retrieval import LocalEmbedding
 from fgsbir.presets import PRESETS, PRETRAINING
 
@@ -53,7 +54,7 @@ def test_sketchanet_has_the_papers_map_sizes():
 @pytest.mark.parametrize("attributes", [0, 5])
 def test_output_shapes(name, size, attributes):
     model = build_model(name, attributes=attributes, embedding_dim=32)
-    assert model.size == size
+    assert model.preprocessing.size == size
     embedding, logits = model(torch.rand(3, 1, size, size))
     assert embedding.shape == (3, 32)
     torch.testing.assert_close(embedding.norm(dim=1), torch.ones(3))
@@ -72,7 +73,7 @@ def test_output_shapes(name, size, attributes):
 @pytest.mark.parametrize("attributes", [0, 5])
 def test_local_embeddings_take_whole_cells(name, options, length, attributes):
     model = build_model(name, head="local", attributes=attributes, **options)
-    ink = torch.rand(3, 1, model.size, model.size)
+    ink = torch.rand(3, 1, *2 * (model.preprocessing.size,))
     embedding, logits = model(ink)
     assert embedding.shape == (3, length)
     assert model.embedding_dim == length
@@ -110,7 +111,7 @@ def test_every_parameter_gets_a_gradient():
     small = {"sketchanet": {}, "resnet": {"width": 8}}
     for name, head in itertools.product(small, ("global", "local")):
         model = build_model(name, head=head, attributes=4, **small[name])
-        output = model(torch.rand(4, 1, model.size, model.size))
+        output = model(torch.rand(4, 1, *2 * (model.preprocessing.size,)))
         direction = torch.randn_like(output.embedding)
         ((output.embedding * direction).sum() + output.logits.square().sum()).backward()
         for key, parameter in model.named_parameters():
@@ -125,7 +126,7 @@ def test_every_backbone_is_built_from_its_presets(name, presets):
     config.check()
     assert config.model.backbone == name
     model = create_model(config, DataFacts("x")).eval()
-    ink = torch.rand(1, model.in_channels, model.size, model.size)
+    ink = torch.rand(1, model.preprocessing.channels, *2 * (model.preprocessing.size,))
     assert model(ink).embedding.shape == (1, model.embedding_dim)
 
 
@@ -153,7 +154,7 @@ def test_impossible_models_are_refused(name, options, message):
 def of_three_channels(config, size):
     backbone = resnet.residual_net(size, config.width)
     backbone.layers[0] = nn.Conv2d(3, config.width, 5, stride=2, padding=2, bias=False)
-    return backbone._replace(in_channels=3)
+    return backbone._replace(preprocessing=Preprocessing(size, "colour", (0.5,) * 3, (0.5,) * 3))
 
 
 def test_channels_of_the_input_are_those_that_the_backbone_takes(monkeypatch, tmp_path):

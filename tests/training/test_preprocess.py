@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from fgsbir.config import AugmentConfig
-from fgsbir.models.preprocess import as_float, augment, source_size, to_ink
+from fgsbir.models.preprocess import Preprocessing, as_float, augment, source_size, to_ink
 
 STILL = AugmentConfig(rotate=0, scale=0, shear=0, shift=0, elastic=0, cutout=0, thicken=0, flip=0)
 
@@ -27,7 +27,7 @@ def generator(seed: int = 0) -> torch.Generator:
 def test_ink_is_255_on_lines_and_0_on_background():
     image = np.full((40, 40), 255, np.uint8)
     image[20] = 0
-    ink = to_ink([image], 40)
+    ink = to_ink([image], Preprocessing(40))
     assert ink.shape == (1, 1, 40, 40)
     assert ink.dtype == torch.uint8
     assert (ink[0, 0, 20] == 255).all()
@@ -37,7 +37,7 @@ def test_ink_is_255_on_lines_and_0_on_background():
 
 def test_images_of_any_shape_are_padded_with_background():
     wide = np.zeros((10, 30), np.uint8)  # all ink
-    ink = to_ink([wide], 30)
+    ink = to_ink([wide], Preprocessing(30))
     assert (ink[0, 0, 10:20] == 255).all()
     assert ink[0, 0, :10].sum() == ink[0, 0, 20:].sum() == 0
 
@@ -45,7 +45,7 @@ def test_images_of_any_shape_are_padded_with_background():
 def test_shrinking_a_thin_line_keeps_its_ink():
     image = np.full((256, 256), 255, np.uint8)
     image[:, 100] = 0
-    ink = as_float(to_ink([image], 64))[0, 0]
+    ink = as_float(to_ink([image], Preprocessing(64)))[0, 0]
     per_row = ink.sum(1)
     assert per_row.min() > 0.2  # a quarter of a pixel: one pixel of four
     assert per_row.max() - per_row.min() < 0.02

@@ -18,7 +18,7 @@ from fgsbir.evaluation.metrics import score
 from fgsbir.evaluation.ranking import embed, rank, rank_together
 from fgsbir.models import Output, RetrievalModel, build_model
 from fgsbir.models.checkpoint import load_run
-from fgsbir.models.preprocess import sketches_to_ink, to_ink
+from fgsbir.models.preprocess import Preprocessing, sketches_to_ink, to_ink
 
 COUNT, MU = 6, 0.3
 
@@ -40,7 +40,10 @@ def model_of(data: SketchPhotoSet, seed: int = 0) -> RetrievalModel:
 
 def between(model: RetrievalModel, sketches, edges, metric: str) -> torch.Tensor:
     """(S, P) d + mu D."""
-    s, p = embed(model, sketches_to_ink(sketches, 32)), embed(model, to_ink(edges, 32))
+    s, p = (
+        embed(model, sketches_to_ink(sketches, Preprocessing(32))),
+        embed(model, to_ink(edges, Preprocessing(32))),
+    )
     d = torch.cdist(s.embedding, p.embedding).square()
     predicted = s.logits[:, None], p.logits[None]
     return d + MU * fx.reference.predicted_attribute_distance(*predicted, metric=metric)
@@ -74,8 +77,8 @@ def test_an_ensemble_corrects_by_its_mean_distances(data: SketchPhotoSet, bank: 
     r, to_bank = (
         sum(
             torch.cdist(
-                embed(m, sketches_to_ink(sketches, 32)).embedding,
-                embed(m, to_ink(data.edges, 32)).embedding,
+                embed(m, sketches_to_ink(sketches, Preprocessing(32))).embedding,
+                embed(m, to_ink(data.edges, Preprocessing(32))).embedding,
             ).square()
             / 2
             for m in (one, two)

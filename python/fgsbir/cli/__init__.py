@@ -64,7 +64,7 @@ def _parse(arguments: list[str]) -> Command:
             config=PRESETS[backbone],
         ),
         "triplets": MakeTriplets(tyro.MISSING, tyro.MISSING),
-        "index": Index(tyro.MISSING, tyro.MISSING),
+        "index": Index(tyro.MISSING),
         "search": Search(tyro.MISSING, tyro.MISSING),
         "serve": Serve(tyro.MISSING),
     }

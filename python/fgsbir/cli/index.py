@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,15 +18,22 @@ class Index:
     The same command again goes on where it was stopped, and later takes in what is new or changed
     and takes out what is gone. Files are told apart by path, size and time of change.
 
+    Without a model of your own, photos are compared by a network from ImageNet, which needs no
+    training and no sketches (and pip install 'fgsbir-ext[pretrained]').
+
+    Example: fgsbir index photos
     Example: fgsbir index photos --model runs/shoes --out shoes.gallery
     """
 
     photos: Annotated[Positional[Path], arg(metavar="PHOTOS")]
     """Folder of images, at any depth, or one image."""
-    out: Path
-    """Folder of the gallery."""
+    out: Path | None = None
+    """Folder of the gallery; PHOTOS.gallery beside the photos unless given."""
     model: Path | None = None
-    """Folder that fgsbir train wrote; may be left out where the gallery is there already."""
+    """Folder that fgsbir train wrote. Left out, a gallery that is there keeps its model."""
+    sketches: Path | None = None
+    """Folder of sketches, of whatever, that show a network without training what sketches are
+    like; edge maps of the photos do unless given."""
     index: str | None = None
     """How to search: exact (the default), faiss for millions of photos, or milvus:URI for a
     database on other machines; see docs/gallery.md."""
@@ -36,22 +44,23 @@ class Index:
 
     def run(self) -> None:
         from ..gallery import Gallery
-        from ..gallery.folder import find_photos, printable
+        from ..gallery.add import check_folders
+        from ..gallery.folder import beside, printable
 
-        find_photos(self.photos)  # before anything is made
-        if self.model is None and not (self.out / "gallery.json").is_file():
-            raise ValueError(f"{self.out}: no gallery yet; --model RUN makes one")
-        model = self.model or self.out  # which holds a copy
-        gallery = Gallery.create(model, self.out, index=self.index, device=self.device)
+        check_folders(self.photos, self.model, self.sketches)
+        out = self.out or beside(self.photos)
+        gallery = Gallery.create(self.model, out, index=self.index, device=self.device)
         try:
-            added = gallery.add(self.photos, progress=True)
+            added = gallery.add(self.photos, sketches=self.sketches, progress=True)
         except KeyboardInterrupt:
             print("\nThe same command goes on from here.", file=sys.stderr)
             raise
         for skipped in added.skipped:
             print(f"skipped: {printable(skipped.reason)}", file=sys.stderr)
+        if added.note:
+            print(f"note: {added.note}", file=sys.stderr)
         print(
-            f"{self.out}: {len(gallery)} photos ({added.count} embedded, {added.unchanged} as they "
+            f"{out}: {len(gallery)} photos ({added.count} embedded, {added.unchanged} as they "
             f"were, {added.removed} removed, {len(added.skipped)} skipped)"
         )
         if not len(gallery):
@@ -60,4 +69,5 @@ class Index:
             from ..gallery.figures import draw_map
 
             draw_map(gallery, self.picture)
-        print(f"Next: fgsbir search {self.out} sketch.png, or fgsbir serve {self.out}")
+        shown = shlex.quote(str(out))
+        print(f"Next: fgsbir search {shown} sketch.png, or fgsbir serve {shown}")

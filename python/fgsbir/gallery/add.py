@@ -12,11 +12,14 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from .calibrate import calibrate
 from .encoder import Encoder
 from .folder import Found, Photo, Skipped, find_photos
 from .store import Store
 
 BATCH = 64  # photos between two writes: what a kill can cost
+ALIKE = "all photos look the same to the network, so none is nearer to a sketch than another"
+NO_SKETCHES = "sketches: expected none with a model that learned from sketches in training"
 
 
 @dataclass(frozen=True)
@@ -28,18 +31,38 @@ class Added:
         unchanged: photos that were there already, by path, size and time of change.
         skipped: what could not be read, and why.
         removed: photos taken out, since their files are gone.
+        note: what else there is to know; empty mostly.
     """
 
     count: int
     unchanged: int
     skipped: list[Skipped]
     removed: int
+    note: str = ""
+
+
+def check_folders(
+    photos: str | Path, model: str | Path | None, sketches: str | Path | None
+) -> None:
+    """Raises what making a gallery would raise for its folders, before anything is made."""
+    find_photos(photos)
+    if sketches is not None:
+        if model is not None:
+            raise ValueError(NO_SKETCHES)
+        find_photos(sketches)
 
 
 def add_photos(
-    store: Store, encoder: Encoder, photos: str | Path, *, progress: bool = False
+    store: Store,
+    encoder: Encoder,
+    photos: str | Path,
+    *,
+    sketches: str | Path | None = None,
+    progress: bool = False,
 ) -> Added:
-    """Brings a gallery up to date with a folder; errors as of `Gallery.add`."""
+    """Brings a gallery up to date with a folder; arguments and errors as of `Gallery.add`."""
+    if sketches is not None and not store.manifest.calibrated:
+        raise ValueError(NO_SKETCHES)
     found = find_photos(photos)
     with store.writing():
         known = {photo.path: (number, photo) for number, photo in store.photos().items()}
@@ -48,11 +71,14 @@ def add_photos(
         store.remove([*gone, *(known[photo.path][0] for photo in new if photo.path in known)])
         store.include(found.top if found.top.is_dir() else found.top.parent)
         unreadable = _embed(store, encoder, new, progress)
+        if store.manifest.calibrated:
+            calibrate(store, encoder, sketches)
     return Added(
         count=len(new) - len(unreadable),
         unchanged=len(found.photos) - len(new),
         skipped=[*found.skipped, *unreadable],
         removed=len(gone),
+        note=ALIKE if store.calibration is not None and store.calibration.alike else "",
     )
 
 
@@ -94,7 +120,7 @@ def _embed(
                 if not isinstance(ink, Skipped)
             ]
             if readable:
-                embedded = encoder.photos([ink for _, ink in readable])
+                embedded = encoder.embed([ink for _, ink in readable])
                 store.append([photo for photo, _ in readable], embedded)
             bar.update(len(batch))
     return skipped

@@ -75,6 +75,12 @@ def find_photos(photos: str | Path) -> Found:
     return Found(top, found, [Skipped(Path(e.filename), e.strerror or str(e)) for e in closed])
 
 
+def beside(photos: str | Path) -> Path:
+    """Where the gallery of a folder of photos, or of one photo, lies unless it is told."""
+    top = Path(photos).resolve()
+    return top.with_name(f"{top.name}.gallery")
+
+
 def printable(text: str) -> str:
     """A file's name for people: what is no character, or would steer a terminal, is replaced."""
     # A byte that is no character is a lone surrogate in Python's names of files.

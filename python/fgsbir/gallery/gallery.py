@@ -6,20 +6,33 @@ import math
 import threading
 import warnings
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
+from ..config import BackboneName
 from ..models.checkpoint import FILE_NAME as MODEL_NAME
-from ..models.checkpoint import Run, load_run
+from ..models.checkpoint import Run, encode_run, load_run, untrained_run
 from ..sketches import Sketch
-from .add import Added, add_photos
+from .add import Added, add_photos, check_folders
+from .calibration import Calibration
 from .encoder import Encoder
-from .folder import find_photos, printable
+from .folder import beside, printable
 from .indexes import Index, checked_index, open_index
 from .match import Match, best_matches
 from .store import Rows, Store
 
+UNTRAINED: BackboneName = "efficientnet-lite0"
+"""The backbone of a gallery whose photos are searched without training."""
 ANY: Mapping[str, bool] = MappingProxyType({})
+
+
+@dataclass(frozen=True)
+class Opened:
+    """An index, and the calibration of the photos in it."""
+
+    index: Index
+    calibration: Calibration | None
 
 
 class Gallery:
@@ -35,14 +48,14 @@ class Gallery:
         self._encoder = Encoder(run.model)
         self._writing = threading.Lock()
         self._index_name = index
-        self._opened: Index | None = None
+        self._opened: Opened | None = None
         self.attribute_names: tuple[str, ...] = run.data.attribute_names
         """Of the K attributes that the model predicts; empty where it predicts none."""
 
     @classmethod
     def create(
         cls,
-        model: str | Path,
+        model: str | Path | None,
         out: str | Path,
         *,
         index: str | None = None,
@@ -51,7 +64,8 @@ class Gallery:
         """The gallery of a model in a folder; an empty one is made where there is none.
 
         Args:
-            model: folder of `fgsbir train`, or the checkpoint in it. It is copied.
+            model: folder of `fgsbir train`, or the checkpoint in it. It is copied. None for the
+                gallery's own; of a new one, for a network from ImageNet, without training.
             out: folder of the gallery.
             index: how to search: ``"exact"`` or another name of docs/gallery.md; None for what the
                 gallery has, exact if it is new.
@@ -61,22 +75,30 @@ class Gallery:
             ConnectionError: the database of the index does not answer.
             FileNotFoundError: there is no such model.
             FileExistsError: `out` holds other things.
-            ValueError: `out` holds a gallery of another model, or a file is damaged.
+            ValueError: `out` holds a gallery of another model, a file is damaged, or the weights
+                from ImageNet are not installed.
         """
         index = None if index is None else checked_index(index)
-        file = Path(model)
-        file = file / MODEL_NAME if file.is_dir() else file
-        run = load_run(file, device)
-        store = Store.create(out, file, run, index)
+        if model is None and not (Path(out) / MODEL_NAME).is_file():
+            run = untrained_run(UNTRAINED)
+            checkpoint = encode_run(run)
+            run.model.to(device)
+        else:
+            file = Path(out if model is None else model)
+            file = file / MODEL_NAME if file.is_dir() else file
+            run = load_run(file, device)
+            checkpoint = file.read_bytes()
+        store = Store.create(out, checkpoint, run, index)
         return cls(store, run, store.manifest.index)
 
     @classmethod
     def build(
         cls,
         photos: str | Path,
-        model: str | Path,
-        out: str | Path,
+        model: str | Path | None = None,
+        out: str | Path | None = None,
         *,
+        sketches: str | Path | None = None,
         index: str | None = None,
         device: str = "cpu",
         progress: bool = True,
@@ -88,8 +110,11 @@ class Gallery:
 
         Args:
             photos: folder, searched at any depth.
-            model: folder of `fgsbir train`, or the checkpoint in it. It is copied.
-            out: folder of the gallery.
+            model: folder of `fgsbir train`, or the checkpoint in it. It is copied. None for the
+                gallery's own; of a new one, for a network from ImageNet, without training.
+            out: folder of the gallery; None for PHOTOS.gallery beside the photos.
+            sketches: folder of sketches, of whatever, that help a network without training to tell
+                what sketches have in common; None to let edge maps of the photos stand in.
             index: how to search: ``"exact"`` or another name of docs/gallery.md; None for what the
                 gallery has, exact if it is new.
             device: where to embed: cpu, cuda, cuda:1 ...
@@ -99,12 +124,13 @@ class Gallery:
             ConnectionError: the database of the index does not answer.
             FileNotFoundError: there is no such folder or model.
             FileExistsError: `out` holds other things.
-            ValueError: no images in the folder; a gallery of another model; a damaged file; or
+            ValueError: no images in the folder; a gallery of another model; a damaged file;
+                `sketches` for a trained model; the weights from ImageNet are not installed; or
                 another process is adding photos to the same gallery.
         """
-        find_photos(photos)  # before anything is made
-        gallery = cls.create(model, out, index=index, device=device)
-        added = gallery.add(photos, progress=progress)
+        check_folders(photos, model, sketches)
+        gallery = cls.create(model, out or beside(photos), index=index, device=device)
+        added = gallery.add(photos, sketches=sketches, progress=progress)
         if added.skipped:
             listed = "\n".join(f"  {printable(skipped.reason)}" for skipped in added.skipped)
             warnings.warn(f"{len(added.skipped)} unreadable:\n{listed}", stacklevel=2)
@@ -129,7 +155,9 @@ class Gallery:
         gallery._index()
         return gallery
 
-    def add(self, photos: str | Path, *, progress: bool = False) -> Added:
+    def add(
+        self, photos: str | Path, *, sketches: str | Path | None = None, progress: bool = False
+    ) -> Added:
         """Brings the gallery up to date with a folder: new, changed and removed files.
 
         Files are told apart by path, size and time of change. Those under other folders stay as
@@ -137,16 +165,19 @@ class Gallery:
 
         Args:
             photos: folder, searched at any depth, or one image file.
+            sketches: as of :meth:`build`; None to go on with those of an earlier call.
             progress: whether to show a progress bar on stderr.
 
         Raises:
             FileNotFoundError: there is no such folder.
-            ValueError: no images in the folder, a damaged file of the gallery, or another process
-                is adding photos to it.
+            ValueError: no images in the folder, a damaged file of the gallery, `sketches` for a
+                trained model, or another process is adding photos to it.
         """
         with self._writing:
-            added = add_photos(self._store, self._encoder, photos, progress=progress)
-            self._opened = open_index(self._store, self._index_name, update=True)
+            added = add_photos(
+                self._store, self._encoder, photos, sketches=sketches, progress=progress
+            )
+            self._opened = self._open(update=True)
         return added
 
     def search(
@@ -180,8 +211,10 @@ class Gallery:
         if attribute_weight and not self.attribute_names:
             raise ValueError("attribute_weight: the gallery's model predicts no attributes")
         columns = {self._column(name): wanted for name, wanted in required.items()}
-        query = self._encoder.sketch(sketch)
-        found = self._index().search(query, k, attribute_weight, columns)
+        query, opened = self._encoder.sketch(sketch), self._open_once()
+        if opened.calibration is not None:
+            query = query._replace(embedding=opened.calibration.of_sketches(query.embedding))
+        found = opened.index.search(query, k, attribute_weight, columns)
         return best_matches(query, found, k, attribute_weight, self.attribute_names)
 
     def predicted(self, sketch: Sketch) -> dict[str, float]:
@@ -213,12 +246,19 @@ class Gallery:
         return f"<Gallery {self._store.folder}: {len(self)} photos>"
 
     def _index(self) -> Index:
-        """Opened when first asked for, since :meth:`add` opens it anew."""
+        return self._open_once().index
+
+    def _open_once(self) -> Opened:
+        """When first asked for, since :meth:`add` opens the index anew."""
         if self._opened is None:
             with self._writing:
                 if self._opened is None:
-                    self._opened = open_index(self._store, self._index_name)
+                    self._opened = self._open()
         return self._opened
+
+    def _open(self, *, update: bool = False) -> Opened:
+        index = open_index(self._store, self._index_name, update=update)
+        return Opened(index, self._store.calibration)
 
     def _column(self, name: str) -> int:
         if name not in self.attribute_names:

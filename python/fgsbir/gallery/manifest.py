@@ -22,6 +22,9 @@ class Manifest:
         embedding_dim: D.
         attributes: K names, in the order of the logits.
         index: how it is searched; see `fgsbir.gallery.indexes`.
+        calibrated: whether embeddings are calibrated before they are searched, as those of a
+            network that was not trained to compare sketches and photos; see
+            `fgsbir.gallery.calibration`.
         folders: of the photos, absolute; the one thing to edit where photos have moved.
         id: random; what else belongs to this gallery, in a database, goes by it.
         format: of the folder.
@@ -31,6 +34,7 @@ class Manifest:
     embedding_dim: int
     attributes: list[str]
     index: str = "exact"
+    calibrated: bool = False
     folders: list[str] = field(default_factory=list)
     id: str = field(default_factory=lambda: secrets.token_hex(8))
     format: str = FORMAT
@@ -66,7 +70,9 @@ def read_manifest(folder: Path) -> Manifest:
 def _is_sound(manifest: Manifest) -> bool:
     lists = (manifest.attributes, manifest.folders)
     if not (
-        isinstance(manifest.embedding_dim, int) and all(isinstance(one, list) for one in lists)
+        isinstance(manifest.embedding_dim, int)
+        and isinstance(manifest.calibrated, bool)
+        and all(isinstance(one, list) for one in lists)
     ):
         return False
     texts = (manifest.model, manifest.index, manifest.id, *manifest.attributes, *manifest.folders)

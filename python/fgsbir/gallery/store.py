@@ -2,6 +2,7 @@
 
     gallery.json                what it is, the hash of its model, the folders of its photos
     model.safetensors           a copy of the model
+    calibration.safetensors     of a model that was not trained to compare sketches and photos
     shards/000000.safetensors   embeddings and logits of 256 photos, their files in the metadata
 
 Every file is replaced whole, so a process that is killed at any moment leaves a gallery that is
@@ -11,6 +12,7 @@ stays as it is; the number of a removed photo is not used again.
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
@@ -23,16 +25,19 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..atomic_files import exclusive, file_digest, write_atomically
+from ..atomic_files import exclusive, write_atomically
 from ..models.checkpoint import FILE_NAME as MODEL_NAME
 from ..models.checkpoint import Run
 from ..models.retrieval import Output
+from .calibration import Calibration, read_calibration
 from .folder import Photo
 from .manifest import FILE_NAME as MANIFEST_NAME
 from .manifest import Manifest, read_manifest
 from .shard import CAPACITY, Entry, Shard, read_entries, read_shard, write_shard
 
 SHARDS = "shards"
+CELLS_NAME = "ivf.faiss"  # of the faiss index
+SENT_NAME = "milvus.json"  # which shards, as of which time, a Milvus database has
 
 
 @dataclass(frozen=True)
@@ -66,16 +71,17 @@ class Store:
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
         self.manifest = read_manifest(self.folder)
+        self.calibration = read_calibration(self.folder, self.manifest.model)
 
     @classmethod
     def create(
-        cls, folder: str | Path, checkpoint: Path, run: Run, index: str | None = None
+        cls, folder: str | Path, checkpoint: bytes, run: Run, index: str | None = None
     ) -> Store:
         """The gallery in a folder, made if there is none; resumes where another was killed.
 
         Args:
             folder: of the gallery.
-            checkpoint: the model's file, which is copied.
+            checkpoint: content of the model's file, which is copied.
             run: what is in that file.
             index: how to search it; None leaves that as it is.
 
@@ -83,21 +89,27 @@ class Store:
             FileExistsError: the folder holds other things.
             ValueError: the folder holds a gallery of another model.
         """
-        folder, digest = Path(folder), file_digest(checkpoint)
+        folder, digest = Path(folder), hashlib.sha256(checkpoint).hexdigest()
         if not (folder / MANIFEST_NAME).is_file():
             names = list(run.data.attribute_names)
-            manifest = Manifest(digest, run.model.embedding_dim, names, index or "exact")
+            manifest = Manifest(
+                digest,
+                run.model.embedding_dim,
+                names,
+                index or "exact",
+                calibrated=run.model.head == "cells",
+            )
             with exclusive(folder):
                 _begin(folder, manifest)
         store = cls(folder)
         if store.manifest.model != digest:
             raise ValueError(
-                f"{folder}: was made with another model than {checkpoint}; choose another folder, "
-                "or delete this one to start anew"
+                f"{folder}: was made with another model than this one; choose another folder, or "
+                "delete this one to start anew"
             )
         if not store.model.is_file():
             with exclusive(folder):
-                write_atomically(store.model, checkpoint.read_bytes())
+                write_atomically(store.model, checkpoint)
         (folder / SHARDS).mkdir(exist_ok=True)
         if index not in (None, store.manifest.index):
             with store.writing():
@@ -120,6 +132,7 @@ class Store:
         shards = self.folder / SHARDS
         with exclusive(self.folder, MANIFEST_NAME, MODEL_NAME), exclusive(shards, "*.safetensors"):
             self.manifest = read_manifest(self.folder)
+            self.calibration = read_calibration(self.folder, self.manifest.model)
             yield
 
     def photos(self) -> dict[int, Photo]:
@@ -132,28 +145,64 @@ class Store:
         }
 
     def read(self) -> Rows:
-        """Everything that a search needs, in memory: 4 (D + K) bytes a photo, and its path."""
+        """Everything that a search needs, in memory: 4 (D + K) bytes a photo, and its path.
+
+        Raises:
+            ValueError: a damaged file; or a gallery that lacks its calibration, since indexing was
+                stopped before its end.
+        """
         photos = self.photos()
         numbers = np.fromiter(photos, np.int64, len(photos))
-        embedding = torch.empty(len(photos), self.manifest.embedding_dim)
+        embedding = torch.empty(len(photos), self.embedding_dim)
         logits = torch.empty(len(photos), len(self.manifest.attributes))
         shards, starts = np.unique(numbers // CAPACITY, return_index=True)
         for shard, start, here in zip(shards, starts, np.split(numbers, starts)[1:], strict=True):
             slots = torch.from_numpy(here % CAPACITY)
             tensors = self._tensors(shard)
             # One allocation: parts put together at the end would take twice the memory.
-            embedding[start : start + len(slots)] = tensors["embedding"][slots]
+            embedding[start : start + len(slots)] = self.searched(tensors["embedding"][slots])
             if self.manifest.attributes:
                 logits[start : start + len(slots)] = tensors["logits"][slots]
         paths = [photo.path for photo in photos.values()]
         return Rows(numbers, paths, Output(embedding, logits if self.manifest.attributes else None))
+
+    @property
+    def embedding_dim(self) -> int:
+        """Of what is searched, the embeddings as :meth:`read` gives them."""
+        return self.calibration.embedding_dim if self.calibration else self.manifest.embedding_dim
+
+    def searched(self, stored: Tensor) -> Tensor:
+        """What is searched, of (N, D) stored embeddings of photos: unit rows."""
+        if not self.manifest.calibrated:
+            return stored
+        if self.calibration is None:
+            raise ValueError(
+                f"{self.folder}: indexing was stopped before its end; the same `fgsbir index` "
+                "finishes it"
+            )
+        return self.calibration.of_photos(stored)
+
+    def embeddings(self, numbers: Sequence[int]) -> Tensor:
+        """(N, D) of some photos, as they are stored, in float32."""
+        shards = {number // CAPACITY for number in numbers}
+        tensors = {shard: self._tensors(shard)["embedding"] for shard in shards}
+        return torch.stack([tensors[n // CAPACITY][n % CAPACITY] for n in numbers]).float()
+
+    def recalibrate(self, calibration: Calibration) -> None:
+        """Replaces the calibration, and removes what was made from embeddings with another."""
+        for made in (CELLS_NAME, SENT_NAME):
+            (self.folder / made).unlink(missing_ok=True)
+        calibration.write(self.folder, self.manifest.model)
+        self.calibration = calibration
 
     def append(self, photos: Sequence[Photo], output: Output) -> None:
         """Adds photos; when this returns they are on disk."""
         shards = self.shards()
         at = shards[-1] if shards else 0
         last = read_shard(self.shard_path(at)) if shards else Shard([], {})
-        new = {"embedding": output.embedding}
+        # Calibration makes few numbers of many, each of which matters little.
+        stored = torch.float16 if self.manifest.calibrated else torch.float32
+        new = {"embedding": output.embedding.to(stored)}
         if output.logits is not None:
             new["logits"] = output.logits
         entries = last.entries + [self._entry(photo) for photo in photos]

@@ -16,17 +16,19 @@ from ..config import (
     PretrainConfig,
     TrainConfig,
 )
+from .imagenet import ImageNetWeights
+from .preprocess import Preprocessing
 
 
 class Backbone(NamedTuple):
     """Convolutions, in two parts: to the last map, and on to the features.
 
     Attributes:
-        layers: maps (B, in_channels, size, size) to features (B, width).
+        layers: maps the input (B, channels, size, size) to features (B, width).
         to_map: how many of the layers give the last map.
         channels, side: of that map, (B, channels, side, side).
         width: of the features.
-        in_channels: of the input; whatever makes the input of a model asks it for them.
+        preprocessing: what it is given.
     """
 
     layers: nn.Sequential
@@ -34,7 +36,7 @@ class Backbone(NamedTuple):
     channels: int
     side: int
     width: int
-    in_channels: int = 1
+    preprocessing: Preprocessing
 
 
 TRAINING = TrainConfig(
@@ -69,12 +71,14 @@ class Entry:
         size: side of the input in pixels where the configuration names none.
         training, pretraining: presets of ``fgsbir train`` and ``fgsbir pretrain``;
             :mod:`fgsbir.presets` puts the name of the backbone in.
+        imagenet: its weights from ImageNet, for ``--init imagenet``; None where there are none.
     """
 
     build: Callable[[ModelConfig, int], Backbone]
     size: int
     training: TrainConfig = TRAINING
     pretraining: PretrainConfig = PRETRAINING
+    imagenet: ImageNetWeights | None = None
 
 
 def scale_for_relu(backbone: nn.Module) -> None:

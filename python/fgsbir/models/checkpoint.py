@@ -16,11 +16,13 @@ from safetensors.torch import save
 from torch import nn
 
 from ..atomic_files import file_digest, write_atomically
-from ..config import ModelConfig, PretrainConfig, TrainConfig
+from ..config import BackboneName, ModelConfig, PretrainConfig, TrainConfig
 from ..tensor_files import read_metadata, read_tensors
-from .registry import configured_model
+from .preprocess import Preprocessing
+from .registry import backbone_entry, configured_model
 from .retrieval import RetrievalModel
 
+IMAGENET = "imagenet"
 FILE_NAME = "model.safetensors"
 FORMAT = "fgsbir-1"
 BACKBONE_NAME = "trunk.safetensors"
@@ -102,13 +104,35 @@ def create_model(config: TrainConfig | PretrainConfig, data: DataFacts) -> Retri
     return configured_model(config.model, len(data.attribute_names))
 
 
+def untrained_run(backbone: BackboneName) -> Run:
+    """A backbone with its weights from ImageNet, whose last map is the embedding.
+
+    Raises:
+        ValueError: the weights are not installed, or are damaged.
+    """
+    config = TrainConfig(model=ModelConfig(backbone, head="cells"), init=IMAGENET)
+    facts = DataFacts("ImageNet")
+    model = create_model(config, facts)
+    init_backbone(model, config.model, IMAGENET)
+    return Run(model.eval(), config, facts, 0)
+
+
+def encode_run(run: Run) -> bytes:
+    """The content of ``model.safetensors``: the same bytes for the same run."""
+    facts = {
+        "config": run.config.to_dict(),
+        "data": asdict(run.data),
+        "epoch": run.epoch,
+        "preprocessing": run.model.preprocessing.to_dict(),
+    }
+    weights = {name: value.contiguous() for name, value in run.model.state_dict().items()}
+    return _in_order(save(weights, {"format": FORMAT, "run": json.dumps(facts)}))
+
+
 def save_run(folder: Path, run: Run) -> Path:
     """Writes ``model.safetensors`` into the folder; a reader sees the old file or the new one."""
-    facts = {"config": run.config.to_dict(), "data": asdict(run.data), "epoch": run.epoch}
-    weights = {name: value.contiguous() for name, value in run.model.state_dict().items()}
-    content = save(weights, {"format": FORMAT, "run": json.dumps(facts)})
     path = folder / FILE_NAME
-    write_atomically(path, content)
+    write_atomically(path, encode_run(run))
     return path
 
 
@@ -142,8 +166,12 @@ def load_run(path: str | Path, device: str = "cpu") -> Run:
     model = create_model(config, data).to(device)
     try:
         model.load_state_dict(weights)
+        if "preprocessing" in facts:  # else by a version that knew one for each backbone
+            model.preprocessing = Preprocessing.from_dict(facts["preprocessing"])
     except RuntimeError as error:
         raise ValueError(f"{file}: its weights do not fit its configuration ({error})") from error
+    except ValueError as error:
+        raise ValueError(f"{file}: {error}") from error
     return Run(model.eval(), config, data, facts["epoch"])
 
 
@@ -185,13 +213,25 @@ def load_pretrained(path: str | Path) -> Pretrained:
 def init_backbone(model: RetrievalModel, config: ModelConfig, path: str | Path) -> str:
     """Starts the backbone of a model from what `fgsbir pretrain` or `fgsbir train` left.
 
+    Args:
+        model: whose backbone to start.
+        config: of the model.
+        path: the folder, the file in it, or ``"imagenet"`` for the published weights.
+
     Returns:
         SHA-256 of the file that it came from.
 
     Raises:
         FileNotFoundError: when there is no such file.
-        ValueError: when the file is not one of ours, is damaged, or is of another network.
+        ValueError: when the file is not one of ours, is damaged, or is of another network; when
+            there are no published weights, or they are not installed.
     """
+    if path == IMAGENET:
+        published = backbone_entry(config.backbone).imagenet
+        if published is None:
+            raise ValueError(f"init: there are no weights from ImageNet for {config.backbone}")
+        published.load(model.trunk)
+        return published.sha256
     folder = Path(path)
     if (folder / FILE_NAME).is_file() or folder.name == FILE_NAME:
         file = _find(folder, FILE_NAME, "fgsbir train")
@@ -208,6 +248,14 @@ def init_backbone(model: RetrievalModel, config: ModelConfig, path: str | Path) 
             f"{path}: its backbone is of {theirs}, which does not fit {config}"
         ) from error
     return file_digest(file)
+
+
+def _in_order(content: bytes) -> bytes:
+    """A safetensors file with the entries of its header sorted; they come in any order."""
+    start = 8 + int.from_bytes(content[:8], "little")
+    header = json.dumps(json.loads(content[8:start]), sort_keys=True).encode()
+    header += b" " * (-len(header) % 8)
+    return len(header).to_bytes(8, "little") + header + content[start:]
 
 
 def _find(path: str | Path, name: str, writer: str) -> Path:

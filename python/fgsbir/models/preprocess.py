@@ -1,12 +1,15 @@
-"""Preprocessing of line images to tensors, and their augmentation in batches.
+"""Preprocessing of sketches and photos to tensors, and their augmentation in batches.
 
-An "ink" image is a float tensor of 1 where a line is and 0 on the background, so that padding,
+An "ink" image is a float tensor of 1 where it is black and 0 where it is white, so that padding,
 shifting and cutting out all fill with background by filling with zeros.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -19,21 +22,84 @@ from ..data.edges import PhotoEdges
 from ..data.images import SIZE, Images, to_array
 from ..sketches import ReadSketches
 
+PhotosAs = Literal["edges", "colour"]
 
-def to_ink(images: Images, size: int, channels: int = 1) -> Tensor:
-    """Resizes line images of any sizes to one (B, channels, size, size) uint8 tensor, ink 255.
 
-    Images uint8, dark on white, in grey or colours; one that is not square is padded with white
-    around its middle. All channels of an image hold the same grey. Kept as uint8, since a set of
-    them stays in memory for the whole training; :func:`as_float` turns a batch of them into what a
-    model takes.
+@dataclass(frozen=True)
+class Preprocessing:
+    """What a model is given of an image. Its checkpoint says so.
+
+    Attributes:
+        size: side of the square input in pixels.
+        photos: ``"edges"``, their edge maps, with values of 1 on a line and 0 on white; or
+            ``"colour"``, themselves in RGB, with values of 0 for black and 1 for white. Sketches
+            have the same values as photos, and the same grey in all channels.
+        mean, std: of the values of each channel: a model computes with (value - mean) / std.
     """
+
+    size: int
+    photos: PhotosAs = "edges"
+    # Of line images, roughly: centred inputs let a network without normalisation train from scratch
+    mean: tuple[float, ...] = (0.05,)
+    std: tuple[float, ...] = (0.2,)
+
+    @property
+    def channels(self) -> int:
+        """How many the input has."""
+        return len(self.mean)
+
+    def normalised(self, ink: Tensor) -> Tensor:
+        """What the network computes with, of (B, channels, size, size) ink in [0, 1].
+
+        Raises:
+            ValueError: for another shape.
+        """
+        expected = (self.channels, self.size, self.size)
+        if ink.shape[1:] != expected:
+            shape = ", ".join(map(str, expected))
+            raise ValueError(f"ink: expected (B, {shape}), got {tuple(ink.shape)}")
+        values = ink if self.photos == "edges" else 1 - ink
+        mean, std = (values.new_tensor(of)[:, None, None] for of in (self.mean, self.std))
+        return (values - mean) / std
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain values, for JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Preprocessing:
+        """The inverse of :meth:`to_dict`.
+
+        Raises:
+            ValueError: for what this version does not know.
+        """
+        try:
+            lists = {"mean": tuple(values["mean"]), "std": tuple(values["std"])}
+            read = cls(**{**values, **lists})
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"preprocessing that this version does not know ({error})") from error
+        if read.photos not in get_args(PhotosAs):
+            raise ValueError(
+                f"preprocessing that this version does not know: photos as {read.photos!r}"
+            )
+        return read
+
+
+def to_ink(images: Images, preprocessing: Preprocessing) -> Tensor:
+    """Resizes images of any sizes to one (B, channels, size, size) uint8 tensor, ink 255.
+
+    Images uint8 on white, in grey or colours, one that is not square padded with white around its
+    middle. Kept as uint8, since a set of them stays in memory for the whole training;
+    :func:`as_float` turns a batch of them into what a model takes.
+    """
+    channels, size = preprocessing.channels, preprocessing.size
     inks = torch.empty((len(images), channels, size, size), dtype=torch.uint8)
     for i in range(len(images)):
         image = np.asarray(images[i])
-        if image.ndim == 3:
+        if image.ndim == 3 and preprocessing.photos == "edges":
             image = to_array(Image.fromarray(image), mode="L")
-        ink = 255 - torch.tensor(image, dtype=torch.float32)[None, None]
+        pixels = torch.tensor(image, dtype=torch.float32)
+        ink = 255 - (pixels[None, None] if image.ndim == 2 else pixels.permute(2, 0, 1)[None, :3])
         height, width = ink.shape[-2:]
         side = max(height, width)
         left, top = (side - width) // 2, (side - height) // 2
@@ -45,26 +111,28 @@ def to_ink(images: Images, size: int, channels: int = 1) -> Tensor:
     return inks
 
 
-def sketches_to_ink(sketches: Images, size: int, channels: int = 1) -> Tensor:
-    """Reads sketches and resizes them, as :func:`to_ink` does line images.
+def sketches_to_ink(sketches: Images, preprocessing: Preprocessing) -> Tensor:
+    """Reads sketches and resizes them, as :func:`to_ink` does.
 
     Raises:
         ValueError: an empty sketch; names it.
     """
-    return to_ink(ReadSketches(sketches), size, channels)
+    return to_ink(ReadSketches(sketches), preprocessing)
 
 
 def photos_to_ink(
-    photos: Images, size: int, channels: int = 1, *, edges: Images | None = None
+    photos: Images, preprocessing: Preprocessing, *, edges: Images | None = None
 ) -> Tensor:
-    """Turns photos into what a model sees of them, their edge maps, as :func:`to_ink` does.
+    """Turns photos into what a model sees of them, as :func:`to_ink` does.
 
     Args:
         photos: uint8 in colours.
-        size, channels: of the result.
-        edges: of the photos; None to extract them.
+        preprocessing: whether their edge maps or themselves, and how large.
+        edges: of the photos; None to extract them where they are needed.
     """
-    return to_ink(PhotoEdges(photos) if edges is None else edges, size, channels)
+    if preprocessing.photos == "colour":
+        return to_ink(photos, preprocessing)
+    return to_ink(PhotoEdges(photos) if edges is None else edges, preprocessing)
 
 
 def as_float(inks: Tensor) -> Tensor:

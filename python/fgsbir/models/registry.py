@@ -19,7 +19,7 @@ def backbone_entry(name: str) -> Entry:
     known = get_args(BackboneName)
     if name not in known:
         raise ValueError(f"backbone: expected one of {', '.join(known)}, got {name!r}")
-    entry: Entry = import_module(f".{name}", __package__).ENTRY
+    entry: Entry = import_module(f".{name.replace('-', '_')}", __package__).ENTRY
     return entry
 
 
@@ -34,10 +34,8 @@ def configured_model(config: ModelConfig, attributes: int = 0) -> RetrievalModel
         ValueError: for an unknown backbone, or a size or an option that it does not take.
     """
     entry = backbone_entry(config.backbone)
-    size = entry.size if config.size is None else config.size
     return RetrievalModel(
-        entry.build(config, size),
-        size,
+        entry.build(config, entry.size if config.size is None else config.size),
         head=config.head,
         embedding_dim=config.embedding_dim,
         attributes=attributes,

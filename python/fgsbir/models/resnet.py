@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from ..config import ModelConfig
 from .backbone import Backbone, Entry, scale_for_relu
+from .preprocess import Preprocessing
 
 
 class ResidualBlock(nn.Module):
@@ -48,7 +49,14 @@ def residual_net(size: int, width: int = 32, grid: int = 3) -> Backbone:
     backbone = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(grid), nn.Flatten())
     scale_for_relu(backbone)
     side = -(-size // 16)
-    return Backbone(backbone, len(layers), widths[-1], side, widths[-1] * grid * grid)
+    return Backbone(
+        backbone,
+        len(layers),
+        channels=widths[-1],
+        side=side,
+        width=widths[-1] * grid * grid,
+        preprocessing=Preprocessing(size),
+    )
 
 
 def _build(config: ModelConfig, size: int) -> Backbone:

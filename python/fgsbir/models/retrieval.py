@@ -1,6 +1,6 @@
-"""Retrieval network that maps a line image to an embedding and to attribute logits.
+"""Retrieval network that maps an image to an embedding and to attribute logits.
 
-Sketches and edge maps go through the same weights: the two branches of a triplet network are one
+Sketches and photos go through the same weights: the two branches of a triplet network are one
 network, called once on both.
 """
 
@@ -13,11 +13,6 @@ from torch import Tensor, nn
 
 from ..config import Head
 from .backbone import Backbone
-
-INK_MEAN, INK_STD = 0.05, 0.2
-"""Rough statistics of line images in [0, 1]; centred inputs let a network without batch
-normalisation train from scratch."""
-
 
 PREDICTED = 0.5
 """Probability above which an attribute counts as predicted."""
@@ -56,10 +51,12 @@ class RetrievalModel(nn.Module):
 
     Args:
         backbone: the convolutions.
-        size: side of the square input in pixels.
-        head: what embeds: ``"global"``, a linear layer over the features, or ``"local"``, one
-            over the channels of each cell of the last map (:class:`LocalEmbedding`).
-        embedding_dim: D; of local embeddings the next multiple of the number of cells.
+        head: what embeds: ``"global"``, a linear layer over the features, ``"local"``, one over the
+            channels of each cell of the last map (:class:`LocalEmbedding`), or ``"cells"``,
+            nothing: the last map is the embedding, each channel normalised over the image, which
+            takes off some of what tells a photo from a drawing (Ulyanov et al., 2016).
+        embedding_dim: D; of local embeddings the next multiple of the number of cells, of cells as
+            many numbers as they have.
         attributes: K; 0 leaves the attribute head out.
         dropout: share of what both heads read that training drops.
     """
@@ -67,7 +64,6 @@ class RetrievalModel(nn.Module):
     def __init__(
         self,
         backbone: Backbone,
-        size: int,
         *,
         head: Head = "global",
         embedding_dim: int = 256,
@@ -75,28 +71,32 @@ class RetrievalModel(nn.Module):
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        self.size = size
-        self.in_channels = backbone.in_channels
+        self.preprocessing = backbone.preprocessing
         self.head = head
         self.attributes = attributes
         self.feature_dim = backbone.width
+        self.map_channels = backbone.channels
         self.trunk = backbone.layers  # by the name that checkpoints know
         self._to_map = backbone.to_map
         self.dropout = nn.Dropout(dropout)
+        cells = backbone.side**2
+        self.embedding: nn.Module
         if head == "global":
             self.embedding_dim = embedding_dim
-            linear: nn.Linear | nn.Conv2d = nn.Linear(backbone.width, embedding_dim)
-            self.embedding: nn.Module = linear
-        else:
-            cells = backbone.side**2
+            self.embedding = nn.Linear(backbone.width, embedding_dim)
+        elif head == "local":
             channels = -(-embedding_dim // cells)
             self.embedding_dim = channels * cells
             self.embedding = LocalEmbedding(backbone.channels, channels)
-            linear = self.embedding.cell
+        else:
+            self.embedding_dim = backbone.channels * cells
+            self.embedding = nn.Sequential(nn.InstanceNorm2d(backbone.channels), nn.Flatten())
         self.attribute_head = nn.Linear(backbone.width, attributes) if attributes else None
-        nn.init.xavier_uniform_(linear.weight)
-        assert linear.bias is not None
-        nn.init.zeros_(linear.bias)
+        for layer in self.embedding.modules():
+            if isinstance(layer, nn.Linear | nn.Conv2d):
+                nn.init.xavier_uniform_(layer.weight)
+                assert layer.bias is not None
+                nn.init.zeros_(layer.bias)
         if self.attribute_head is not None:
             # Near probability 1/2 at first: the features of a network without normalisation are
             # large, and confident wrong guesses would drown the ranking for many epochs.
@@ -104,7 +104,7 @@ class RetrievalModel(nn.Module):
             nn.init.zeros_(self.attribute_head.bias)
 
     def forward(self, ink: Tensor) -> Output:
-        """Embeds (B, in_channels, size, size) images in [0, 1], ink 1 on background 0."""
+        """Embeds (B, channels, size, size) images in [0, 1], ink 1 on background 0."""
         cells = self._map(ink)
         features = self._features(cells) if self.reads_features else None
         embedded = self.embedding(features if self.head == "global" else self.dropout(cells))
@@ -123,11 +123,7 @@ class RetrievalModel(nn.Module):
         return self._features(self._map(ink))
 
     def _map(self, ink: Tensor) -> Tensor:
-        expected = (self.in_channels, self.size, self.size)
-        if ink.shape[1:] != expected:
-            shape = ", ".join(map(str, expected))
-            raise ValueError(f"ink: expected (B, {shape}), got {tuple(ink.shape)}")
-        cells: Tensor = self.trunk[: self._to_map]((ink - INK_MEAN) / INK_STD)
+        cells: Tensor = self.trunk[: self._to_map](self.preprocessing.normalised(ink))
         return cells
 
     def _features(self, cells: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ from torch import nn
 
 from ..config import AugmentConfig, LossConfig, ModelConfig, OptimConfig, TrainConfig
 from .backbone import PRETRAINING, Backbone, Entry, scale_for_relu
+from .preprocess import Preprocessing
 
 SIZE = 225
 
@@ -41,7 +42,9 @@ def sketch_a_net(*, batch_norm: bool = False) -> Backbone:
     )
     layers = nn.Sequential(*to_map, *conv(256, 512, 7), nn.Flatten())  # fc6
     scale_for_relu(layers)
-    return Backbone(layers, len(to_map), channels=256, side=7, width=512)
+    return Backbone(
+        layers, len(to_map), channels=256, side=7, width=512, preprocessing=Preprocessing(SIZE)
+    )
 
 
 def _build(config: ModelConfig, size: int) -> Backbone:

@@ -1,10 +1,10 @@
-"""Line images of a training split in memory, and the batches of pairs drawn from them."""
+"""Images of a training split in memory, and the batches of pairs drawn from them."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
 import numpy as np
@@ -17,6 +17,7 @@ from ..data.dataset import SketchPhotoSet
 from ..data.edges import PhotoEdges
 from ..data.instance_attributes import instance_attributes
 from ..models.preprocess import (
+    Preprocessing,
     as_float,
     augment,
     photos_to_ink,
@@ -60,13 +61,12 @@ class Batch:
         )
 
 
-class LineImages:
+class SplitImages:
     """The images and attributes of a split, resized once and kept in memory as uint8.
 
     Args:
         data: the split.
-        size: side in pixels of what training sees.
-        channels: of the images.
+        preprocessing: what the model is given.
 
     Attributes:
         sketches, photos: (S, channels, H, H) and (P, channels, H, H) uint8 ink (50 KB a channel
@@ -75,13 +75,13 @@ class LineImages:
         digest: SHA-256 of all of it, and of which sketch shows which photo.
     """
 
-    def __init__(self, data: SketchPhotoSet, size: int, channels: int) -> None:
-        side = source_size(size)
-        self.photos = photos_to_ink(data.photos, side, channels, edges=data.edges)
+    def __init__(self, data: SketchPhotoSet, preprocessing: Preprocessing) -> None:
+        source = replace(preprocessing, size=source_size(preprocessing.size))
+        self.photos = photos_to_ink(data.photos, source, edges=data.edges)
         # Edge maps stand in for the sketches of photos that nobody sketched.
         of_photos = isinstance(data.sketches, PhotoEdges)
         to_sketch_ink = to_ink if of_photos else sketches_to_ink
-        self.sketches = to_sketch_ink(data.sketches, side, channels)
+        self.sketches = to_sketch_ink(data.sketches, source)
         self.sketch_attributes = _attributes(data, data.sketch_attributes, len(data.sketches))
         self.photo_attributes = _attributes(data, data.photo_attributes, len(data.photos))
         self.digest = content_digest(
@@ -95,15 +95,14 @@ class LineImages:
 
 
 class AugmentedBatches(ABC, Generic[DrawnBatch]):
-    """Batches of the line images of a split, augmented anew in every epoch.
+    """Batches of the images of a split, augmented anew in every epoch.
 
     Args:
         data: the split.
-        size: side of the images in pixels.
+        preprocessing: what the model is given.
         count: batches in an epoch.
         config: augmentation.
         generator: a CPU generator, the source of the order.
-        channels: of the images.
 
     Attributes:
         digest: SHA-256 of what the batches are drawn from.
@@ -112,17 +111,16 @@ class AugmentedBatches(ABC, Generic[DrawnBatch]):
     def __init__(
         self,
         data: SketchPhotoSet,
-        size: int,
+        preprocessing: Preprocessing,
         count: int,
         config: AugmentConfig,
         generator: Generator,
-        channels: int,
     ) -> None:
-        self.size = size
+        self.preprocessing = preprocessing
         self.config = config
         self.generator = generator
         self._count = count
-        self._images = LineImages(data, size, channels)
+        self._images = SplitImages(data, preprocessing)
         self.digest = self._images.digest
 
     def __len__(self) -> int:
@@ -134,7 +132,13 @@ class AugmentedBatches(ABC, Generic[DrawnBatch]):
         """One epoch, everything but the order drawn from a generator of this process's own."""
 
     def _augment(self, inks: Tensor, mirrored: Tensor, own: Generator) -> Tensor:
-        return augment(as_float(inks), self.size, self.config, own, mirrored)
+        return augment(as_float(inks), self.preprocessing.size, self.config, own, mirrored)
+
+    def _augment_photos(self, inks: Tensor, mirrored: Tensor, own: Generator) -> Tensor:
+        """The same but for the width of lines, where photos are no lines."""
+        thicken = self.config.thicken if self.preprocessing.photos == "edges" else 0
+        config = replace(self.config, thicken=thicken)
+        return augment(as_float(inks), self.preprocessing.size, config, own, mirrored)
 
 
 class PairBatches(AugmentedBatches[Batch]):
@@ -146,13 +150,12 @@ class PairBatches(AugmentedBatches[Batch]):
 
     Args:
         data: the training split.
-        size: side of the images in pixels.
+        preprocessing: what the model is given.
         batch_size: instances in a batch; an epoch is cut into batches as equal as possible, so
             that none is left with too few negatives.
         config: augmentation.
         generator: a CPU generator, the source of the order.
         sampler: ``"random"``, or ``"attributes"`` to put instances together that share attributes.
-        channels: of the images.
 
     Raises:
         ValueError: with fewer than two instances, since there is no negative then; for the sampler
@@ -162,12 +165,11 @@ class PairBatches(AugmentedBatches[Batch]):
     def __init__(
         self,
         data: SketchPhotoSet,
-        size: int,
+        preprocessing: Preprocessing,
         batch_size: int,
         config: AugmentConfig,
         generator: Generator,
         sampler: Sampler = "random",
-        channels: int = 1,
     ) -> None:
         both = np.intersect1d(data.sketch_labels, data.photo_labels)
         if len(both) < 2:
@@ -176,7 +178,7 @@ class PairBatches(AugmentedBatches[Batch]):
                 f"got {len(both)}"
             )
         self._described = instance_attributes(data, both) if sampler == "attributes" else None
-        super().__init__(data, size, -(-len(both) // batch_size), config, generator, channels)
+        super().__init__(data, preprocessing, -(-len(both) // batch_size), config, generator)
         self._sketches_of = [torch.tensor(np.flatnonzero(data.sketch_labels == y)) for y in both]
         self._photos_of = [torch.tensor(np.flatnonzero(data.photo_labels == y)) for y in both]
 
@@ -191,7 +193,7 @@ class PairBatches(AugmentedBatches[Batch]):
             mirrored = torch.rand(len(chosen), generator=own) < self.config.flip
             yield Batch(
                 self._augment(inks.sketches[sketches], mirrored, own),
-                self._augment(inks.photos[photos], mirrored, own),
+                self._augment_photos(inks.photos[photos], mirrored, own),
                 None if inks.sketch_attributes is None else inks.sketch_attributes[sketches],
                 None if inks.photo_attributes is None else inks.photo_attributes[photos],
             )

@@ -15,6 +15,7 @@ from fgsbir_ext.types import LossParts
 
 from ..config import AugmentConfig, LossConfig
 from ..data.dataset import SketchPhotoSet
+from ..models.preprocess import Preprocessing
 from ..models.retrieval import Output
 from .batches import AugmentedBatches
 from .distributed import own_share
@@ -52,13 +53,12 @@ class TripletBatches(AugmentedBatches[TripletBatch]):
 
     Args:
         data: a split whose ``triplets`` are (sketch, positive, negative).
-        size: side of the images in pixels.
+        preprocessing: what the model is given.
         batch_size: triplets in a batch; an epoch is cut into batches as equal as possible.
         config: augmentation; the three images of a triplet are mirrored together.
         generator: a CPU generator, the source of the order.
         copies: edge maps of every photo, of which a random one is shown: of P photos those of photo
             i are i, i + P, i + 2 P ...
-        channels: of the images.
 
     Raises:
         ValueError: without any triplet.
@@ -67,17 +67,16 @@ class TripletBatches(AugmentedBatches[TripletBatch]):
     def __init__(
         self,
         data: SketchPhotoSet,
-        size: int,
+        preprocessing: Preprocessing,
         batch_size: int,
         config: AugmentConfig,
         generator: Generator,
         copies: int = 1,
-        channels: int = 1,
     ) -> None:
         if data.triplets is None or not len(data.triplets):
             raise ValueError(f"{data.name}: there are no triplets to train on")
         sketches = np.unique(data.triplets[:, 0])
-        super().__init__(data, size, -(-len(sketches) // batch_size), config, generator, channels)
+        super().__init__(data, preprocessing, -(-len(sketches) // batch_size), config, generator)
         self._rows_of = [torch.tensor(data.triplets[data.triplets[:, 0] == i]) for i in sketches]
         self._copies, self._photos = copies, len(data.photos) // copies
         self.digest = content_digest(self.digest, data.triplets)
@@ -99,8 +98,8 @@ class TripletBatches(AugmentedBatches[TripletBatch]):
             yield TripletBatch(
                 (
                     self._augment(inks.sketches[s], mirrored, own),
-                    self._augment(inks.photos[p], mirrored, own),
-                    self._augment(inks.photos[n], mirrored, own),
+                    self._augment_photos(inks.photos[p], mirrored, own),
+                    self._augment_photos(inks.photos[n], mirrored, own),
                 ),
                 attributes,
             )

@@ -6,6 +6,7 @@ From the command line: ``fgsbir pretrain --data tu_berlin.npz --backbone sketcha
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -89,7 +90,8 @@ def pretrain(
     classifier = Classifier(network, len(sketches.classes)).to(device)
     classifier.to(memory_format=image_format(device))  # type: ignore[call-overload]
     reduced = takes_bfloat16(config.precision, device)
-    inks = sketches_to_ink(sketches.images, source_size(network.size), network.in_channels)
+    given = network.preprocessing
+    inks = sketches_to_ink(sketches.images, replace(given, size=source_size(given.size)))
     labels = torch.tensor(sketches.labels)
     digest = content_digest(inks.numpy(), sketches.labels, *sketches.classes)
     steps = len(rest) // batch_size
@@ -106,7 +108,7 @@ def pretrain(
         chosen = torch.tensor(rest)[torch.randperm(len(rest), generator=generator)]
         batches = list(chosen[: steps * batch_size].split(batch_size))
         for batch in tqdm(batches, f"epoch {epoch}", leave=False, disable=not progress):
-            images = _augmented(inks[batch], network.size, config.augment, generator).to(device)
+            images = _augmented(inks[batch], given.size, config.augment, generator).to(device)
             loss = _loss(classifier, images, labels[batch].to(device), config, reduced)
             stepper.step(loss)
             total += loss.item()
@@ -158,7 +160,7 @@ def _accuracy(
 ) -> float:
     """Share of images named right, in percent."""
     classifier.eval()
-    size = classifier.model.size
+    size = classifier.model.preprocessing.size
     right = 0
     for images, target in zip(inks.split(64), labels.split(64), strict=True):
         ink = F.interpolate(as_float(images.to(device)), (size, size))

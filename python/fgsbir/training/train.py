@@ -156,7 +156,7 @@ def embed_together(network: nn.Module, images: Sequence[Tensor], reduced: bool) 
 
     Args:
         network: a :class:`RetrievalModel`, maybe in a wrapper.
-        images: (B, in_channels, size, size) each.
+        images: (B, channels, size, size) each.
         reduced: whether convolutions are in bfloat16.
     """
     together = torch.cat(list(images))
@@ -191,12 +191,17 @@ def _batches(
     rest = list(sets)
     if config.holdout:
         rest = [hold_out(one, config.holdout, config.seed)[0] for one in sets]
+    if config.edge_variants and model.preprocessing.photos != "edges":
+        raise ValueError(
+            f"edge_variants: expected False with {config.model.backbone}, which sees photos in "
+            f"{model.preprocessing.photos}"
+        )
     varied = [with_edge_variants(one) for one in rest] if config.edge_variants else rest
-    settings = (model.size, config.optim.batch_size, config.augment, generator)
+    settings = (model.preprocessing, config.optim.batch_size, config.augment, generator)
     if triplets is not None:
         copies = len(varied[0].photos) // len(rest[0].photos)
-        return TripletBatches(varied[0], *settings, copies, model.in_channels)
-    parts = [PairBatches(one, *settings, config.sampler, model.in_channels) for one in varied]
+        return TripletBatches(varied[0], *settings, copies)
+    parts = [PairBatches(one, *settings, config.sampler) for one in varied]
     return parts[0] if len(parts) == 1 else JointBatches(parts, generator)
 
 

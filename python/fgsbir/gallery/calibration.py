@@ -1,0 +1,199 @@
+"""Calibration of embeddings that no training has made comparable.
+
+A network from ImageNet puts sketches in one place and photos in another, tells textures that no
+sketch shows, and has hubs, photos that are near to sketches of anything. So the mean of photos is
+taken off photos and the mean of sketches off sketches; channels are whitened, and the weakest
+left out; and a photo's score is lessened by how near it is to sketches in general (the one-sided
+form of cross-domain similarity local scaling, Conneau et al., ICLR 2018). All three need sketches
+that nobody has asked with yet: edge maps of the gallery's own photos stand in for them, or
+unlabelled sketches that the user has.
+
+Everything is computed from at most :data:`SAMPLE` photos, chosen by their files alone. So it does
+not matter in what order photos came, and a gallery brought up to date is as one made anew.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from safetensors.torch import save
+from torch import Tensor
+
+from ..atomic_files import write_atomically
+from ..tensor_files import read_tensors
+from .folder import Photo
+
+FILE_NAME = "calibration.safetensors"
+FORMAT = "fgsbir-calibration-1"
+DAMAGED = "damaged; delete it and index the photos again"
+SAMPLE = 256  # photos, and sketches, at most; 50 do nearly as well
+# Chosen on the training split of QMUL Shoe and Chair: docs/results.md.
+CHANNELS = 64  # of a cell, that are kept
+SHRINKAGE = 1.0  # of whitening: what is added to each variance, in units of the mean variance
+HUB_NEIGHBOURS = 10  # sketches whose nearness tells a hub
+HUB_WEIGHT_OF_EDGES, HUB_WEIGHT_OF_SKETCHES = 0.25, 0.5
+ALIKE = 1e-3  # spread of unit embeddings below which their mean is all there is to them
+
+
+@dataclass(frozen=True, eq=False)
+class Calibration:
+    """What photos have in common, what sketches have in common, and what tells them apart.
+
+    Embeddings are those of :class:`~fgsbir.models.RetrievalModel` with the head ``"cells"``, C
+    channels times a number of cells: D = C * cells.
+
+    Attributes:
+        numbers: of the photos in the sample, ascending.
+        from_photos: whether the sketches are the edge maps of these photos, in their order.
+        sketches: (B, D) of the sketches, as the model embeds them.
+        photo_mean: (D,) of the photos in the sample; zeros where there is no difference in them.
+        whitening: (C, K) from the channels of a cell to those that are kept.
+    """
+
+    numbers: tuple[int, ...]
+    from_photos: bool
+    sketches: Tensor
+    photo_mean: Tensor
+    whitening: Tensor
+
+    @property
+    def embedding_dim(self) -> int:
+        """Of a calibrated embedding."""
+        channels, kept = self.whitening.shape
+        return len(self.photo_mean) // channels * kept + 2
+
+    @property
+    def alike(self) -> bool:
+        """Whether there is no difference in the photos of the sample."""
+        return not self.photo_mean.any()
+
+    @cached_property
+    def _sketch_mean(self) -> Tensor:
+        return self.sketches.mean(0)
+
+    @cached_property
+    def _known(self) -> Tensor:
+        return self._whitened(self.sketches - self._sketch_mean)
+
+    @property
+    def _hub_weight(self) -> float:
+        return HUB_WEIGHT_OF_EDGES if self.from_photos else HUB_WEIGHT_OF_SKETCHES
+
+    def of_photos(self, embedding: Tensor) -> Tensor:
+        """(N, embedding_dim) of photos, unit rows, from what the model gives for them, (N, D)."""
+        p, w = self._whitened(embedding.float() - self.photo_mean), self._hub_weight
+        nearness = (p @ self._known.T).topk(min(HUB_NEIGHBOURS, len(self._known)), dim=1)
+        hubness = w * nearness.values.mean(1, keepdim=True)
+        # The last column makes all rows equally long, so that every index ranks by this product.
+        return F.normalize(torch.cat([p, hubness, (w**2 - hubness**2).clamp_min(0).sqrt()], 1))
+
+    def of_sketches(self, embedding: Tensor) -> Tensor:
+        """(N, embedding_dim) of sketches, unit rows, from what the model gives for them, (N, D).
+
+        The product with a photo's row is the cosine of the whitened embeddings less the photo's
+        hubness, times a constant.
+        """
+        s = self._whitened(embedding - self._sketch_mean)
+        return F.normalize(torch.cat([s, -torch.ones(len(s), 1), torch.zeros(len(s), 1)], 1))
+
+    def _whitened(self, centred: Tensor) -> Tensor:
+        channels = self.whitening.shape[0]
+        cells = centred.view(len(centred), channels, -1)
+        return F.normalize(torch.einsum("ncl,ck->nkl", cells, self.whitening).flatten(1))
+
+    def write(self, folder: Path, model: str) -> None:
+        """Writes it into the folder of a gallery, whole or not at all; `model` is the SHA-256 of
+        the gallery's."""
+        metadata = {
+            "format": FORMAT,
+            "model": model,
+            "numbers": json.dumps(self.numbers),
+            "from_photos": json.dumps(self.from_photos),
+        }
+        tensors = {
+            "sketches": self.sketches.half(),
+            "photo_mean": self.photo_mean,
+            "whitening": self.whitening,
+        }
+        write_atomically(folder / FILE_NAME, save(tensors, metadata))
+
+
+def read_calibration(folder: Path, model: str) -> Calibration | None:
+    """Gives back what :meth:`Calibration.write` wrote; None where there is nothing yet.
+
+    Raises:
+        ValueError: it is damaged, or of another model.
+    """
+    file = folder / FILE_NAME
+    if not file.is_file():
+        return None
+    metadata, tensors = read_tensors(file, FORMAT, damaged=DAMAGED)
+    try:
+        if metadata["model"] != model:
+            raise ValueError("it belongs to another model than the gallery")
+        read = Calibration(
+            numbers=tuple(map(int, json.loads(metadata["numbers"]))),
+            from_photos=bool(json.loads(metadata["from_photos"])),
+            sketches=tensors["sketches"].float(),
+            photo_mean=tensors["photo_mean"],
+            whitening=tensors["whitening"],
+        )
+        if read.from_photos and len(read.numbers) != len(read.sketches):
+            raise ValueError("not as many sketches as photos")
+        read.of_sketches(read.photo_mean[None])  # raises where shapes do not fit each other
+    except (KeyError, TypeError, ValueError, RuntimeError, RecursionError) as error:
+        raise ValueError(f"{file}: {DAMAGED} ({error})") from error
+    return read
+
+
+def make_calibration(
+    numbers: Sequence[int], photos: Tensor, sketches: Tensor, channels: int, *, from_photos: bool
+) -> Calibration:
+    """The calibration by a sample of photos and by sketches.
+
+    Args:
+        numbers: of the photos.
+        photos: (N, D) of them, as the model embeds them.
+        sketches: (B, D) likewise.
+        channels: C, of a cell.
+        from_photos: whether these are the edge maps of the photos, in their order.
+    """
+    mean = photos.mean(0)
+    if (photos - mean).norm(dim=1).max() < ALIKE:
+        mean = torch.zeros_like(mean)  # nothing would be left of them
+    # As it will be read, so that a gallery is the same before and after.
+    sketches = sketches.half().float()
+    whitening = _whitening(channels, photos - mean, sketches - sketches.mean(0))
+    return Calibration(tuple(numbers), from_photos, sketches, mean, whitening)
+
+
+def choose_sample(photos: Mapping[int, Photo]) -> list[int]:
+    """Numbers of at most :data:`SAMPLE` photos, ascending, by a hash of name and size of a file."""
+
+    def place(number: int) -> tuple[bytes, int]:
+        photo = photos[number]
+        name = f"{Path(photo.path).name}/{photo.size}"
+        return hashlib.sha256(name.encode(errors="surrogateescape")).digest(), number
+
+    return sorted(sorted(photos, key=place)[:SAMPLE])
+
+
+def _whitening(channels: int, *domains: Tensor) -> Tensor:
+    """(C, K) from C channels to the K strongest directions in them, of about equal variance.
+
+    The covariance of channels is the sum of those of the domains, (N, D) each and centred.
+    """
+    covariance = torch.zeros(channels, channels, dtype=torch.float64)
+    for domain in domains:
+        cells = domain.double().view(len(domain), channels, -1).transpose(1, 2).flatten(0, 1)
+        covariance += cells.T @ cells / len(cells)
+    variances, directions = torch.linalg.eigh(covariance)
+    shrunk = variances + SHRINKAGE * variances.mean() + torch.finfo(torch.float32).tiny
+    return (directions * shrunk.rsqrt())[:, -CHANNELS:].float().contiguous()
