@@ -15,6 +15,9 @@ from .harness.machine import ROOT
 from .report import fill, load
 
 RESULTS = ROOT / "benchmarks" / "results" / "retrieval"
+SPLITS = ("train", "test")
+SCORED = "acc@1 / acc@10 / trip-acc"
+STAND_INS = {"edge maps of its photos": "their edge maps", "TU-Berlin": "800 sketches of TU-Berlin"}
 ABLATION = {"shoes": "ablation", "chairs": "ablation-chairs"}
 
 
@@ -42,6 +45,37 @@ def ablation_table() -> str:
     return "\n".join(lines)
 
 
+def untrained_table() -> str:
+    """Accuracy of galleries without training."""
+    lines = [
+        "| photos | calibrated by | " + " | ".join(f"{s}: {SCORED}" for s in SPLITS) + " |",
+        "| --- | --- |" + " --- |" * len(SPLITS),
+    ]
+    found = [load(RESULTS / f"untrained-{split}.json")["galleries"] for split in SPLITS]
+    for rows in zip(*found, strict=True):
+        of_others = rows[0]["calibrated_by"] not in STAND_INS
+        by = "sketches of the other split" if of_others else STAND_INS[rows[0]["calibrated_by"]]
+        photos = rows[0]["photos"].split()[0]
+        where = [f" of {row['gallery']}" for row in rows]
+        cells = [
+            f"{row['acc@1']:.1f} / {row['acc@10']:.1f} / {row['trip_acc']:.1f}{size}"
+            for row, size in zip(rows, where, strict=True)
+        ]
+        alone = "" if rows[0]["photos"] == photos else ", among photos of everything"
+        lines.append(f"| {photos}{alone} | {by} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def settings_table() -> str:
+    """What settings of galleries without training are worth, one by one."""
+    scores = load(RESULTS / "untrained-settings.json")["scores"]
+    lines = ["| acc@1 / acc@10 | shoes (304) | chairs (199) |", "| --- | --- | --- |"]
+    for name, of in scores.items():
+        cells = [f"{of[category][0]:.1f} / {of[category][1]:.1f}" for category in ABLATION]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
 def _cell(entry: dict[str, Any]) -> str:
     figures = [entry[name] for name in FIGURES]
     return " / ".join(f"{one['mean']:.1f} ± {one['deviation']:.1f}" for one in figures)
@@ -49,9 +83,22 @@ def _cell(entry: dict[str, Any]) -> str:
 
 def filled() -> dict[Path, str]:
     """The documents with their tables as they are to be."""
-    tables = {"training.md": ("rows", rows_table()), "results.md": ("ablation", ablation_table())}
-    documents = {ROOT / "docs" / name: table for name, table in tables.items()}
-    return {path: fill(path.read_text(), *table) for path, table in documents.items()}
+    tables = {
+        "training.md": {"rows": rows_table()},
+        "results.md": {
+            "ablation": ablation_table(),
+            "untrained": untrained_table(),
+            "untrained settings": settings_table(),
+        },
+    }
+    documents = {}
+    for name, contents in tables.items():
+        path = ROOT / "docs" / name
+        text = path.read_text()
+        for mark, content in contents.items():
+            text = fill(text, mark, content)
+        documents[path] = text
+    return documents
 
 
 if __name__ == "__main__":

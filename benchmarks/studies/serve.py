@@ -3,7 +3,8 @@
     python -m benchmarks.studies.serve --photos 10000 --out serve.json
 
 `fgsbir serve` runs as a process of its own, with its defaults, over the network that `fgsbir train`
-trains by default (its weights do not matter for time). One real headless Chromium draws strokes: a
+trains by default (its weights do not matter for time), or with `--untrained` over a gallery that
+needs no training. One real headless Chromium draws strokes: a
 time goes from the pointerup event to the frame that shows the ten photos. Then 64 clients, each of
 an address of its own, search as fast as they are answered, and fetch the ten photos of every
 answer. Chromium, the clients and the server share the machine.
@@ -47,6 +48,7 @@ SHOWN = """() => {
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--photos", type=int, default=10_000)
+    parser.add_argument("--untrained", action="store_true", help="the network from ImageNet")
     parser.add_argument("--strokes", type=int, default=60)
     parser.add_argument("--rounds", type=int, default=10, help="searches of each of the 64 clients")
     parser.add_argument(
@@ -56,19 +58,22 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
 
-    gallery = make_gallery(options.folder, options.photos)
+    gallery, indexing = make_gallery(options.folder, options.photos, options.untrained)
+    weight = 0.0 if options.untrained else 0.1  # of attributes, which need training
     with serving(gallery) as server:
         wait_for_thumbnails(gallery / "thumbnails", options.photos)
         strokes = time_strokes(server, options.strokes)
-        load_server(server, 2)  # its threads come into being
+        load_server(server, 2, weight)  # its threads come into being
         before = server.memory()
-        crowd = load_server(server, options.rounds)
+        crowd = load_server(server, options.rounds, weight)
         after = server.memory()
         code, errors = server.stop()
     report = {
         "command": f"python -m benchmarks.studies.serve --photos {options.photos} "
-        f"--strokes {options.strokes} --rounds {options.rounds}",
+        f"{'--untrained ' * options.untrained}--strokes {options.strokes} "
+        f"--rounds {options.rounds}",
         "photos": options.photos,
+        "photos_indexed_per_second": None if indexing is None else options.photos / indexing,
         "stroke_to_results": summary(strokes),
         "crowd": {**crowd, "rss_mib_before": before / 2**20, "rss_mib_after": after / 2**20},
         "exit_code": code,
@@ -77,8 +82,8 @@ def main() -> None:
     publish(report, options.note, options.out)
 
 
-def make_gallery(folder: Path, count: int) -> Path:
-    """A gallery of so many photos; made once."""
+def make_gallery(folder: Path, count: int, untrained: bool) -> tuple[Path, float | None]:
+    """A gallery of so many photos, and the seconds that it took; made once, None later."""
     photos, run = folder / f"photos-{count}", folder / "run"
     data = synthetic("shoes", min(DRAWN, count), "test")
     photos.mkdir(parents=True, exist_ok=True)
@@ -89,12 +94,14 @@ def make_gallery(folder: Path, count: int) -> Path:
         shade = rng.uniform(0.6, 1.1, 3)
         if not file.exists():
             variant(data.photos[i % len(data.photos)], scale, turn, shade).save(file, quality=88)
-    if not run.exists():
+    if not untrained and not run.exists():
         facts = DataFacts(data.name, "shoes", data.attribute_names)
         run.mkdir()
         save_run(run, Run(create_model(RESNET, facts).eval(), RESNET, facts, 0))
-    Gallery.build(photos, run, folder / f"gallery-{count}")
-    return folder / f"gallery-{count}"
+    gallery = folder / f"gallery-{'untrained-' * untrained}{count}"
+    new, started = not gallery.exists(), time.perf_counter()
+    Gallery.build(photos, None if untrained else run, gallery)
+    return gallery, time.perf_counter() - started if new else None
 
 
 def variant(
@@ -136,7 +143,7 @@ def time_strokes(server: Server, count: int) -> list[float]:
     return seconds
 
 
-def load_server(server: Server, rounds: int) -> dict[str, Any]:
+def load_server(server: Server, rounds: int, weight: float) -> dict[str, Any]:
     """64 clients at once; seconds of each search, and how many were answered a second."""
     sketches = [encoded(sketch) for sketch in synthetic("shoes", 16, "test").sketches]
 
@@ -147,7 +154,7 @@ def load_server(server: Server, rounds: int) -> dict[str, Any]:
             for i in range(rounds):
                 body = sketches[(number + i) % len(sketches)]
                 started = time.perf_counter()
-                answer = client.post("/api/search?attribute_weight=0.1", content=body)
+                answer = client.post(f"/api/search?attribute_weight={weight}", content=body)
                 seconds.append(time.perf_counter() - started)
                 wrong += answer.status_code != 200
                 for match in answer.json().get("matches", []):

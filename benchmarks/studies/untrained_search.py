@@ -1,0 +1,152 @@
+"""Accuracy and speed of galleries without training, on the QMUL benchmark.
+
+    python -m benchmarks.studies.untrained_search --data sbir_cvpr2016 --split test --out test.json
+
+Photos are indexed and sketches searched as users do it, by `Gallery.build` and `Gallery.search`.
+Calibration is by the photos' own edge maps, by the sketches of the other split, or by sketches of
+other things (`--tu-berlin`). With `--distractors`, shoes and chairs and further photos are also one
+gallery.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+
+from fgsbir.data import SketchPhotoSet, load_sbir
+from fgsbir.data.edges import PhotoEdges
+from fgsbir.data.images import ImageFiles, Images, name_of
+from fgsbir.evaluation.metrics import score
+from fgsbir.evaluation.ranking import Ranking
+from fgsbir.gallery import Gallery
+from fgsbir.models import Output
+
+from ..harness.machine import publish
+
+CATEGORIES = ("shoes", "chairs")
+TU_BERLIN_SKETCHES = 800
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--data", type=Path, required=True, help="folder of the benchmark")
+    parser.add_argument("--split", choices=("train", "test"), default="train")
+    parser.add_argument("--tu-berlin", type=Path, help="tu_berlin_224_bits.npz")
+    parser.add_argument("--distractors", type=Path, help="folder of shoes that face the other way")
+    parser.add_argument("--note", default="", help="what else the machine was doing")
+    parser.add_argument("--out", type=Path)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as scratch:
+        report = {
+            "command": f"python -m benchmarks.studies.untrained_search --split {options.split}",
+            "split": options.split,
+            "galleries": list(_galleries(options, Path(scratch))),
+            "threads": torch.get_num_threads(),
+        }
+    publish(report, options.note, options.out)
+
+
+def _galleries(options: argparse.Namespace, folder: Path) -> Iterator[dict[str, Any]]:
+    sets = {name: load_sbir(options.data, name, options.split) for name in CATEGORIES}
+    other = "train" if options.split == "test" else "test"
+    stand_ins: dict[str, Path | None] = {"edge maps of its photos": None}
+    if options.tu_berlin is not None:
+        stand_ins["TU-Berlin"] = _tu_berlin(options.tu_berlin, folder / "tu-berlin")
+    for name, data in sets.items():
+        _link(data.photos, folder / name)
+        drawn = _link(load_sbir(options.data, name, other).sketches, folder / f"{name} {other}")
+        for kind, sketches in {**stand_ins, f"{name} {other}": drawn}.items():
+            gallery, seconds = _build(folder / name, folder / f"{name} {kind}.gallery", sketches)
+            yield {
+                "photos": name,
+                "calibrated_by": kind,
+                "index_seconds": seconds,
+                **_scores(gallery, data, folder / name),
+            }
+    if options.distractors is not None:
+        everything = folder / "everything"
+        for name, data in sets.items():
+            _link(data.photos, everything / name)
+        _mirror(options.distractors, everything / "others")
+        gallery, seconds = _build(everything, folder / "everything.gallery", None)
+        for name, data in sets.items():
+            yield {
+                "photos": f"{name} among {len(gallery)}",
+                "calibrated_by": "edge maps of its photos",
+                "index_seconds": seconds,
+                **_scores(gallery, data, everything / name),
+            }
+
+
+def _build(photos: Path, out: Path, sketches: Path | None) -> tuple[Gallery, float]:
+    started = time.perf_counter()
+    gallery = Gallery.build(photos, out=out, sketches=sketches, progress=False)
+    return gallery, time.perf_counter() - started
+
+
+def _scores(gallery: Gallery, data: SketchPhotoSet, photos: Path) -> dict[str, Any]:
+    """Accuracy of all sketches of a split in a gallery that holds its photos, and time of each."""
+    own = [photos / Path(name_of(data.photos, i)).name for i in range(len(data.photos))]
+    rest = sorted({Path(path) for path in gallery.rows().paths} - set(own))
+    place = {path: i for i, path in enumerate([*own, *rest])}
+    distances, order, seconds = [], [], []
+    for i in range(len(data.sketches)):
+        started = time.perf_counter()
+        matches = gallery.search(name_of(data.sketches, i), k=len(gallery))
+        seconds.append(time.perf_counter() - started)
+        distances.append([match.distance for match in matches])
+        order.append([place[match.path] for match in matches])
+    nothing = Output(torch.empty(0, 0), None)
+    ranking = Ranking(torch.tensor(distances), torch.tensor(order), nothing, nothing)
+    files = ImageFiles(list(place))
+    labels = np.concatenate([data.photo_labels, np.full(len(rest), -1)])
+    whole = replace(
+        data, photos=files, edges=PhotoEdges(files), photo_labels=labels, photo_attributes=None
+    )
+    found = score(ranking, whole).to_dict()
+    return {
+        **{name: found[name] for name in ("acc@1", "acc@10", "mrr", "trip_acc", "sketches")},
+        "gallery": len(gallery),
+        "search_median_ms": 1000 * statistics.median(seconds),
+    }
+
+
+def _link(images: Images, folder: Path) -> Path:
+    """A folder of links to the files of a set."""
+    folder.mkdir(parents=True)
+    for i in range(len(images)):
+        file = Path(name_of(images, i)).resolve()
+        (folder / file.name).symlink_to(file)
+    return folder
+
+
+def _mirror(photos: Path, folder: Path) -> None:
+    folder.mkdir(parents=True)
+    for file in sorted(photos.glob("*.jpg")):
+        with Image.open(file) as photo:
+            ImageOps.mirror(photo).save(folder / file.name, quality=95)
+
+
+def _tu_berlin(file: Path, folder: Path) -> Path:
+    """Every so many sketches of TU-Berlin as files."""
+    folder.mkdir()
+    packed = np.load(file)["bits"]
+    chosen: Sequence[int] = range(0, len(packed), len(packed) // TU_BERLIN_SKETCHES)
+    for i in chosen:
+        ink = np.unpackbits(packed[i], axis=1)
+        Image.fromarray(255 * (1 - ink)).save(folder / f"{i:05}.png")
+    return folder
+
+
+if __name__ == "__main__":
+    main()
