@@ -17,7 +17,7 @@ from .report import fill, load
 RESULTS = ROOT / "benchmarks" / "results" / "retrieval"
 SPLITS = ("train", "test")
 SCORED = "acc@1 / acc@10 / trip-acc"
-STAND_INS = {"edge maps of its photos": "their edge maps", "TU-Berlin": "800 sketches of TU-Berlin"}
+STAND_INS = {"edge maps of its photos": "their edge maps", "TU-Berlin": "sketches of TU-Berlin"}
 ABLATION = {"shoes": "ablation", "chairs": "ablation-chairs"}
 
 
