@@ -22,7 +22,13 @@ from torch import Tensor
 
 from fgsbir.data import PhotoEdges, load_sbir
 from fgsbir.data.images import Images
-from fgsbir.gallery.calibration import CHANNELS, HUB_NEIGHBOURS, HUB_WEIGHT_OF_EDGES, SHRINKAGE
+from fgsbir.gallery.calibration import (
+    CHANNELS,
+    HUB_NEIGHBOURS,
+    HUB_WEIGHT_OF_EDGES,
+    SAMPLE,
+    SHRINKAGE,
+)
 from fgsbir.models import efficientnet_lite0, efficientnet_lite2
 from fgsbir.models.efficientnet_lite import Variant, build
 from fgsbir.models.preprocess import as_float, photos_to_ink, sketches_to_ink, to_ink
@@ -55,7 +61,7 @@ class Setting:
     shrinkage: float = SHRINKAGE
     neighbours: int = HUB_NEIGHBOURS
     hub_weight: float = HUB_WEIGHT_OF_EDGES
-    sample: int | None = None
+    sample: int | None = SAMPLE
 
 
 def settings() -> Iterator[tuple[str, Setting]]:
@@ -79,6 +85,7 @@ def settings() -> Iterator[tuple[str, Setting]]:
         yield f"hub weight {weight}", replace(chosen, hub_weight=weight)
     for sample in (5, 20, 50):
         yield f"{sample} photos looked at", replace(chosen, sample=sample)
+    yield "all photos looked at", replace(chosen, sample=None)
     yield "edge maps as they are", replace(chosen, sketches="edge maps")
     for weight in (0.25, 0.5):
         yield (
@@ -132,7 +139,7 @@ def maps(root: Path, category: str, network: str) -> dict[int, Maps]:
         "edge maps": to_ink(edges, given),
         "edge maps, read": to_ink([_read(edges[i]) for i in range(len(edges))], given),
     }
-    wanted = {*BLOCKS[network], Setting().blocks} & set(range(max(BLOCKS[network]) + 1))
+    wanted = set(BLOCKS[network])
     found: dict[int, dict[str, list[Tensor]]] = {count: {} for count in wanted}
     for kind, images in inks.items():
         for batch in images.split(4):

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 
 from benchmarks.studies.untrained_settings import BLOCKS, CELLS, Setting, accuracy, settings
-from fgsbir.gallery.calibration import make_calibration
+from fgsbir.gallery.calibration import SAMPLE, make_calibration
 from fgsbir.models import efficientnet_lite0
 
 COUNT, CHANNELS = 60, 80
@@ -22,7 +22,7 @@ def test_the_chosen_setting_is_what_galleries_do() -> None:
     }
     rows = {kind: F.normalize(F.instance_norm(of).flatten(1)) for kind, of in domains.items()}
     made = make_calibration(
-        range(COUNT), rows["photos"], rows["edge maps, read"], CHANNELS, from_photos=True
+        range(COUNT), rows["photos"], rows["edge maps, read"], CHANNELS, edges_of=range(COUNT)
     )
     scores = made.of_sketches(rows["sketches"]) @ made.of_photos(rows["photos"]).T
     ranks = (scores > scores.diagonal()[:, None]).sum(1)
@@ -36,3 +36,4 @@ def test_settings_start_from_what_galleries_use() -> None:
     assert dict(settings())["as galleries are"] == Setting()
     assert Setting().blocks == efficientnet_lite0.VARIANT.blocks
     assert Setting().blocks in BLOCKS["lite0"]
+    assert Setting().sample == SAMPLE

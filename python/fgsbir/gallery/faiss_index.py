@@ -24,7 +24,7 @@ from ..models.retrieval import Output
 from .exact_index import ExactIndex
 from .inner_product import photo_rows, query_rows
 from .match import Candidates
-from .store import CELLS_NAME, Rows, Store
+from .store import Rows, Store
 
 TRAIN_ROWS = 64  # photos a cell that k-means looks at
 FEWEST_ROWS = 39  # photos a cell that faiss asks for, or fewer cells
@@ -50,14 +50,14 @@ class IvfIndex(ExactIndex):
 
         No cells can be made of no photos, so an empty gallery is searched exactly.
         """
-        rows, file = store.read(), store.folder / CELLS_NAME
+        rows, file = store.read(), store.cells
         if not len(rows):
             return ExactIndex(rows)
         return cls(rows, up_to_date(_read(file) if file.is_file() else None, rows))
 
     def update(self, store: Store) -> None:
         """Writes the cells beside the gallery."""
-        write_atomically(store.folder / CELLS_NAME, faiss.serialize_index(self.cells).tobytes())
+        write_atomically(store.cells, faiss.serialize_index(self.cells).tobytes())
 
     def search(
         self, query: Output, k: int, attribute_weight: float, required: Mapping[int, bool]

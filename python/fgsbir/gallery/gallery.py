@@ -14,11 +14,14 @@ from ..config import BackboneName
 from ..models.checkpoint import FILE_NAME as MODEL_NAME
 from ..models.checkpoint import Run, encode_run, load_run, untrained_run
 from ..sketches import Sketch
-from .add import Added, add_photos, check_folders
+from .add import NO_SKETCHES, Added, add_photos
+from .calibrate import read_sketches
 from .calibration import Calibration
 from .encoder import Encoder
-from .folder import beside, printable
+from .folder import beside, find_photos, printable
 from .indexes import Index, checked_index, open_index
+from .manifest import FILE_NAME as MANIFEST_NAME
+from .manifest import read_manifest
 from .match import Match, best_matches
 from .store import Rows, Store
 
@@ -58,6 +61,7 @@ class Gallery:
         model: str | Path | None,
         out: str | Path,
         *,
+        sketches: str | Path | None = None,
         index: str | None = None,
         device: str = "cpu",
     ) -> Gallery:
@@ -67,28 +71,35 @@ class Gallery:
             model: folder of `fgsbir train`, or the checkpoint in it. It is copied. None for the
                 gallery's own; of a new one, for a network from ImageNet, without training.
             out: folder of the gallery.
+            sketches: what :meth:`add` will be given: checked before anything is made.
             index: how to search: ``"exact"`` or another name of docs/gallery.md; None for what the
                 gallery has, exact if it is new.
             device: where to embed: cpu, cuda, cuda:1 ...
 
         Raises:
             ConnectionError: the database of the index does not answer.
-            FileNotFoundError: there is no such model.
+            FileNotFoundError: there is no such model, or no such folder of sketches.
             FileExistsError: `out` holds other things.
-            ValueError: `out` holds a gallery of another model, a file is damaged, or the weights
-                from ImageNet are not installed.
+            ValueError: `out` holds a gallery of another model, a file is damaged, the weights from
+                ImageNet are not installed, the index or the sketches are none for this model, or
+                none of the sketches can be read.
         """
-        index = None if index is None else checked_index(index)
-        if model is None and not (Path(out) / MODEL_NAME).is_file():
+        if model is None and _is_to_be_untrained(Path(out)):
             run = untrained_run(UNTRAINED)
-            checkpoint = encode_run(run)
+            checkpoint, source = encode_run(run), "the network from ImageNet"
             run.model.to(device)
         else:
             file = Path(out if model is None else model)
             file = file / MODEL_NAME if file.is_dir() else file
             run = load_run(file, device)
-            checkpoint = file.read_bytes()
-        store = Store.create(out, checkpoint, run, index)
+            checkpoint, source = file.read_bytes(), str(file)
+        calibrated = run.model.head == "cells"
+        index = None if index is None else checked_index(index, calibrated=calibrated)
+        if sketches is not None:
+            if not calibrated:
+                raise ValueError(NO_SKETCHES)
+            read_sketches(sketches)
+        store = Store.create(out, checkpoint, run, index, source=source)
         return cls(store, run, store.manifest.index)
 
     @classmethod
@@ -113,8 +124,8 @@ class Gallery:
             model: folder of `fgsbir train`, or the checkpoint in it. It is copied. None for the
                 gallery's own; of a new one, for a network from ImageNet, without training.
             out: folder of the gallery; None for PHOTOS.gallery beside the photos.
-            sketches: folder of sketches, of whatever, that help a network without training to tell
-                what sketches have in common; None to let edge maps of the photos stand in.
+            sketches: folder of sketches of what the photos show, that calibrate a network without
+                training better than edge maps of the photos do.
             index: how to search: ``"exact"`` or another name of docs/gallery.md; None for what the
                 gallery has, exact if it is new.
             device: where to embed: cpu, cuda, cuda:1 ...
@@ -128,12 +139,15 @@ class Gallery:
                 `sketches` for a trained model; the weights from ImageNet are not installed; or
                 another process is adding photos to the same gallery.
         """
-        check_folders(photos, model, sketches)
-        gallery = cls.create(model, out or beside(photos), index=index, device=device)
+        find_photos(photos)  # before anything is made
+        out = out or beside(photos)
+        gallery = cls.create(model, out, sketches=sketches, index=index, device=device)
         added = gallery.add(photos, sketches=sketches, progress=progress)
         if added.skipped:
             listed = "\n".join(f"  {printable(skipped.reason)}" for skipped in added.skipped)
             warnings.warn(f"{len(added.skipped)} unreadable:\n{listed}", stacklevel=2)
+        if added.note:
+            warnings.warn(added.note, stacklevel=2)
         return gallery
 
     @classmethod
@@ -265,3 +279,10 @@ class Gallery:
             known = ", ".join(self.attribute_names) or "none"
             raise ValueError(f"required: no attribute {name!r}; the model predicts {known}")
         return self.attribute_names.index(name)
+
+
+def _is_to_be_untrained(folder: Path) -> bool:
+    """Whether a gallery without a model of its own is new, or was killed before it had one."""
+    if (folder / MODEL_NAME).is_file():
+        return False
+    return not (folder / MANIFEST_NAME).is_file() or read_manifest(folder).calibrated

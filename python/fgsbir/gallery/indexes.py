@@ -26,18 +26,22 @@ class Kind:
         class_name: of a subclass of :class:`Index` in it.
         takes_uri: whether a name goes on with a colon and the URI of a database.
         extra: of `fgsbir-ext`, the one that brings the packages it needs.
+        calibrated: whether it follows a calibration, which changes all embeddings at once.
     """
 
     module: str
     class_name: str
     takes_uri: bool = False
     extra: str = "train"
+    calibrated: bool = True
 
 
 KINDS = {
     "exact": Kind(".exact_index", "ExactIndex"),
     "faiss": Kind(".faiss_index", "IvfIndex", extra="faiss"),
-    "milvus": Kind(".milvus_index", "MilvusIndex", takes_uri=True, extra="milvus"),
+    "milvus": Kind(
+        ".milvus_index", "MilvusIndex", takes_uri=True, extra="milvus", calibrated=False
+    ),
 }
 
 
@@ -88,16 +92,22 @@ class Index(ABC):
         """
 
 
-def checked_index(name: str) -> str:
+def checked_index(name: str, *, calibrated: bool = False) -> str:
     """The name, with the path of an embedded database made absolute.
 
     Raises:
-        ValueError: it is no name of an index, or its package is missing.
+        ValueError: it is no name of an index, its package is missing, or it is none for a
+            calibrated gallery where this is one.
     """
     kind, colon, uri = name.partition(":")
     known = KINDS.get(kind)
     if known is None or (not uri if known.takes_uri else colon):
         raise ValueError(f"index: expected {_names()}, got {name!r}")
+    if calibrated and not known.calibrated:
+        raise ValueError(
+            f"index: {kind!r} needs a trained model; a gallery without training is searched by "
+            f"{' or '.join(repr(name) for name, kind in KINDS.items() if kind.calibrated)}"
+        )
     _index_class(kind)
     return name if not uri or "://" in uri else f"{kind}:{Path(uri).resolve()}"
 
@@ -114,7 +124,8 @@ def open_index(store: Store, name: str, *, update: bool = False) -> Index:
         ConnectionError: a database does not answer.
         ValueError: an unknown name, a missing package, or a damaged file.
     """
-    kind, _, uri = checked_index(name).partition(":")
+    checked = checked_index(name, calibrated=store.manifest.calibrated)
+    kind, _, uri = checked.partition(":")
     index = _index_class(kind).open(store, uri)
     if update:
         index.update(store)

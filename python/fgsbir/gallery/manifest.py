@@ -41,7 +41,10 @@ class Manifest:
 
     def write(self, folder: Path) -> None:
         """Writes gallery.json into a folder, whole or not at all."""
-        write_json(folder / FILE_NAME, asdict(self), indent=2)
+        values = asdict(self)
+        if not self.calibrated:  # which earlier versions do not know
+            del values["calibrated"]
+        write_json(folder / FILE_NAME, values, indent=2)
 
 
 def read_manifest(folder: Path) -> Manifest:

@@ -27,8 +27,9 @@ from .indexes import Index
 from .inner_product import photo_rows, query_rows
 from .match import Candidates
 from .shard import CAPACITY, Shard, read_shard
-from .store import SENT_NAME, Store
+from .store import Store
 
+SENT_NAME = "milvus.json"  # which shards, as of which time, the database has
 MOST_RESULTS = 16384  # that Milvus gives to one search
 PAGE = 1000  # photos that come with one answer, where all are wanted
 PATH_BYTES = 65535  # that a field of Milvus may have
@@ -102,7 +103,7 @@ class MilvusIndex(Index):
                 limit=k,
                 output_fields=["file", "vector"],
             )[0]
-        d, names = self.store.embedding_dim, self.store.manifest.attributes
+        d, names = self.store.manifest.embedding_dim, self.store.manifest.attributes
         vectors = np.array([hit["entity"]["vector"] for hit in hits], dtype=np.float32)
         rows = torch.from_numpy(vectors.reshape(len(hits), d + len(names) + 1))
         return Candidates(
@@ -133,9 +134,9 @@ class MilvusIndex(Index):
                 write_json(noted, sent)
 
     def _send(self, number: int, shard: Shard) -> None:
-        embedding = self.store.searched(shard.tensors["embedding"])
-        vectors = photo_rows(Output(embedding, shard.tensors.get("logits"))).numpy()
-        d = self.store.embedding_dim
+        output = Output(shard.tensors["embedding"], shard.tensors.get("logits"))
+        vectors = photo_rows(output).numpy()
+        d = self.store.manifest.embedding_dim
         rows = {
             i: {
                 "number": CAPACITY * number + i,
@@ -167,7 +168,7 @@ class MilvusIndex(Index):
             max_capacity=MOST_ATTRIBUTES,
         )
         manifest = self.store.manifest
-        width = self.store.embedding_dim + len(manifest.attributes) + 1
+        width = manifest.embedding_dim + len(manifest.attributes) + 1
         schema.add_field("vector", DataType.FLOAT_VECTOR, dim=width)
         index = self.client.prepare_index_params()
         index.add_index("vector", index_type="FLAT", metric_type="IP")

@@ -36,8 +36,6 @@ from .manifest import Manifest, read_manifest
 from .shard import CAPACITY, Entry, Shard, read_entries, read_shard, write_shard
 
 SHARDS = "shards"
-CELLS_NAME = "ivf.faiss"  # of the faiss index
-SENT_NAME = "milvus.json"  # which shards, as of which time, a Milvus database has
 
 
 @dataclass(frozen=True)
@@ -75,7 +73,13 @@ class Store:
 
     @classmethod
     def create(
-        cls, folder: str | Path, checkpoint: bytes, run: Run, index: str | None = None
+        cls,
+        folder: str | Path,
+        checkpoint: bytes,
+        run: Run,
+        index: str | None = None,
+        *,
+        source: str = "the one given",
     ) -> Store:
         """The gallery in a folder, made if there is none; resumes where another was killed.
 
@@ -84,6 +88,7 @@ class Store:
             checkpoint: content of the model's file, which is copied.
             run: what is in that file.
             index: how to search it; None leaves that as it is.
+            source: what to call the model in an error.
 
         Raises:
             FileExistsError: the folder holds other things.
@@ -104,7 +109,7 @@ class Store:
         store = cls(folder)
         if store.manifest.model != digest:
             raise ValueError(
-                f"{folder}: was made with another model than this one; choose another folder, or "
+                f"{folder}: was made with another model than {source}; choose another folder, or "
                 "delete this one to start anew"
             )
         if not store.model.is_file():
@@ -153,7 +158,8 @@ class Store:
         """
         photos = self.photos()
         numbers = np.fromiter(photos, np.int64, len(photos))
-        embedding = torch.empty(len(photos), self.embedding_dim)
+        width = self.calibration.embedding_dim if self.calibration else self.manifest.embedding_dim
+        embedding = torch.empty(len(photos), width)
         logits = torch.empty(len(photos), len(self.manifest.attributes))
         shards, starts = np.unique(numbers // CAPACITY, return_index=True)
         for shard, start, here in zip(shards, starts, np.split(numbers, starts)[1:], strict=True):
@@ -167,9 +173,10 @@ class Store:
         return Rows(numbers, paths, Output(embedding, logits if self.manifest.attributes else None))
 
     @property
-    def embedding_dim(self) -> int:
-        """Of what is searched, the embeddings as :meth:`read` gives them."""
-        return self.calibration.embedding_dim if self.calibration else self.manifest.embedding_dim
+    def cells(self) -> Path:
+        """Where the faiss index keeps its cells; those of another calibration are no use."""
+        digest = "" if self.calibration is None else f"-{self.calibration.digest[:16]}"
+        return self.folder / f"ivf{digest}.faiss"
 
     def searched(self, stored: Tensor) -> Tensor:
         """What is searched, of (N, D) stored embeddings of photos: unit rows."""
@@ -184,16 +191,20 @@ class Store:
 
     def embeddings(self, numbers: Sequence[int]) -> Tensor:
         """(N, D) of some photos, as they are stored, in float32."""
-        shards = {number // CAPACITY for number in numbers}
-        tensors = {shard: self._tensors(shard)["embedding"] for shard in shards}
-        return torch.stack([tensors[n // CAPACITY][n % CAPACITY] for n in numbers]).float()
+        rows: dict[int, Tensor] = {}
+        for shard in {number // CAPACITY for number in numbers}:
+            here = [number for number in numbers if number // CAPACITY == shard]
+            slots = torch.tensor([number % CAPACITY for number in here])
+            rows |= zip(here, self._tensors(shard)["embedding"][slots].float(), strict=True)
+        return torch.stack([rows[number] for number in numbers])
 
     def recalibrate(self, calibration: Calibration) -> None:
-        """Replaces the calibration, and removes what was made from embeddings with another."""
-        for made in (CELLS_NAME, SENT_NAME):
-            (self.folder / made).unlink(missing_ok=True)
+        """Replaces the calibration, and removes what was made with another."""
         calibration.write(self.folder, self.manifest.model)
         self.calibration = calibration
+        for cells in self.folder.glob("ivf-*.faiss"):
+            if cells != self.cells:
+                cells.unlink(missing_ok=True)
 
     def append(self, photos: Sequence[Photo], output: Output) -> None:
         """Adds photos; when this returns they are on disk."""

@@ -167,7 +167,11 @@ def load_run(path: str | Path, device: str = "cpu") -> Run:
     try:
         model.load_state_dict(weights)
         if "preprocessing" in facts:  # else by a version that knew one for each backbone
-            model.preprocessing = Preprocessing.from_dict(facts["preprocessing"])
+            given = Preprocessing.from_dict(facts["preprocessing"])
+            built = model.preprocessing
+            if (given.size, given.channels) != (built.size, built.channels):
+                raise ValueError(f"its preprocessing does not fit its configuration ({given})")
+            model.preprocessing = given
     except RuntimeError as error:
         raise ValueError(f"{file}: its weights do not fit its configuration ({error})") from error
     except ValueError as error:

@@ -33,7 +33,7 @@ class Preprocessing:
         size: side of the square input in pixels.
         photos: ``"edges"``, their edge maps, with values of 1 on a line and 0 on white; or
             ``"colour"``, themselves in RGB, with values of 0 for black and 1 for white. Sketches
-            have the same values as photos, and the same grey in all channels.
+            have the same values as photos; grey ones the same in all channels.
         mean, std: of the values of each channel: a model computes with (value - mean) / std.
     """
 
@@ -76,20 +76,27 @@ class Preprocessing:
         try:
             lists = {"mean": tuple(values["mean"]), "std": tuple(values["std"])}
             read = cls(**{**values, **lists})
-        except (KeyError, TypeError) as error:
+            numbers = [float(number) for number in (*read.mean, *read.std)]
+        except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"preprocessing that this version does not know ({error})") from error
-        if read.photos not in get_args(PhotosAs):
-            raise ValueError(
-                f"preprocessing that this version does not know: photos as {read.photos!r}"
-            )
+        known = (
+            read.photos in get_args(PhotosAs)
+            and type(read.size) is int
+            and read.size > 0
+            and len(read.mean) == len(read.std)
+            and all(map(math.isfinite, numbers))
+            and all(deviation > 0 for deviation in read.std)
+        )
+        if not known:
+            raise ValueError(f"preprocessing that this version does not know ({read})")
         return read
 
 
 def to_ink(images: Images, preprocessing: Preprocessing) -> Tensor:
     """Resizes images of any sizes to one (B, channels, size, size) uint8 tensor, ink 255.
 
-    Images uint8 on white, in grey or colours, one that is not square padded with white around its
-    middle. Kept as uint8, since a set of them stays in memory for the whole training;
+    Images are uint8, on white, in grey or in colours; one that is not square is padded with white
+    around its middle. Inks are uint8, since a set of them stays in memory for the whole training;
     :func:`as_float` turns a batch of them into what a model takes.
     """
     channels, size = preprocessing.channels, preprocessing.size
