@@ -10,6 +10,7 @@ from fgsbir.gallery.calibration import SAMPLE, make_calibration
 from fgsbir.models import efficientnet_lite0
 
 COUNT, CHANNELS = 60, 80
+KEYS = [str(i) for i in range(COUNT)]
 
 
 def test_the_chosen_setting_is_what_galleries_do() -> None:
@@ -21,9 +22,7 @@ def test_the_chosen_setting_is_what_galleries_do() -> None:
         for kind, noise in near.items()
     }
     rows = {kind: F.normalize(F.instance_norm(of).flatten(1)) for kind, of in domains.items()}
-    made = make_calibration(
-        range(COUNT), rows["photos"], rows["edge maps, read"], CHANNELS, edges_of=range(COUNT)
-    )
+    made = make_calibration(KEYS, rows["photos"], rows["edge maps, read"], CHANNELS, edges_of=KEYS)
     scores = made.of_sketches(rows["sketches"]) @ made.of_photos(rows["photos"]).T
     ranks = (scores > scores.diagonal()[:, None]).sum(1)
     found = accuracy(domains, Setting())

@@ -14,13 +14,13 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from fgsbir.atomic_files import file_digest
 from fgsbir.cli import main
 from fgsbir.data import SketchPhotoSet, synthetic
 from fgsbir.gallery import Gallery, add, calibration
 from fgsbir.gallery.calibration import read_calibration
-from fgsbir.gallery.folder import Photo
+from fgsbir.gallery.folder import Photo, beside
 from fgsbir.gallery.indexes import checked_index, open_index
+from fgsbir.gallery.manifest import read_manifest
 from fgsbir.gallery.store import Store
 from fgsbir.models import Output
 from fgsbir.models.checkpoint import load_run
@@ -110,7 +110,7 @@ def test_hubs_come_later() -> None:
     torch.manual_seed(0)
     photos = torch.nn.functional.normalize(torch.randn(8, 12))
     sketches = torch.nn.functional.normalize(photos[0] + 0.3 * torch.randn(40, 12))
-    made = calibration.make_calibration(range(8), photos, sketches, 4)
+    made = calibration.make_calibration("abcdefgh", photos, sketches, 4)
     rows = made.of_photos(photos)
     torch.testing.assert_close(rows.norm(dim=1), torch.ones(8))
     query = made.of_sketches(sketches[:1])
@@ -190,7 +190,7 @@ def rows_like(gallery: Gallery, count: int) -> torch.Tensor:
 
 def calibration_by(rows: torch.Tensor, first: int) -> calibration.Calibration:
     part = rows[first : first + 100]
-    return calibration.make_calibration(range(24, 124), part, part.flip(1), CHANNELS)
+    return calibration.make_calibration([str(i) for i in range(100)], part, part.flip(1), CHANNELS)
 
 
 def test_cells_of_another_calibration_are_never_searched(many: Store) -> None:
@@ -205,11 +205,11 @@ def test_cells_of_another_calibration_are_never_searched(many: Store) -> None:
         asked = Output(many.calibration.of_sketches(rows[:20]), None)
         recalls = []
         for query in asked.embedding.split(1):
-            found = [
-                set(i.search(Output(query, None), 10, 0.0, {}).numbers) for i in (index, exact)
-            ]
-            best = exact.search(Output(query, None), 10, 0.0, {}).numbers
-            recalls.append(len(set(best.tolist()) & found[0]) / len(best))
+            found, best = (
+                set(one.search(Output(query, None), 10, 0.0, {}).numbers.tolist())
+                for one in (index, exact)
+            )
+            recalls.append(len(best & found) / len(best))
         assert np.mean(recalls) > 0.8
         assert [file.name for file in many.folder.glob("ivf*")] == [many.cells.name]
 
@@ -275,14 +275,14 @@ def test_sketches_of_the_user_calibrate_and_are_kept(
     opened = Gallery.load(gallery)
     before = opened.search(shoes.sketches[0], 3)
     opened.add(folder / "photos", sketches=folder / "sketches")
-    used = read_calibration(gallery, file_digest(gallery / "model.safetensors"))
+    used = read_calibration(gallery, read_manifest(gallery).id)
     assert used is not None
     assert len(used.sketches) == 6
     assert used.edges_of == ()
     assert [m.distance for m in opened.search(shoes.sketches[0], 3)] != [m.distance for m in before]
     write_photos(synthetic("shoes", 2, "train"), gallery.parent / "more", range(2))
     opened.add(gallery.parent / "more")
-    kept = read_calibration(gallery, file_digest(gallery / "model.safetensors"))
+    kept = read_calibration(gallery, read_manifest(gallery).id)
     assert kept is not None
     assert torch.equal(kept.sketches, used.sketches)
     assert len(kept.sample) == COUNT + 2
@@ -309,15 +309,15 @@ def test_photos_of_every_kind_are_taken(shoes: SketchPhotoSet, tmp_path: Path) -
     assert set(found[2:]) == {"wide", "tall", "white"}
 
 
-@pytest.mark.parametrize("count", [1, 3])
+@pytest.mark.parametrize(("count", "note"), [(1, add.NOTE_ONE), (3, add.NOTE_ALIKE)])
 def test_equal_photos_are_found_and_said_to_be_equal(
-    count: int, shoes: SketchPhotoSet, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    count: int, note: str, shoes: SketchPhotoSet, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "photos").mkdir()
     for i in range(count):
         Image.fromarray(shoes.photos[0]).save(tmp_path / "photos" / f"{i}.png")
     assert main(["index", str(tmp_path / "photos")]) == 0
-    assert f"note: {add.NOTE_ALIKE}\n" in capsys.readouterr().err
+    assert f"note: {note}\n" in capsys.readouterr().err
     matches = Gallery.load(tmp_path / "photos.gallery").search(shoes.sketches[0])
     assert len(matches) == count
     assert np.isfinite([match.distance for match in matches]).all()
@@ -327,10 +327,39 @@ def test_indexing_stopped_before_its_end_is_named_and_finished(
     folder: Path, gallery: Path, shoes: SketchPhotoSet
 ) -> None:
     (gallery / CALIBRATION).unlink()
-    with pytest.raises(ValueError, match="stopped before its end; the same `fgsbir index`"):
+    with pytest.raises(ValueError, match=f"lacks {CALIBRATION}, as after indexing"):
         Gallery.load(gallery)
     finished = Gallery.build(folder / "photos", out=gallery, progress=False)
     same(finished, Gallery.load(folder / "photos.gallery"))
+
+
+def test_photos_that_get_new_numbers_keep_their_own_edge_maps(
+    folder: Path, shoes: SketchPhotoSet, tmp_path: Path
+) -> None:
+    photos = tmp_path / "photos"
+    write_photos(shoes, photos, range(12))
+    gallery = Gallery.build(photos, progress=False)
+    (photos / "000.png").unlink()
+    write_photos(synthetic("shoes", 14, "train"), photos, range(12, 14))
+    gallery.add(photos)
+    for shard in (tmp_path / "photos.gallery" / "shards").iterdir():
+        shard.unlink()  # as the error for a damaged one says
+    repaired = Gallery.build(photos, progress=False)
+    same(repaired, Gallery.build(photos, out=tmp_path / "anew", progress=False))
+
+
+def test_a_gallery_that_lost_its_model_says_how_to_get_it_back(gallery: Path) -> None:
+    (gallery / "model.safetensors").unlink()
+    with pytest.raises(FileNotFoundError, match="`fgsbir index` with the same model puts it back"):
+        Gallery.load(gallery)
+
+
+def test_the_gallery_of_a_link_lies_beside_the_link(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(folder / "photos")
+    assert beside(tmp_path / "link") == tmp_path / "link.gallery"
+    assert beside(f"{folder}/photos/") == folder / "photos.gallery"
+    with pytest.raises(ValueError, match="expected a folder for the gallery of /"):
+        beside("/")
 
 
 def test_making_a_gallery_is_resumed(folder: Path, gallery: Path) -> None:
@@ -345,25 +374,25 @@ def cut(gallery: Path) -> None:
     (gallery / CALIBRATION).write_bytes((gallery / CALIBRATION).read_bytes()[:50])
 
 
-def of_another_model(gallery: Path) -> None:
-    read = read_calibration(gallery, file_digest(gallery / "model.safetensors"))
+def of_another_gallery(gallery: Path) -> None:
+    read = read_calibration(gallery, read_manifest(gallery).id)
     assert read is not None
     read.write(gallery, "another")
 
 
 def of_other_shapes(gallery: Path) -> None:
-    read = read_calibration(gallery, file_digest(gallery / "model.safetensors"))
+    read = read_calibration(gallery, read_manifest(gallery).id)
     assert read is not None
     calibration.Calibration(
         read.sample, read.edges_of, read.sketches, read.photo_mean[:7], read.whitening
-    ).write(gallery, file_digest(gallery / "model.safetensors"))
+    ).write(gallery, read_manifest(gallery).id)
 
 
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
         (cut, "calibration.safetensors: damaged"),
-        (of_another_model, "belongs to another model than the gallery"),
+        (of_another_gallery, "belongs to another gallery"),
         (of_other_shapes, "calibration.safetensors: damaged"),
     ],
 )

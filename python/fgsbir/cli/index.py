@@ -22,6 +22,7 @@ class Index:
     training and no sketches (and pip install 'fgsbir-ext[pretrained]').
 
     Example: fgsbir index photos
+
     Example: fgsbir index photos --model runs/shoes --out shoes.gallery
     """
 
@@ -32,8 +33,9 @@ class Index:
     model: Path | None = None
     """Folder that fgsbir train wrote. Left out, a gallery that is there keeps its model."""
     sketches: Path | None = None
-    """Folder of sketches of what the photos show, to calibrate a network without training;
-    unless given, edge maps of the photos do. Which photo they show need not be known."""
+    """Folder of sketches of the kind of thing in the photos, to calibrate a network without
+    training; which photo each shows need not be known. Left out, edge maps of the photos are
+    used."""
     index: str | None = None
     """How to search: exact (the default), faiss for millions of photos, or milvus:URI for a
     database on other machines; see docs/gallery.md."""

@@ -2,7 +2,7 @@
 
 from fgsbir.gallery import Gallery
 
-gallery = Gallery.build("photos", model="runs/shoes", out="shoes.gallery")
+gallery = Gallery.build("photos")  # or with model="runs/shoes", which fgsbir train left
 for match in gallery.search("sketch.png", k=10):
     print(match.path, match.distance)
 """

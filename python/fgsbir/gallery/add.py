@@ -19,6 +19,7 @@ from .store import Store
 
 BATCH = 64  # photos between two writes: what a kill can cost
 NOTE_ALIKE = "all photos look the same to the network, so none is nearer to a sketch than another"
+NOTE_ONE = "there is one photo, which is found whatever is drawn"
 NO_SKETCHES = "sketches: expected none with a model that learned from sketches in training"
 
 
@@ -68,8 +69,14 @@ def add_photos(
         unchanged=len(found.photos) - len(new),
         skipped=[*found.skipped, *unreadable, *(drawn.skipped if drawn else ())],
         removed=len(gone),
-        note=NOTE_ALIKE if store.calibration is not None and store.calibration.alike else "",
+        note=_note(store),
     )
+
+
+def _note(store: Store) -> str:
+    if store.calibration is None or not store.calibration.alike:
+        return ""
+    return NOTE_ALIKE if len(store.calibration.sample) > 1 else NOTE_ONE
 
 
 def _gone(known: Iterable[str], found: Found) -> list[str]:
@@ -98,7 +105,9 @@ def _embed(
     skipped: list[Skipped] = []
     with (
         ThreadPoolExecutor(torch.get_num_threads()) as pool,
-        tqdm(total=len(photos), desc="photos", unit="photo", disable=not progress) as bar,
+        tqdm(
+            total=len(photos), desc="photos", unit="photo", disable=not (progress and photos)
+        ) as bar,
     ):
         for start in range(0, len(photos), BATCH):
             batch = photos[start : start + BATCH]

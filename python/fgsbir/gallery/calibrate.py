@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple, TypeVar
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ..sketches import SketchReading, read_sketch
-from .calibration import Calibration, choose_sample, make_calibration
+from .calibration import Calibration, choose_sample, key_of, make_calibration
 from .encoder import Encoder
 from .folder import Photo, Skipped, find_photos
 from .store import Store
@@ -59,16 +59,17 @@ def calibrate(store: Store, encoder: Encoder, sketches: UserSketches | None = No
         ValueError: there is no calibration yet, and none of the photos can be read any more.
     """
     photos, old = store.photos(), store.calibration
-    sample = choose_sample(photos)
+    numbers = choose_sample(photos)
+    sample = [key_of(photos[number]) for number in numbers]
     if not sample or (sketches is None and old is not None and list(old.sample) == sample):
         return
-    edges: dict[int, Tensor] = {}
+    edges: dict[str, Tensor] = {}
     if sketches is not None:
         drawn = encoder.embed([encoder.sketch_ink(read) for read in sketches.read]).embedding
     elif old is not None and not old.edges_of:
         drawn = old.sketches
     else:
-        edges = _edge_maps(encoder, photos, sample, old)
+        edges = _edge_maps(encoder, [photos[number] for number in numbers], old)
         if not edges and old is not None:
             return  # a disk that is not mounted, say
         if not edges:
@@ -77,7 +78,7 @@ def calibrate(store: Store, encoder: Encoder, sketches: UserSketches | None = No
     store.recalibrate(
         make_calibration(
             sample,
-            store.embeddings(sample),
+            store.embeddings(numbers),
             drawn,
             encoder.model.map_channels,
             edges_of=list(edges),
@@ -86,16 +87,17 @@ def calibrate(store: Store, encoder: Encoder, sketches: UserSketches | None = No
 
 
 def _edge_maps(
-    encoder: Encoder, photos: Mapping[int, Photo], sample: Sequence[int], old: Calibration | None
-) -> dict[int, Tensor]:
-    """Embeddings (D,) of the edge maps of a sample, by number, of those that can be read."""
+    encoder: Encoder, sample: Sequence[Photo], old: Calibration | None
+) -> dict[str, Tensor]:
+    """Embeddings (D,) of the edge maps of a sample, by key, of those photos that can be read."""
     known = {} if old is None else dict(zip(old.edges_of, old.sketches, strict=True))
-    new = {photos[number].path: number for number in sample if number not in known}
-    inks, _ = _where_possible(encoder.edge_ink, list(new))
+    keys = {photo.path: key_of(photo) for photo in sample}
+    new = [path for path, key in keys.items() if key not in known]
+    inks, _ = _where_possible(encoder.edge_ink, new)
     if inks:
         rows = encoder.embed(list(inks.values())).embedding
-        known |= {new[path]: row for path, row in zip(inks, rows, strict=True)}
-    return {number: known[number] for number in sample if number in known}
+        known |= {keys[path]: row for path, row in zip(inks, rows, strict=True)}
+    return {key: known[key] for key in keys.values() if key in known}
 
 
 def _where_possible(

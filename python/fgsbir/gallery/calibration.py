@@ -51,16 +51,16 @@ class Calibration:
     channels times a number of cells: D = C * cells.
 
     Attributes:
-        sample: numbers of the photos that were chosen, ascending.
-        edges_of: numbers of the photos whose edge maps stand in for sketches, in the order of
-            these; empty with sketches of the user's.
+        sample: keys of the photos that were chosen (:func:`key_of`).
+        edges_of: keys of the photos whose edge maps stand in for sketches, in the order of these;
+            empty with sketches of the user's.
         sketches: (B, D) of the sketches, as the model embeds them.
         photo_mean: (D,) of the photos in the sample; zeros where there is no difference in them.
         whitening: (C, K) from the channels of a cell to those that are kept.
     """
 
-    sample: tuple[int, ...]
-    edges_of: tuple[int, ...]
+    sample: tuple[str, ...]
+    edges_of: tuple[str, ...]
     sketches: Tensor
     photo_mean: Tensor
     whitening: Tensor
@@ -118,12 +118,11 @@ class Calibration:
         cells = centred.view(len(centred), channels, -1)
         return F.normalize(torch.einsum("ncl,ck->nkl", cells, self.whitening).flatten(1))
 
-    def write(self, folder: Path, model: str) -> None:
-        """Writes it into the folder of a gallery, whole or not at all; `model` is the SHA-256 of
-        the gallery's."""
+    def write(self, folder: Path, gallery: str) -> None:
+        """Writes it into the folder of the gallery with this id, whole or not at all."""
         metadata = {
             "format": FORMAT,
-            "model": model,
+            "gallery": gallery,
             "sample": json.dumps(self.sample),
             "edges_of": json.dumps(self.edges_of),
         }
@@ -135,22 +134,22 @@ class Calibration:
         write_atomically(folder / FILE_NAME, save(tensors, metadata))
 
 
-def read_calibration(folder: Path, model: str) -> Calibration | None:
+def read_calibration(folder: Path, gallery: str) -> Calibration | None:
     """Gives back what :meth:`Calibration.write` wrote; None where there is nothing yet.
 
     Raises:
-        ValueError: it is damaged, or of another model.
+        ValueError: it is damaged, or of another gallery.
     """
     file = folder / FILE_NAME
     if not file.is_file():
         return None
     metadata, tensors = read_tensors(file, FORMAT, damaged=DAMAGED)
     try:
-        if metadata["model"] != model:
-            raise ValueError("it belongs to another model than the gallery")
+        if metadata["gallery"] != gallery:
+            raise ValueError("it belongs to another gallery")
         read = Calibration(
-            sample=tuple(map(int, json.loads(metadata["sample"]))),
-            edges_of=tuple(map(int, json.loads(metadata["edges_of"]))),
+            sample=tuple(map(str, json.loads(metadata["sample"]))),
+            edges_of=tuple(map(str, json.loads(metadata["edges_of"]))),
             sketches=tensors["sketches"].float(),
             photo_mean=tensors["photo_mean"],
             whitening=tensors["whitening"],
@@ -164,21 +163,21 @@ def read_calibration(folder: Path, model: str) -> Calibration | None:
 
 
 def make_calibration(
-    sample: Sequence[int],
+    sample: Sequence[str],
     photos: Tensor,
     sketches: Tensor,
     channels: int,
     *,
-    edges_of: Sequence[int] = (),
+    edges_of: Sequence[str] = (),
 ) -> Calibration:
     """The calibration by a sample of photos and by sketches.
 
     Args:
-        sample: numbers of the photos.
+        sample: keys of the photos.
         photos: (N, D) of them, as the model embeds them.
         sketches: (B, D) likewise.
         channels: C, of a cell.
-        edges_of: numbers of the photos that the sketches are the edge maps of.
+        edges_of: keys of the photos that the sketches are the edge maps of.
     """
     mean = photos.mean(0)
     if (photos - mean).norm(dim=1).max() < LEAST_SPREAD:
@@ -187,6 +186,12 @@ def make_calibration(
     sketches = sketches.half().float()
     whitening = _whitening(channels, photos - mean, sketches - sketches.mean(0))
     return Calibration(tuple(sample), tuple(edges_of), sketches, mean, whitening)
+
+
+def key_of(photo: Photo) -> str:
+    """What tells a version of a file from others, also where it gets another number."""
+    told = f"{photo.path}/{photo.size}/{photo.mtime}"
+    return hashlib.sha256(told.encode(errors="surrogateescape")).hexdigest()[:16]
 
 
 def choose_sample(photos: Mapping[int, Photo]) -> list[int]:

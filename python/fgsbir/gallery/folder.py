@@ -76,8 +76,14 @@ def find_photos(photos: str | Path) -> Found:
 
 
 def beside(photos: str | Path) -> Path:
-    """Where the gallery of a folder of photos, or of one photo, lies unless it is told."""
-    top = Path(photos).resolve()
+    """Where the gallery of a folder of photos, or of one photo, lies unless it is told.
+
+    Raises:
+        ValueError: beside the folder is no place.
+    """
+    top = Path(os.path.abspath(photos))  # a link's own place, not that of what it leads to
+    if not top.name:
+        raise ValueError(f"out: expected a folder for the gallery of {photos}, got none")
     return top.with_name(f"{top.name}.gallery")
 
 

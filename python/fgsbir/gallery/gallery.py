@@ -165,6 +165,10 @@ class Gallery:
             ValueError: a file of it is damaged, or of another version.
         """
         store = Store(path)
+        if not store.model.is_file():
+            raise FileNotFoundError(
+                f"{store.model}: missing; `fgsbir index` with the same model puts it back"
+            )
         gallery = cls(store, load_run(store.model, device), index or store.manifest.index)
         gallery._index()
         return gallery

@@ -29,6 +29,7 @@ from ..atomic_files import exclusive, write_atomically
 from ..models.checkpoint import FILE_NAME as MODEL_NAME
 from ..models.checkpoint import Run
 from ..models.retrieval import Output
+from .calibration import FILE_NAME as CALIBRATION_NAME
 from .calibration import Calibration, read_calibration
 from .folder import Photo
 from .manifest import FILE_NAME as MANIFEST_NAME
@@ -69,7 +70,7 @@ class Store:
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
         self.manifest = read_manifest(self.folder)
-        self.calibration = read_calibration(self.folder, self.manifest.model)
+        self.calibration = read_calibration(self.folder, self.manifest.id)
 
     @classmethod
     def create(
@@ -135,9 +136,10 @@ class Store:
             ValueError: another process is writing.
         """
         shards = self.folder / SHARDS
-        with exclusive(self.folder, MANIFEST_NAME, MODEL_NAME), exclusive(shards, "*.safetensors"):
+        own = (MANIFEST_NAME, MODEL_NAME, CALIBRATION_NAME)
+        with exclusive(self.folder, *own), exclusive(shards, "*.safetensors"):
             self.manifest = read_manifest(self.folder)
-            self.calibration = read_calibration(self.folder, self.manifest.model)
+            self.calibration = read_calibration(self.folder, self.manifest.id)
             yield
 
     def photos(self) -> dict[int, Photo]:
@@ -184,8 +186,8 @@ class Store:
             return stored
         if self.calibration is None:
             raise ValueError(
-                f"{self.folder}: indexing was stopped before its end; the same `fgsbir index` "
-                "finishes it"
+                f"{self.folder}: lacks {CALIBRATION_NAME}, as after indexing that was stopped "
+                "before its end; the same `fgsbir index` makes it"
             )
         return self.calibration.of_photos(stored)
 
@@ -200,7 +202,7 @@ class Store:
 
     def recalibrate(self, calibration: Calibration) -> None:
         """Replaces the calibration, and removes what was made with another."""
-        calibration.write(self.folder, self.manifest.model)
+        calibration.write(self.folder, self.manifest.id)
         self.calibration = calibration
         for cells in self.folder.glob("ivf-*.faiss"):
             if cells != self.cells:
