@@ -406,10 +406,10 @@ def test_a_damaged_calibration_is_named(
 
 def test_preprocessing_that_is_not_known_is_named(gallery: Path) -> None:
     file = gallery / "model.safetensors"
-    with_facts(file, lambda facts: facts["preprocessing"].update(photos="depth"))
+    with_preprocessing(file, lambda given: given.update(photos="depth"))
     with pytest.raises(ValueError, match=r"model.safetensors: preprocessing .* photos='depth'"):
         load_run(file)
-    with_facts(file, lambda facts: facts["preprocessing"].update(photos="colour", crop=0.9))
+    with_preprocessing(file, lambda given: given.update(photos="colour", crop=0.9))
     with pytest.raises(ValueError, match=r"model.safetensors: preprocessing .*crop"):
         load_run(file)
 
@@ -422,7 +422,7 @@ def test_preprocessing_that_makes_no_sense_is_named(
     gallery: Path, change: dict[str, object]
 ) -> None:
     file = gallery / "model.safetensors"
-    with_facts(file, lambda facts: facts["preprocessing"].update(change))
+    with_preprocessing(file, lambda given: given.update(change))
     with pytest.raises(ValueError, match=r"model.safetensors: preprocessing .* does not know"):
         load_run(file)
 
@@ -430,18 +430,18 @@ def test_preprocessing_that_makes_no_sense_is_named(
 def test_preprocessing_of_another_network_is_named(gallery: Path) -> None:
     file = gallery / "model.safetensors"
     other = {"mean": [0.5], "std": [0.5]}
-    with_facts(file, lambda facts: facts["preprocessing"].update(other))
+    with_preprocessing(file, lambda given: given.update(other))
     with pytest.raises(ValueError, match=r"its preprocessing does not fit its configuration"):
         load_run(file)
 
 
-def with_facts(file: Path, change: Callable[[dict[str, dict[str, object]]], None]) -> None:
+def with_preprocessing(file: Path, change: Callable[[dict[str, object]], None]) -> None:
     content = file.read_bytes()
     start = 8 + int.from_bytes(content[:8], "little")
     metadata = json.loads(content[8:start])["__metadata__"]
-    facts = json.loads(metadata["run"])
-    change(facts)
-    save_file(load_file(file), file, {**metadata, "run": json.dumps(facts)})
+    given = json.loads(metadata["preprocessing"])
+    change(given)
+    save_file(load_file(file), file, {**metadata, "preprocessing": json.dumps(given)})
 
 
 def test_without_the_weights_a_sentence_says_so(

@@ -171,7 +171,7 @@ def test_embedding_leaves_the_model_in_its_mode_and_is_of_unit_length():
     model = build_model("resnet", size=32, width=8, attributes=2).train()
     inks = torch.randint(0, 256, (5, 1, 32, 32), dtype=torch.uint8)
     for views, count in (("single", 1), ("flip", 2), ("ten", 10)):
-        output = embed(model, inks, views=views, batch_size=2)
+        output = embed(model, inks, views=views)
         assert output.embedding.shape == (5, count * 256)
         assert output.logits.shape == (5, 2)
         torch.testing.assert_close(output.embedding.norm(dim=1), torch.ones(5))

@@ -119,14 +119,14 @@ def untrained_run(backbone: BackboneName) -> Run:
 
 def encode_run(run: Run) -> bytes:
     """The content of ``model.safetensors``: the same bytes for the same run."""
-    facts = {
-        "config": run.config.to_dict(),
-        "data": asdict(run.data),
-        "epoch": run.epoch,
-        "preprocessing": run.model.preprocessing.to_dict(),
+    facts = {"config": run.config.to_dict(), "data": asdict(run.data), "epoch": run.epoch}
+    metadata = {
+        "format": FORMAT,
+        "run": json.dumps(facts),
+        "preprocessing": json.dumps(run.model.preprocessing.to_dict()),
     }
     weights = {name: value.contiguous() for name, value in run.model.state_dict().items()}
-    return _in_order(save(weights, {"format": FORMAT, "run": json.dumps(facts)}))
+    return _in_order(save(weights, metadata))
 
 
 def save_run(folder: Path, run: Run) -> Path:
@@ -166,8 +166,8 @@ def load_run(path: str | Path, device: str = "cpu") -> Run:
     model = create_model(config, data).to(device)
     try:
         model.load_state_dict(weights)
-        if "preprocessing" in facts:  # else by a version that knew one for each backbone
-            given = Preprocessing.from_dict(facts["preprocessing"])
+        if "preprocessing" in metadata:  # else by a version that knew one for each backbone
+            given = Preprocessing.from_dict(json.loads(metadata["preprocessing"]))
             built = model.preprocessing
             if (given.size, given.channels) != (built.size, built.channels):
                 raise ValueError(f"its preprocessing does not fit its configuration ({given})")
