@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-from torch import Tensor
 from tqdm import tqdm
 
 from .calibrate import calibrate, read_sketches
 from .encoder import Encoder
 from .folder import Found, Photo, Skipped, find_photos
+from .read_files import read_files
 from .store import Store
 
 BATCH = 64  # photos between two writes: what a kill can cost
@@ -95,31 +93,14 @@ def _embed(
     store: Store, encoder: Encoder, photos: Sequence[Photo], progress: bool
 ) -> list[Skipped]:
     """Embeds and stores photos, one batch after another; returns those that cannot be read."""
-
-    def ink_of(photo: Photo) -> Tensor | Skipped:
-        try:
-            return encoder.photo_ink(photo.path)
-        except ValueError as error:
-            return Skipped(Path(photo.path), str(error))
-
     skipped: list[Skipped] = []
-    with (
-        ThreadPoolExecutor(torch.get_num_threads()) as pool,
-        tqdm(
-            total=len(photos), desc="photos", unit="photo", disable=not (progress and photos)
-        ) as bar,
-    ):
+    shown = progress and bool(photos)
+    with tqdm(total=len(photos), desc="photos", unit="photo", disable=not shown) as bar:
         for start in range(0, len(photos), BATCH):
-            batch = photos[start : start + BATCH]
-            inks = list(pool.map(ink_of, batch))
-            skipped += [ink for ink in inks if isinstance(ink, Skipped)]
-            readable = [
-                (photo, ink)
-                for photo, ink in zip(batch, inks, strict=True)
-                if not isinstance(ink, Skipped)
-            ]
-            if readable:
-                embedded = encoder.embed([ink for _, ink in readable])
-                store.append([photo for photo, _ in readable], embedded)
+            batch = {photo.path: photo for photo in photos[start : start + BATCH]}
+            inks, unreadable = read_files(encoder.photo_ink, list(batch))
+            skipped += unreadable
+            if inks:
+                store.append([batch[path] for path in inks], encoder.embed(list(inks.values())))
             bar.update(len(batch))
     return skipped

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -14,9 +13,8 @@ from ..sketches import SketchReading, read_sketch
 from .calibration import Calibration, choose_sample, key_of, make_calibration
 from .encoder import Encoder
 from .folder import Photo, Skipped, find_photos
+from .read_files import read_files
 from .store import Store
-
-Result = TypeVar("Result")
 
 
 class UserSketches(NamedTuple):
@@ -40,7 +38,7 @@ def read_sketches(folder: str | Path) -> UserSketches:
     """
     found = dict(enumerate(find_photos(folder).photos))
     files = [found[i].path for i in choose_sample(found)]
-    read, skipped = _where_possible(lambda file: read_sketch(Path(file)), files)
+    read, skipped = read_files(lambda file: read_sketch(Path(file)), files)
     if not read:
         raise ValueError(f"{folder}: none of the images is a sketch that can be read")
     return UserSketches(list(read.values()), skipped)
@@ -93,26 +91,8 @@ def _edge_maps(
     known = {} if old is None else dict(zip(old.edges_of, old.sketches, strict=True))
     keys = {photo.path: key_of(photo) for photo in sample}
     new = [path for path, key in keys.items() if key not in known]
-    inks, _ = _where_possible(encoder.edge_ink, new)
+    inks, _ = read_files(encoder.edge_ink, new)
     if inks:
         rows = encoder.embed(list(inks.values())).embedding
         known |= {keys[path]: row for path, row in zip(inks, rows, strict=True)}
     return {key: known[key] for key in keys.values() if key in known}
-
-
-def _where_possible(
-    read: Callable[[str], Result], files: Sequence[str]
-) -> tuple[dict[str, Result], list[Skipped]]:
-    """What a function gives for files, and the files that it cannot read."""
-
-    def attempt(file: str) -> Result | Skipped:
-        try:
-            return read(file)
-        except (OSError, ValueError) as error:
-            return Skipped(Path(file), f"{file}: {error}" if file not in str(error) else str(error))
-
-    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-        results = dict(zip(files, pool.map(attempt, files), strict=True))
-    skipped = [result for result in results.values() if isinstance(result, Skipped)]
-    done = {file: result for file, result in results.items() if not isinstance(result, Skipped)}
-    return done, skipped

@@ -124,8 +124,8 @@ class Gallery:
             model: folder of `fgsbir train`, or the checkpoint in it. It is copied. None for the
                 gallery's own; of a new one, for a network from ImageNet, without training.
             out: folder of the gallery; None for PHOTOS.gallery beside the photos.
-            sketches: folder of sketches of what the photos show, that calibrate a network without
-                training better than edge maps of the photos do.
+            sketches: folder of sketches of the kind of thing in the photos, to calibrate a network
+                without training; None for edge maps of the photos.
             index: how to search: ``"exact"`` or another name of docs/gallery.md; None for what the
                 gallery has, exact if it is new.
             device: where to embed: cpu, cuda, cuda:1 ...

@@ -168,7 +168,7 @@ class Store:
             slots = torch.from_numpy(here % CAPACITY)
             tensors = self._tensors(shard)
             # One allocation: parts put together at the end would take twice the memory.
-            embedding[start : start + len(slots)] = self.searched(tensors["embedding"][slots])
+            embedding[start : start + len(slots)] = self._searched(tensors["embedding"][slots])
             if self.manifest.attributes:
                 logits[start : start + len(slots)] = tensors["logits"][slots]
         paths = [photo.path for photo in photos.values()]
@@ -179,17 +179,6 @@ class Store:
         """Where the faiss index keeps its cells; those of another calibration are no use."""
         digest = "" if self.calibration is None else f"-{self.calibration.digest[:16]}"
         return self.folder / f"ivf{digest}.faiss"
-
-    def searched(self, stored: Tensor) -> Tensor:
-        """What is searched, of (N, D) stored embeddings of photos: unit rows."""
-        if not self.manifest.calibrated:
-            return stored
-        if self.calibration is None:
-            raise ValueError(
-                f"{self.folder}: lacks {CALIBRATION_NAME}, as after indexing that was stopped "
-                "before its end; the same `fgsbir index` makes it"
-            )
-        return self.calibration.of_photos(stored)
 
     def embeddings(self, numbers: Sequence[int]) -> Tensor:
         """(N, D) of some photos, as they are stored, in float32."""
@@ -258,6 +247,17 @@ class Store:
     def shard_path(self, shard: int) -> Path:
         """The file of a shard."""
         return self.folder / SHARDS / f"{shard:06d}.safetensors"
+
+    def _searched(self, stored: Tensor) -> Tensor:
+        """What is searched, of (N, D) stored embeddings of photos: unit rows."""
+        if not self.manifest.calibrated:
+            return stored
+        if self.calibration is None:
+            raise ValueError(
+                f"{self.folder}: lacks {CALIBRATION_NAME}, as after indexing that was stopped "
+                "before its end; the same `fgsbir index` makes it"
+            )
+        return self.calibration.of_photos(stored)
 
     def _tensors(self, shard: int) -> dict[str, Tensor]:
         path = self.shard_path(shard)

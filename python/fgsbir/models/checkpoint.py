@@ -18,11 +18,11 @@ from torch import nn
 from ..atomic_files import file_digest, write_atomically
 from ..config import BackboneName, ModelConfig, PretrainConfig, TrainConfig
 from ..tensor_files import read_metadata, read_tensors
+from .imagenet import IMAGENET
 from .preprocess import Preprocessing
 from .registry import backbone_entry, configured_model
 from .retrieval import RetrievalModel
 
-IMAGENET = "imagenet"
 FILE_NAME = "model.safetensors"
 FORMAT = "fgsbir-1"
 BACKBONE_NAME = "trunk.safetensors"

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from ..config import AugmentConfig, LossConfig, ModelConfig, OptimConfig, TrainConfig
 from .backbone import Backbone, Entry, scale_for_relu
-from .imagenet import ImageNetWeights
+from .imagenet import IMAGENET, ImageNetWeights
 from .preprocess import Preprocessing
 
 # repeats, kernel, stride, expansion, channels of each stage, at width and depth 1
@@ -41,7 +41,7 @@ TRAINING = TrainConfig(
     loss=LossConfig(contrastive_weight=10.0),
     optim=OptimConfig(epochs=12, batch_size=32, lr=1e-4, warmup_epochs=1),
     augment=AugmentConfig(rotate=6, scale=0.07, shear=0.07, shift=0.04, elastic=0.015, cutout=0.3),
-    init="imagenet",
+    init=IMAGENET,
 )
 
 

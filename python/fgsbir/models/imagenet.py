@@ -10,6 +10,9 @@ from pathlib import Path
 import torch
 from torch import nn
 
+IMAGENET = "imagenet"
+"""What ``--init`` calls published weights."""
+
 
 @dataclass(frozen=True)
 class ImageNetWeights:
