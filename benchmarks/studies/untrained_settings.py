@@ -22,16 +22,11 @@ from torch import Tensor
 
 from fgsbir.data import PhotoEdges, load_sbir
 from fgsbir.data.images import Images
-from fgsbir.gallery.calibration import (
-    CHANNELS,
-    HUB_NEIGHBOURS,
-    HUB_WEIGHT_OF_EDGES,
-    SAMPLE,
-    SHRINKAGE,
-)
+from fgsbir.gallery.calibration import CHANNELS, HUB_NEIGHBOURS, HUB_WEIGHT_OF_EDGES, SAMPLE
 from fgsbir.models import efficientnet_lite0, efficientnet_lite2
 from fgsbir.models.efficientnet_lite import Variant, build
 from fgsbir.models.preprocess import as_float, photos_to_ink, sketches_to_ink, to_ink
+from fgsbir.models.whitening import SHRINKAGE
 from fgsbir.sketches import EmptySketchError, read_sketch
 
 from ..harness.machine import publish

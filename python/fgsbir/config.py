@@ -211,12 +211,25 @@ class TrainConfig(RunConfig):
     init: str | None = None
     """Folder of `fgsbir pretrain`, or of an earlier `fgsbir train`: start from its backbone; or
     imagenet: from the published weights of an efficientnet."""
+    frozen_views: int = 0
+    """More than 0 freezes the backbone: what it gives is computed once for so many views of each
+    image, one as it is and the others augmented, and kept, so that an epoch takes less than a
+    second. A local head then starts as the whitening of these maps."""
+    trained_layers: int = 0
+    """How many of the last layers of a frozen backbone learn all the same, of those that have
+    weights; a block of an efficientnet is one."""
 
     def check(self) -> None:
         """Raises a ValueError for a value out of range."""
         super().check()
         self.loss.check()
         _require(self.eval_every >= 1, "eval_every", "1 or more", self.eval_every)
+        _require(self.frozen_views >= 0, "frozen_views", "0 or more", self.frozen_views)
+        _require(self.trained_layers >= 0, "trained_layers", "0 or more", self.trained_layers)
+        if self.frozen_views and self.init is None:
+            raise ValueError("frozen_views: expected 0 without init, since nothing would learn")
+        if self.trained_layers and not self.frozen_views:
+            raise ValueError("trained_layers: expected 0 without frozen_views, where all learn")
 
 
 @dataclass(frozen=True, kw_only=True)

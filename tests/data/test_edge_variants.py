@@ -13,13 +13,14 @@ from fgsbir.config import AugmentConfig
 from fgsbir.data import extract_edges, synthetic
 from fgsbir.data.edge_variants import VARIANTS, with_edge_variants
 from fgsbir.data.edges import LIKE_PUBLISHED
-from fgsbir.models.preprocess import Preprocessing, to_ink
+from fgsbir.models.preprocess import to_ink
 from fgsbir.presets import QUICKSTART
 from fgsbir.reproduce.rows import VARIANTS as VARIANT_ROWS
 from fgsbir.reproduce.rows import override
 from fgsbir.training.batches import PairBatches
 from fgsbir.training.listed_triplets import TripletBatches
 from fgsbir.training.train import train
+from tests.support.training import seen
 
 UNCHANGED = AugmentConfig(
     rotate=0, scale=0, shear=0, shift=0, elastic=0, cutout=0, thicken=0, flip=0
@@ -48,14 +49,14 @@ def test_variants_are_different_drawings() -> None:
 
 def test_training_draws_any_of_them(tmp_path) -> None:
     data = synthetic("shoes", 6, "train")
-    seen = set()
+    shown = set()
     generator = torch.Generator().manual_seed(0)
-    batches = PairBatches(with_edge_variants(data), Preprocessing(64), 6, UNCHANGED, generator)
+    batches = PairBatches(with_edge_variants(data), seen(64, UNCHANGED), 6, generator)
     for _ in range(20):
         for batch in batches:
-            seen |= {hash(photo.numpy().tobytes()) for photo in batch.photo}
+            shown |= {hash(photo.numpy().tobytes()) for photo in batch.photo}
     # The synthetic set's own edge maps are those of one of the variants.
-    assert len(seen) == 6 * len(VARIANTS)
+    assert len(shown) == 6 * len(VARIANTS)
 
     config = dataclasses.replace(
         QUICKSTART, optim=dataclasses.replace(QUICKSTART.optim, epochs=1, batch_size=6)
@@ -70,7 +71,7 @@ def test_listed_triplets_are_shown_by_any_of_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "fgsbir.training.batches.sketches_to_ink", to_ink
+        "fgsbir.training.training_images.sketches_to_ink", to_ink
     )  # sketches are plain grey
     data = dataclasses.replace(
         synthetic("shoes", 4, "train"), triplets=np.array([[0, 0, 1], [1, 1, 2], [2, 2, 3]])
@@ -79,7 +80,7 @@ def test_listed_triplets_are_shown_by_any_of_them(
     grey = [np.full((64, 64), 255 - 10 * i, np.uint8) for i in range(4 * copies)]
     varied = dataclasses.replace(with_edge_variants(data), sketches=grey[:4], edges=grey)
     generator = torch.Generator().manual_seed(0)
-    batches = TripletBatches(varied, Preprocessing(64), 3, UNCHANGED, generator, copies)
+    batches = TripletBatches(varied, seen(64, UNCHANGED), 3, generator, copies)
     shown = set()
     for _ in range(30):
         for batch in batches.draw(generator):

@@ -8,12 +8,12 @@ import pytest
 import torch
 
 from fgsbir.cli import main
-from fgsbir.config import AugmentConfig, EvalConfig
+from fgsbir.config import EvalConfig
 from fgsbir.data import SketchPhotoSet, align_attributes, open_datasets, synthetic
 from fgsbir.evaluation.ranking import rank
 from fgsbir.models.checkpoint import DataFacts, load_run
-from fgsbir.models.preprocess import Preprocessing
 from fgsbir.training.batches import JointBatches, PairBatches
+from tests.support.training import seen
 
 TINY = ["--epochs=1", "--size=32", "--width=8", "--embedding-dim=16", "--batch-size=8"]
 
@@ -61,9 +61,7 @@ def test_sets_without_attributes_stay_without(both):
 def test_every_batch_is_of_one_category_and_every_instance_is_shown(both):
     shoes, chairs = align_attributes(both)
     generator = torch.Generator().manual_seed(0)
-    parts = [
-        PairBatches(s, Preprocessing(32), 5, AugmentConfig(), generator) for s in (shoes, chairs)
-    ]
+    parts = [PairBatches(s, seen(32), 5, generator) for s in (shoes, chairs)]
     joint = JointBatches(parts, generator)
     known = len(both[0].attribute_names)
     orders = []

@@ -11,7 +11,7 @@ import torch
 
 import fgsbir_ext as fx
 from fgsbir.cli import main
-from fgsbir.config import AugmentConfig, LossConfig
+from fgsbir.config import LossConfig
 from fgsbir.data import synthetic
 from fgsbir.data.dataset import SketchPhotoSet
 from fgsbir.data.instance_attributes import expected_difference
@@ -23,10 +23,10 @@ from fgsbir.data.triplet_lists import (
     write_triplets,
 )
 from fgsbir.models import Output
-from fgsbir.models.preprocess import Preprocessing
 from fgsbir.training.listed_triplets import ListedObjective, TripletBatch, TripletBatches
 from fgsbir_ext.types import Metric
 from tests.support.cases import both
+from tests.support.training import seen
 
 
 @pytest.fixture(scope="module")
@@ -181,7 +181,7 @@ def test_an_epoch_shows_each_sketch_with_one_of_its_triplets(shoes):
     rows = random_triplets(shoes, negatives=3)
     listed = dataclasses.replace(shoes, triplets=rows[rows[:, 0] != 5])
     generator = torch.Generator().manual_seed(0)
-    batches = TripletBatches(listed, Preprocessing(32), 8, AugmentConfig(), generator)
+    batches = TripletBatches(listed, seen(32), 8, generator)
     epoch = list(batches.draw(generator))
     assert len(batches) == len(epoch) == 3
     assert [len(batch.images[0]) for batch in epoch] == [8, 8, 7]
@@ -191,7 +191,7 @@ def test_an_epoch_shows_each_sketch_with_one_of_its_triplets(shoes):
     assert torch.equal(sketch, positive)
     assert not torch.equal(sketch, negative)
     with pytest.raises(ValueError, match="there are no triplets to train on"):
-        TripletBatches(shoes, Preprocessing(32), 8, AugmentConfig(), generator)
+        TripletBatches(shoes, seen(32), 8, generator)
 
 
 DATA = ["--data", "synthetic:shoes?count=12&size=32"]

@@ -80,7 +80,7 @@ def test_a_pretrained_backbone() -> None:
 
 def test_a_finished_run_is_given_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # Version 0.1.0 trained on sketches as they were decoded.
-    monkeypatch.setattr("fgsbir.training.batches.sketches_to_ink", to_ink)
+    monkeypatch.setattr("fgsbir.training.training_images.sketches_to_ink", to_ink)
     shutil.copytree(STORED / "run", tmp_path, dirs_exist_ok=True)
     before = (tmp_path / "model.safetensors").stat().st_mtime_ns
     train(drawings(), CONFIG, tmp_path, category="drawings", progress=False)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+from dataclasses import replace
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ import fgsbir.atomic_files
 from fgsbir.config import LossConfig, ModelConfig, OptimConfig, PretrainConfig, TrainConfig
 from fgsbir.data import SketchPhotoSet
 from fgsbir.data.classified_images import ClassifiedSketches
+from fgsbir.models.checkpoint import DataFacts, Run, create_model, save_run
 from fgsbir.training.optim import Stepper
 from fgsbir.training.pretrain import pretrain
 from fgsbir.training.train import train
@@ -50,16 +53,31 @@ def run(kind: str, folder: Path, **options: Any) -> dict[str, torch.Tensor]:
         sketches = ClassifiedSketches("drawn", images(0), np.arange(COUNT) % 3, ("a", "b", "c"))
         config = PretrainConfig(model=MODEL, optim=OPTIM, holdout=2)
         return pretrain(sketches, config, folder, progress=False, **options).backbone.state_dict()
+    frozen = kind == "frozen"
     training = TrainConfig(
-        model=MODEL,
+        model=replace(MODEL, head="local") if frozen else MODEL,
         optim=OPTIM,
         loss=LossConfig(contrastive_weight=1.0),
         holdout=2,
         eval_every=1,
         sampler="attributes" if kind == "joint" else "random",
+        init=backbone(folder.with_name(f"{folder.name}-backbone")) if frozen else None,
+        frozen_views=3 if frozen else 0,
+        trained_layers=1 if frozen else 0,
     )
     data = [pairs(0), pairs(1)] if kind == "joint" else pairs()
     return train(data, training, folder, progress=False, **options).model.state_dict()
+
+
+def backbone(folder: Path) -> str:
+    """Leaves a backbone of random weights in a folder, the same ones each time."""
+    config = TrainConfig(model=MODEL)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        run = Run(create_model(config, DataFacts("drawings")), config, DataFacts("drawings"), 1)
+    folder.mkdir(exist_ok=True)
+    save_run(folder, run)
+    return str(folder)
 
 
 def die() -> None:
@@ -70,8 +88,8 @@ def die_in(moment: str) -> None:
     """Arranges for SIGKILL.
 
     ``"step:5"`` is before the fifth step; ``"before state.pt:2"`` when half of that file is written
-    for the second time, ``"after state.pt:2"`` when the whole is; ``"removing state.pt:0"`` before
-    it is removed.
+    for the second time, ``"after state.pt:2"`` when the whole is, ``"before *.pt:2"`` of any file
+    of that ending; ``"removing state.pt:0"`` before it is removed.
     """
     what, number = moment.split(":")
     left = int(number)
@@ -88,17 +106,18 @@ def die_in(moment: str) -> None:
         Stepper.step = counted
         return
     when, name = what.split(" ")
-    replace, remove = os.replace, Path.unlink
+    rename, remove = os.replace, Path.unlink
 
     def replaced(source: Path, target: Path) -> None:
         nonlocal left
-        left -= target.name == name
-        hit = left == 0 and target.name == name
+        counted = fnmatch(target.name, name)
+        left -= counted
+        hit = left == 0 and counted
         if hit and when == "before":
             with open(source, "r+b") as file:  # half of it is on disk
                 file.truncate(os.path.getsize(source) // 2)
             die()
-        replace(source, target)
+        rename(source, target)
         if hit:
             die()
 

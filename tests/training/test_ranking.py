@@ -15,7 +15,7 @@ from fgsbir.config import EvalConfig
 from fgsbir.data import SketchPhotoSet, synthetic
 from fgsbir.evaluation import ranking as module
 from fgsbir.evaluation.metrics import score
-from fgsbir.evaluation.ranking import embed, rank, rank_together
+from fgsbir.evaluation.ranking import FrozenMaps, embed, rank, rank_together
 from fgsbir.models import Output, RetrievalModel, build_model
 from fgsbir.models.checkpoint import load_run
 from fgsbir.models.preprocess import Preprocessing, sketches_to_ink, to_ink
@@ -141,3 +141,22 @@ def test_the_command_takes_the_training_split_as_its_bank(tmp_path, capsys) -> N
 
     assert main(["evaluate", folder, "--data", pairs, "--split=train", *asked]) != 0
     assert "hub_weight: expected 0 on the training split" in capsys.readouterr().err
+
+
+@torch.no_grad()
+def test_maps_are_kept_for_other_heads_on_the_same_backbone() -> None:
+    torch.manual_seed(0)
+    one = build_model("resnet", size=32, width=4, head="local", attributes=2)
+    head = build_model("resnet", size=32, width=4, head="local", attributes=2)
+    head.trunk.load_state_dict(one.trunk.state_dict())
+    other = build_model("resnet", size=32, width=4, head="local", attributes=2)
+    inks = torch.randint(0, 256, (9, 1, 32, 32), dtype=torch.uint8)
+    maps, seen = FrozenMaps(), []
+    for model in (one, head, other):
+        model.trunk[0].register_forward_hook(lambda _, given, __: seen.append(len(given[0])))
+        expected = embed(model, inks)
+        seen.clear()
+        found = embed(model, inks.flip(0), maps=maps)
+        torch.testing.assert_close(found.embedding, expected.embedding.flip(0))
+        torch.testing.assert_close(found.logits, expected.logits.flip(0))
+        assert sum(seen) == (0 if model is head else len(inks))

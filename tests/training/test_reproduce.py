@@ -219,9 +219,9 @@ def test_what_is_known_of_hubs_comes_from_the_sketches_learnt_from(tmp_path, mon
     seen = []
     real = runner.rank_together
 
-    def noting(members, gallery, scoring, *, bank):
+    def noting(members, gallery, scoring, *, bank, **others):
         seen.append((scoring.hub_weight, {image.tobytes() for image in bank}, gallery))
-        return real(members, gallery, scoring, bank=bank)
+        return real(members, gallery, scoring, bank=bank, **others)
 
     monkeypatch.setattr(runner, "rank_together", noting)
     command = ["reproduce", *DATA, *TINY, "--epochs", "1", "--seeds", "0", "--cross-validate", "2"]

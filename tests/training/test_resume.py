@@ -16,13 +16,19 @@ from torch import nn
 from fgsbir.atomic_files import exclusive
 from fgsbir.config import OptimConfig, TrainConfig
 from fgsbir.models.checkpoint import BACKBONE_NAME, FILE_NAME, load_run
+from fgsbir.training.frozen_features import FOLDER
 from fgsbir.training.optim import average_of
 from fgsbir.training.run_log import LOG_NAME
 from fgsbir.training.train import train
 from fgsbir.training.training_state import STATE_NAME
 from tests.support import killed
 
-CHECKPOINT = {"train": FILE_NAME, "joint": FILE_NAME, "pretrain": BACKBONE_NAME}
+CHECKPOINT = {
+    "train": FILE_NAME,
+    "joint": FILE_NAME,
+    "frozen": FILE_NAME,
+    "pretrain": BACKBONE_NAME,
+}
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +78,9 @@ def without_times(log: Path) -> list[dict]:
         ("train", "step:2"),  # before anything is on disk
         ("train", "step:7"),  # in the last epoch
         ("joint", "step:8"),
+        ("frozen", "before *.safetensors:5"),  # among the features
+        ("frozen", "step:2"),
+        ("frozen", "step:7"),
         ("train", "before state.pt:1"),
         ("train", "before state.pt:2"),
         ("train", "after state.pt:3"),  # all epochs done, no final checkpoint
@@ -92,7 +101,8 @@ def test_a_killed_run_ends_in_the_same_weights(start, kind, moment, undisturbed,
     assert ours.keys() == theirs.keys()
     assert all(torch.equal(ours[key], theirs[key]) for key in ours)
     assert without_times(tmp_path / LOG_NAME) == without_times(undisturbed[kind] / LOG_NAME)
-    assert {path.name for path in tmp_path.iterdir()} == {name, LOG_NAME}
+    features = {FOLDER} if kind == "frozen" else set()
+    assert {path.name for path in tmp_path.iterdir()} == {name, LOG_NAME} | features
 
 
 def test_half_a_line_of_the_log_is_dropped(start, undisturbed, tmp_path):

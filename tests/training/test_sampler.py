@@ -6,13 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from fgsbir.config import AugmentConfig
 from fgsbir.data import SketchPhotoSet
 from fgsbir.data.instance_attributes import expected_difference, instance_attributes
 from fgsbir.data.splits import fold
-from fgsbir.models.preprocess import Preprocessing
 from fgsbir.training.batches import PairBatches
 from fgsbir.training.sampler import attribute_batches
+from tests.support.training import seen
 
 
 def labelled(attributes: np.ndarray, **changes) -> SketchPhotoSet:
@@ -90,14 +89,12 @@ def test_sampling_by_attributes_needs_some():
     unknown = labelled(np.full((4, 2), -1, np.int8))
     for data in (plain, unknown):
         with pytest.raises(ValueError, match="labelled: has no known attributes to sample by"):
-            PairBatches(data, Preprocessing(32), 2, AugmentConfig(), generator(), "attributes")
+            PairBatches(data, seen(32), 2, generator(), "attributes")
 
 
 def test_an_epoch_by_attributes_shows_every_pair_once():
     described = np.random.default_rng(0).integers(0, 2, (10, 3)).astype(np.int8)
-    batches = PairBatches(
-        labelled(described), Preprocessing(32), 4, AugmentConfig(), generator(), "attributes"
-    )
+    batches = PairBatches(labelled(described), seen(32), 4, generator(), "attributes")
     shown = torch.cat([batch.photo_attributes for batch in batches])
     assert sorted(map(tuple, shown.tolist())) == sorted(map(tuple, described.tolist()))
 

@@ -15,13 +15,13 @@ from fgsbir.data.splits import hold_out
 from fgsbir.evaluation.metrics import evaluate
 from fgsbir.models import Output
 from fgsbir.models.checkpoint import FILE_NAME, DataFacts, Run, create_model, load_run, save_run
-from fgsbir.models.preprocess import Preprocessing
 from fgsbir.training.batches import PairBatches
 from fgsbir.training.device import has_fast_bfloat16
 from fgsbir.training.losses import Objective, contrastive
 from fgsbir.training.optim import create_optimizer, lr_factor
 from fgsbir.training.run_log import LOG_NAME
 from fgsbir.training.train import train
+from tests.support.training import seen
 
 SMALL = TrainConfig(
     model=ModelConfig("resnet", size=48, width=8, embedding_dim=32, dropout=0.1),
@@ -105,7 +105,7 @@ def test_every_epoch_shows_every_instance_once(shoes):
         sketch_attributes=np.vstack([shoes.sketch_attributes, shoes.sketch_attributes[5]]),
     ).take(np.arange(17), np.arange(1, 16))
     config = dataclasses.replace(AugmentConfig(), flip=0.5)
-    batches = PairBatches(extended, Preprocessing(32), 6, config, torch.Generator().manual_seed(0))
+    batches = PairBatches(extended, seen(32, config), 6, torch.Generator().manual_seed(0))
     sizes = [len(batch.sketch) for batch in batches]
     assert len(batches) == len(sizes) == 3
     assert sizes == [5, 5, 5]
@@ -160,7 +160,7 @@ def test_contrastive_term_by_hand():
 
 
 def test_objective_is_the_loss_of_scaled_embeddings(shoes):
-    batch = next(iter(PairBatches(shoes, Preprocessing(32), 8, AugmentConfig(), torch.Generator())))
+    batch = next(iter(PairBatches(shoes, seen(32), 8, torch.Generator())))
     sketch, photo = (
         Output(
             torch.nn.functional.normalize(torch.randn(8, 4)),

@@ -30,6 +30,9 @@ class Train:
     """shoes or chairs, where the data has categories; shoes+chairs for one model of both."""
     triplets: Path | None = None
     """File of fgsbir triplets to train on, in place of triplets mined in the batch."""
+    features: Path | None = None
+    """Folder of what frozen layers give (--frozen-views), which runs may share; left out, features
+    in --out."""
     overwrite: FlagCreatePairsOff[bool] = False
     """Start anew, and replace what an earlier run left in the folder."""
     tensorboard: FlagCreatePairsOff[bool] = False
@@ -55,6 +58,7 @@ class Train:
                 self.out,
                 category=self.category,
                 triplets=listed,
+                features=self.features,
                 overwrite=self.overwrite,
                 tensorboard=self.tensorboard,
             )

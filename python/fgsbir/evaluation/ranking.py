@@ -8,6 +8,7 @@ the sketches of the training split: the one-sided form of cross-domain similarit
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import NamedTuple
@@ -56,20 +57,54 @@ allocator gives their memory back each time: an image took EfficientNet-Lite0 8 
 8 and 27 among 64."""
 
 
+class FrozenMaps:
+    """Last maps of images, kept for other models with the same backbone: heads alone are fast."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[str, bytes], Tensor] = {}
+
+    def of(self, model: RetrievalModel, inks: Tensor) -> Tensor:
+        """(B, C, h, w) of (B, channels, size, size) uint8 inks, on the CPU."""
+        backbone = model.digest_below(model.layers_below(0))
+        keys = [(backbone, hashlib.sha256(ink.numpy().data).digest()) for ink in inks]
+        new = {key: i for i, key in enumerate(keys) if key not in self._known}
+        for part in torch.tensor(list(new.values()), dtype=torch.int64).split(BATCH_ON_CPU):
+            maps = model.map_of(_as_input(model, inks[part])).cpu()
+            self._known |= {keys[i]: one for i, one in zip(part.tolist(), maps, strict=True)}
+        return torch.stack([self._known[key] for key in keys])
+
+
 @torch.no_grad()
-def embed(model: RetrievalModel, inks: Tensor, *, views: Views = "single") -> Output:
+def embed(
+    model: RetrievalModel,
+    inks: Tensor,
+    *,
+    views: Views = "single",
+    maps: FrozenMaps | None = None,
+) -> Output:
     """Embeddings and logits of (B, channels, size, size) uint8 inks, on the CPU, in eval mode.
 
     Embeddings of V views are put side by side, (B, V D), still of unit length: the squared
     distance of two images is then the mean over corresponding views. Logits are averaged.
+
+    Args:
+        model: what embeds.
+        inks: of the images.
+        views: of each image.
+        maps: where to keep the last maps of images; only of a single view.
     """
     was_training = model.training
     model.eval()
     device = next(model.parameters()).device
+    given, after = inks, 0
+    if maps is not None and views == "single":
+        given, after = maps.of(model, inks), model.layers_below(0)
     embeddings, logits = [], []
-    for batch in inks.split(BATCH_ON_CPU if device.type == "cpu" else BATCH_ON_GPU):
-        ink = as_float(batch.to(device)).contiguous(memory_format=torch.channels_last)
-        seen = [model(image) for image in _views(ink, views)]
+    for batch in given.split(BATCH_ON_CPU if device.type == "cpu" else BATCH_ON_GPU):
+        if after:
+            seen = [model(batch.to(device), after)]
+        else:
+            seen = [model(image) for image in _views(_as_input(model, batch), views)]
         mean = _mean(seen)
         embeddings.append(mean.embedding.cpu())
         if mean.logits is not None:
@@ -111,6 +146,7 @@ def rank_together(
     *,
     bank: Images | None = None,
     photo: Output | None = None,
+    maps: FrozenMaps | None = None,
 ) -> Ranking:
     """Ranks a split by several models together, an ensemble: squared distances and attribute
     logits are the means over them.
@@ -121,6 +157,7 @@ def rank_together(
         config: how to rank.
         bank: as for :func:`rank`.
         photo: what the models give for the photos, where another ranking of them has it.
+        maps: where to keep the last maps of images, for other models of the same backbone.
 
     Raises:
         ValueError: as :func:`rank`, or when the models predict different attributes.
@@ -136,16 +173,16 @@ def rank_together(
             f"{len(data.photos)} photos"
         )
     to_sketch_ink = sketches_to_ink if config.read_sketches else to_ink
-    sketch = _embed_together(members, data.sketches, config, to_sketch_ink)
+    sketch = _embed_together(members, data.sketches, config, to_sketch_ink, maps)
     if photo is None:
         to_photo_ink = partial(photos_to_ink, edges=data.edges)
-        photo = _embed_together(members, data.photos, config, to_photo_ink)
+        photo = _embed_together(members, data.photos, config, to_photo_ink, maps)
     distances, order = _topk(sketch, photo, config)
     if config.hub_weight > 0:
         if bank is None or not len(bank):
             raise ValueError("hub_weight > 0 needs a bank of training sketches")
         known, photo_of = _topk(
-            _embed_together(members, bank, config, to_sketch_ink), photo, config
+            _embed_together(members, bank, config, to_sketch_ink, maps), photo, config
         )
         by_photo = torch.empty_like(known).scatter_(1, photo_of, known)
         nearest = by_photo.topk(min(config.hub_neighbours, len(bank)), dim=0, largest=False)
@@ -160,6 +197,7 @@ def _embed_together(
     images: Images,
     config: EvalConfig,
     to_inks: Callable[[Images, Preprocessing], Tensor],
+    maps: FrozenMaps | None,
 ) -> Output:
     inks: dict[Preprocessing, Tensor] = {}
     outputs = []
@@ -167,7 +205,7 @@ def _embed_together(
         given = model.preprocessing
         if given not in inks:
             inks[given] = to_inks(images, given)
-        outputs.append(_only(embed(model, inks[given], views=config.views), columns))
+        outputs.append(_only(embed(model, inks[given], views=config.views, maps=maps), columns))
     return _mean(outputs)
 
 
@@ -196,6 +234,12 @@ def _only(output: Output, columns: Sequence[int] | None) -> Output:
     if output.logits is None or columns is None:
         return output
     return Output(output.embedding, output.logits[:, list(columns)])
+
+
+def _as_input(model: RetrievalModel, inks: Tensor) -> Tensor:
+    """uint8 inks as the model takes them, on its device."""
+    device = next(model.parameters()).device
+    return as_float(inks.to(device)).contiguous(memory_format=torch.channels_last)
 
 
 def _views(inks: Tensor, views: Views) -> list[Tensor]:

@@ -13,7 +13,7 @@ from ..models.retrieval import Output
 from ..sketches import EmptySketchError, ReadSketches, read_sketch
 from .distortions import DISTORTIONS, Distorted
 from .metrics import accuracy_at
-from .ranking import Members, rank_together
+from .ranking import FrozenMaps, Members, rank_together
 
 AS_DRAWN = "as drawn"
 WAYS = ("read", "decoded")
@@ -29,6 +29,7 @@ def robustness_table(
     *,
     bank: Images | None = None,
     seed: int = 0,
+    maps: FrozenMaps | None = None,
 ) -> RobustnessTable:
     """Scores of a split with its sketches as drawn and under each distortion.
 
@@ -39,7 +40,7 @@ def robustness_table(
     # Sketches are read here, so that an empty one is met, and ranked as they are.
     config = dataclasses.replace(config or EvalConfig(), read_sketches=False)
     banks = {"read": None if bank is None else list(ReadSketches(bank)), "decoded": bank}
-    photo = rank_together(members, data, config, bank=bank).photo
+    photo = rank_together(members, data, config, bank=bank, maps=maps).photo
     table: RobustnessTable = {}
     for name in (AS_DRAWN, *DISTORTIONS):
         decoded = data
@@ -48,7 +49,7 @@ def robustness_table(
         sets = {"read": _read(decoded), "decoded": decoded}
         asked = len(data.sketches)
         table[name] = {
-            way: _scores(members, sets[way], config, banks[way], photo, asked) for way in WAYS
+            way: _scores(members, sets[way], config, banks[way], photo, asked, maps) for way in WAYS
         }
     return table
 
@@ -73,11 +74,12 @@ def _scores(
     bank: Images | None,
     photo: Output,
     asked: int,
+    maps: FrozenMaps | None,
 ) -> dict[str, float]:
     """Of the sketches of a set, in percent of those asked for."""
     if not len(data.sketches):
         return {"acc@1": 0.0, "acc@10": 0.0}
-    order = rank_together(members, data, config, bank=bank, photo=photo).order
+    order = rank_together(members, data, config, bank=bank, photo=photo, maps=maps).order
     share = len(data.sketches) / asked
     return {
         f"acc@{k}": share * accuracy_at(order, data.sketch_labels, data.photo_labels, k)

@@ -28,6 +28,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from ..atomic_files import write_atomically
+from ..models.whitening import whitening
 from ..tensor_files import read_tensors
 from .folder import Photo
 
@@ -37,7 +38,6 @@ DAMAGED = "damaged; delete it and index the photos again"
 SAMPLE = 256  # photos, and sketches, at most; 50 do nearly as well
 # Chosen on the training split of QMUL Shoe and Chair: docs/results.md.
 CHANNELS = 64  # of a cell, that are kept
-SHRINKAGE = 1.0  # of whitening: what is added to each variance, in units of the mean variance
 HUB_NEIGHBOURS = 10  # sketches whose nearness tells a hub
 HUB_WEIGHT_OF_EDGES, HUB_WEIGHT_OF_SKETCHES = 0.25, 0.5
 LEAST_SPREAD = 1e-3  # spread of unit embeddings below which their mean is all there is to them
@@ -184,8 +184,8 @@ def make_calibration(
         mean = torch.zeros_like(mean)  # nothing would be left of them
     # As it will be read, so that a gallery is the same before and after.
     sketches = sketches.half().float()
-    whitening = _whitening(channels, photos - mean, sketches - sketches.mean(0))
-    return Calibration(tuple(sample), tuple(edges_of), sketches, mean, whitening)
+    matrix = whitening(channels, CHANNELS, photos - mean, sketches - sketches.mean(0))
+    return Calibration(tuple(sample), tuple(edges_of), sketches, mean, matrix)
 
 
 def key_of(photo: Photo) -> str:
@@ -203,17 +203,3 @@ def choose_sample(photos: Mapping[int, Photo]) -> list[int]:
         return hashlib.sha256(name.encode(errors="surrogateescape")).digest(), photo.path
 
     return sorted(sorted(photos, key=place)[:SAMPLE])
-
-
-def _whitening(channels: int, *domains: Tensor) -> Tensor:
-    """(C, K) from C channels to the K strongest directions in them, of about equal variance.
-
-    The covariance of channels is the sum of those of the domains, (N, D) each and centred.
-    """
-    covariance = torch.zeros(channels, channels, dtype=torch.float64)
-    for domain in domains:
-        cells = domain.double().view(len(domain), channels, -1).transpose(1, 2).flatten(0, 1)
-        covariance += cells.T @ cells / len(cells)
-    variances, directions = torch.linalg.eigh(covariance)
-    shrunk = variances + SHRINKAGE * variances.mean() + torch.finfo(torch.float32).tiny
-    return (directions * shrunk.rsqrt())[:, -CHANNELS:].float().contiguous()

@@ -6,13 +6,17 @@ network, called once on both.
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Iterable
 from typing import NamedTuple
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..config import Head
 from .backbone import Backbone
+from .whitening import whitening
 
 PREDICTED = 0.5
 """Probability above which an attribute counts as predicted."""
@@ -45,14 +49,37 @@ class LocalEmbedding(nn.Module):
         embedded: Tensor = self.cell(cells).flatten(1)
         return embedded
 
+    @torch.no_grad()
+    def whiten(self, domains: Iterable[Tensor]) -> None:
+        """Makes it the whitening of maps, which is a better start for training than random weights.
+
+        Args:
+            domains: (N, C, h, w) maps of each domain, sketches and photos; their means are taken
+                off.
+
+        Raises:
+            ValueError: it gives more channels than a map has.
+        """
+        kept, channels = self.cell.weight.shape[:2]
+        if kept > channels:
+            raise ValueError(
+                f"embedding_dim: expected at most {channels} numbers a cell, which the map has, "
+                f"got {kept}"
+            )
+        centred = [(maps - maps.mean(0)).flatten(1) for maps in domains]
+        matrix = whitening(channels, kept, *centred)
+        self.cell.weight.copy_(matrix.T[:, :, None, None])
+        assert self.cell.bias is not None
+        self.cell.bias.zero_()
+
 
 class RetrievalModel(nn.Module):
     """A backbone of convolutions with two heads: the embedding and the attributes.
 
     Args:
         backbone: the convolutions.
-        head: what embeds: ``"global"``, a linear layer over the features, ``"local"``, one over the
-            channels of each cell of the last map (:class:`LocalEmbedding`), or ``"cells"``,
+        head: what embeds: ``"global"``, a linear layer over the features; ``"local"``, one over the
+            channels of each cell of the last map (:class:`LocalEmbedding`); or ``"cells"``,
             nothing: the last map is the embedding, each channel normalised over the image, which
             takes off some of what tells a photo from a drawing (Ulyanov et al., 2016).
         embedding_dim: D; of local embeddings the next multiple of the number of cells, of cells as
@@ -84,13 +111,13 @@ class RetrievalModel(nn.Module):
         if head == "global":
             self.embedding_dim = embedding_dim
             self.embedding = nn.Linear(backbone.width, embedding_dim)
-        elif head == "local":
+        elif head == "cells":
+            self.embedding_dim = backbone.channels * cells
+            self.embedding = nn.Sequential(nn.InstanceNorm2d(backbone.channels), nn.Flatten())
+        else:
             channels = -(-embedding_dim // cells)
             self.embedding_dim = channels * cells
             self.embedding = LocalEmbedding(backbone.channels, channels)
-        else:
-            self.embedding_dim = backbone.channels * cells
-            self.embedding = nn.Sequential(nn.InstanceNorm2d(backbone.channels), nn.Flatten())
         self.attribute_head = nn.Linear(backbone.width, attributes) if attributes else None
         for layer in self.embedding.modules():
             if isinstance(layer, nn.Linear | nn.Conv2d):
@@ -103,9 +130,14 @@ class RetrievalModel(nn.Module):
             nn.init.normal_(self.attribute_head.weight, std=1e-3)
             nn.init.zeros_(self.attribute_head.bias)
 
-    def forward(self, ink: Tensor) -> Output:
-        """Embeds (B, channels, size, size) images in [0, 1], ink 1 on background 0."""
-        cells = self._map(ink)
+    def forward(self, images: Tensor, after: int = 0) -> Output:
+        """Embeds (B, channels, size, size) images in [0, 1], ink 1 on background 0.
+
+        Args:
+            images: B of them; or with `after`, what :meth:`below` gave for them.
+            after: how many layers of the trunk they have been through.
+        """
+        cells = self.map_of(images, after)
         features = self._features(cells) if self.reads_features else None
         embedded = self.embedding(features if self.head == "global" else self.dropout(cells))
         # float32 even under autocast: the loss subtracts distances that differ little
@@ -120,11 +152,42 @@ class RetrievalModel(nn.Module):
 
     def features(self, ink: Tensor) -> Tensor:
         """(B, feature_dim) of images as :meth:`forward` takes them: what a global head reads."""
-        return self._features(self._map(ink))
+        return self._features(self.map_of(ink))
 
-    def _map(self, ink: Tensor) -> Tensor:
-        cells: Tensor = self.trunk[: self._to_map](self.preprocessing.normalised(ink))
+    def below(self, ink: Tensor, after: int) -> Tensor:
+        """What the first `after` layers of the trunk give for images."""
+        given: Tensor = self.trunk[:after](self.preprocessing.normalised(ink))
+        return given
+
+    def map_of(self, images: Tensor, after: int = 0) -> Tensor:
+        """(B, map_channels, side, side), the last map, of images as :meth:`forward` takes them."""
+        given = images if after else self.preprocessing.normalised(images)
+        cells: Tensor = self.trunk[after : self._to_map](given)
         return cells
+
+    def digest_below(self, after: int) -> str:
+        """SHA-256 of the weights of the first `after` layers of the trunk, and of what they are
+        given: models of the same digest give the same :meth:`below`."""
+        digest = hashlib.sha256(f"{after} {self.preprocessing}".encode())
+        for name, value in self.trunk[:after].state_dict().items():
+            digest.update(name.encode())
+            digest.update(value.cpu().contiguous().numpy().data)
+        return digest.hexdigest()
+
+    def layers_below(self, trained: int) -> int:
+        """How many layers of the trunk lie below the last `trained` ones that have weights and lead
+        to the last map.
+
+        Raises:
+            ValueError: there are not so many.
+        """
+        weighted = [i for i in range(self._to_map) if any(True for _ in self.trunk[i].parameters())]
+        if trained >= len(weighted):
+            raise ValueError(
+                f"trained_layers: expected fewer than the {len(weighted)} that the backbone has, "
+                f"got {trained}; without --frozen-views all of them learn"
+            )
+        return weighted[-trained] if trained else self._to_map
 
     def _features(self, cells: Tensor) -> Tensor:
         features: Tensor = self.dropout(self.trunk[self._to_map :](cells))

@@ -25,9 +25,10 @@ from ..data.images import Images
 from ..data.splits import fold
 from ..data.triplet_lists import attribute_triplets, human_triplets, random_triplets
 from ..evaluation.metrics import accuracy_at, score
-from ..evaluation.ranking import rank_together
+from ..evaluation.ranking import FrozenMaps, rank_together
 from ..evaluation.robustness import robustness_table
 from ..models.checkpoint import FILE_NAME, Run
+from ..training.frozen_features import FOLDER
 from ..training.pretrain import pretrain
 from ..training.run_log import LOG_NAME
 from ..training.train import train
@@ -62,19 +63,20 @@ def reproduce(task: Task, out: str | Path, *, progress: bool = True) -> Path:
 
     results: list[dict[str, Any]] = []
     together: dict[tuple[Any, ...], list[tuple[Job, Run]]] = {}
+    maps = FrozenMaps()
     jobs = list(_jobs(task, rows, categories, out))
     for number, job in enumerate(jobs, 1):
         if progress:
             print(f"[{number}/{len(jobs)}] {job.folder.relative_to(out)}", flush=True)
-        run, galleries, banks = _train(job, task, training, scored, progress)
+        run, galleries, banks = _train(job, task, training, scored, out / FOLDER, progress)
         singles = [n for n, row in rows.items() if row.variant == job.variant and not row.ensemble]
         ensembles = [n for n, row in rows.items() if row.variant == job.variant and row.ensemble]
-        results += _results(out, task, singles, [(job, run)], galleries, banks, job.seed)
+        results += _results(out, task, singles, [(job, run)], galleries, banks, maps, job.seed)
         if ensembles:
             members = together.setdefault((job.variant, job.categories, job.fold), [])
             members.append((job, run))
             if len(members) == len(task.seeds):
-                results += _results(out, task, ensembles, members, galleries, banks, None)
+                results += _results(out, task, ensembles, members, galleries, banks, maps, None)
     return write_report(out, task, results, left_out, time.perf_counter() - start)
 
 
@@ -85,6 +87,7 @@ def _results(
     members: Sequence[tuple[Job, Run]],
     galleries: Sequence[SketchPhotoSet],
     banks: Sequence[Images],
+    maps: FrozenMaps,
     seed: int | None,
 ) -> Iterator[dict[str, Any]]:
     """Scores of one run, or of several that rank together, for each row and category."""
@@ -96,7 +99,7 @@ def _results(
         scoring = dataclasses.replace(scoring, **ROWS[name].scoring)
         for category, gallery, bank in zip(job.categories, galleries, banks, strict=True):
             robust = task.robustness and not ROWS[name].ensemble
-            found = _score_once(members, gallery, bank, scoring, robust)
+            found = _score_once(members, gallery, bank, scoring, robust, maps)
             place = {"category": category, "seed": seed, "fold": job.fold}
             folders = [str(member.folder.relative_to(out)) for member, _ in members]
             ranked = {"data": gallery.name, "scoring": asdict(scoring)}
@@ -161,6 +164,7 @@ def _train(
     task: Task,
     training: dict[str | None, SketchPhotoSet],
     scored: dict[str | None, SketchPhotoSet],
+    features: Path,
     progress: bool,
 ) -> tuple[Run, list[SketchPhotoSet], list[Images]]:
     """The run of a job, what to score it on, and sketches it learnt from, by category."""
@@ -182,6 +186,7 @@ def _train(
         job.folder,
         category=category,
         triplets=triplets,
+        features=features,
         progress=progress,
     )
     return run, galleries, banks
@@ -200,6 +205,7 @@ def _score_once(
     bank: Images,
     scoring: EvalConfig,
     robust: bool,
+    maps: FrozenMaps,
 ) -> dict[str, Any]:
     """Scores of runs that rank together, from the file in the last one's folder where they were
     made of the very same models."""
@@ -216,7 +222,10 @@ def _score_once(
             return found
     names = gallery.attribute_names
     ranked = [(run.model, run.data.columns_of(names)) for _, run in members]
-    ranking = rank_together(ranked, gallery, scoring, bank=bank)
+    # Backbones that learn are all different, so what one of them gives is of no use to another.
+    alike = all(r.config.frozen_views and not r.config.trained_layers for _, r in members)
+    shared = maps if alike else None
+    ranking = rank_together(ranked, gallery, scoring, bank=bank, maps=shared)
     labels = gallery.sketch_labels, gallery.photo_labels
     most = min(CURVE, len(gallery.photos))
     logs = [(folder / LOG_NAME).read_text(encoding="utf-8").splitlines() for folder in folders]
@@ -228,7 +237,7 @@ def _score_once(
         "seconds": [sum(epoch["seconds"] for epoch in log) for log in epochs],
     }
     if robust:
-        found["robustness"] = robustness_table(ranked, gallery, scoring, bank=bank)
+        found["robustness"] = robustness_table(ranked, gallery, scoring, bank=bank, maps=shared)
     kept = [entry for entry in known if entry["of"]["models"][-1] == models[-1]]
     write_json(path, [*kept, {"of": asked, "found": found}], indent=1)
     return found

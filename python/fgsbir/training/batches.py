@@ -1,35 +1,27 @@
-"""Images of a training split in memory, and the batches of pairs drawn from them."""
+"""Batches of pairs of a training split."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Generator, Tensor
 
-from ..config import AugmentConfig, Sampler
+from ..config import Sampler
 from ..data.dataset import SketchPhotoSet
-from ..data.edges import PhotoEdges
 from ..data.instance_attributes import instance_attributes
-from ..models.preprocess import (
-    Preprocessing,
-    as_float,
-    augment,
-    photos_to_ink,
-    sketches_to_ink,
-    source_size,
-    to_ink,
-)
 from .distributed import own_share
 from .fingerprint import content_digest
 from .sampler import attribute_batches
+from .training_images import TrainingImages
 
 DrawnBatch = TypeVar("DrawnBatch")
+See = Callable[[SketchPhotoSet], TrainingImages]
+"""Gives the images of a split; called when all else about the split is known to be right."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +29,7 @@ class Batch:
     """B instances, each with one sketch and one photo.
 
     Attributes:
-        sketch, photo: (B, channels, size, size) float ink.
+        sketch, photo: (B, channels, size, size) float ink, or what frozen layers gave for it.
         sketch_attributes, photo_attributes: (B, K) int8; None without annotation.
     """
 
@@ -61,67 +53,25 @@ class Batch:
         )
 
 
-class SplitImages:
-    """The images and attributes of a split, resized once and kept in memory as uint8.
+class DrawnBatches(ABC, Generic[DrawnBatch]):
+    """Batches of the images of a split, drawn anew in every epoch.
 
     Args:
-        data: the split.
-        preprocessing: what the model is given.
-
-    Attributes:
-        sketches, photos: (S, channels, H, H) and (P, channels, H, H) uint8 ink (50 KB a channel
-            at 225 pixels).
-        sketch_attributes, photo_attributes: (S, K) and (P, K) int8; None without annotation.
-        digest: SHA-256 of all of it, and of which sketch shows which photo.
-    """
-
-    def __init__(self, data: SketchPhotoSet, preprocessing: Preprocessing) -> None:
-        source = replace(preprocessing, size=source_size(preprocessing.size))
-        self.photos = photos_to_ink(data.photos, source, edges=data.edges)
-        # Edge maps stand in for the sketches of photos that nobody sketched.
-        of_photos = isinstance(data.sketches, PhotoEdges)
-        to_sketch_ink = to_ink if of_photos else sketches_to_ink
-        self.sketches = to_sketch_ink(data.sketches, source)
-        self.sketch_attributes = _attributes(data, data.sketch_attributes, len(data.sketches))
-        self.photo_attributes = _attributes(data, data.photo_attributes, len(data.photos))
-        self.digest = content_digest(
-            self.sketches.numpy(),
-            self.photos.numpy(),
-            data.sketch_labels,
-            data.photo_labels,
-            data.sketch_attributes,
-            data.photo_attributes,
-        )
-
-
-class AugmentedBatches(ABC, Generic[DrawnBatch]):
-    """Batches of the images of a split, augmented anew in every epoch.
-
-    Args:
-        data: the split.
-        preprocessing: what the model is given.
+        images: of the split.
         count: batches in an epoch.
-        config: augmentation.
         generator: a CPU generator, the source of the order.
 
     Attributes:
-        digest: SHA-256 of what the batches are drawn from.
+        images: what they are drawn from, by split.
+        digest: SHA-256 of that.
     """
 
-    def __init__(
-        self,
-        data: SketchPhotoSet,
-        preprocessing: Preprocessing,
-        count: int,
-        config: AugmentConfig,
-        generator: Generator,
-    ) -> None:
-        self.preprocessing = preprocessing
-        self.config = config
+    def __init__(self, images: TrainingImages, count: int, generator: Generator) -> None:
+        self.images = (images,)
+        self.digest = images.digest
         self.generator = generator
         self._count = count
-        self._images = SplitImages(data, preprocessing)
-        self.digest = self._images.digest
+        self._images = images
 
     def __len__(self) -> int:
         """Batches in an epoch."""
@@ -131,18 +81,9 @@ class AugmentedBatches(ABC, Generic[DrawnBatch]):
     def draw(self, own: Generator) -> Iterator[DrawnBatch]:
         """One epoch, everything but the order drawn from a generator of this process's own."""
 
-    def _augment(self, inks: Tensor, mirrored: Tensor, own: Generator) -> Tensor:
-        return augment(as_float(inks), self.preprocessing.size, self.config, own, mirrored)
 
-    def _augment_photos(self, inks: Tensor, mirrored: Tensor, own: Generator) -> Tensor:
-        """The same but for the width of lines, where photos are no lines."""
-        thicken = self.config.thicken if self.preprocessing.photos == "edges" else 0
-        config = replace(self.config, thicken=thicken)
-        return augment(as_float(inks), self.preprocessing.size, config, own, mirrored)
-
-
-class PairBatches(AugmentedBatches[Batch]):
-    """Augmented batches, in which no instance occurs twice.
+class PairBatches(DrawnBatches[Batch]):
+    """Batches of pairs, in which no instance occurs twice.
 
     An epoch shows every instance that has both a sketch and a photo once; of several sketches or
     photos of an instance it shows a random one. Under torch.distributed every process gets its
@@ -150,10 +91,9 @@ class PairBatches(AugmentedBatches[Batch]):
 
     Args:
         data: the training split.
-        preprocessing: what the model is given.
+        see: gives its images.
         batch_size: instances in a batch; an epoch is cut into batches as equal as possible, so
             that none is left with too few negatives.
-        config: augmentation.
         generator: a CPU generator, the source of the order.
         sampler: ``"random"``, or ``"attributes"`` to put instances together that share attributes.
 
@@ -165,9 +105,8 @@ class PairBatches(AugmentedBatches[Batch]):
     def __init__(
         self,
         data: SketchPhotoSet,
-        preprocessing: Preprocessing,
+        see: See,
         batch_size: int,
-        config: AugmentConfig,
         generator: Generator,
         sampler: Sampler = "random",
     ) -> None:
@@ -178,7 +117,7 @@ class PairBatches(AugmentedBatches[Batch]):
                 f"got {len(both)}"
             )
         self._described = instance_attributes(data, both) if sampler == "attributes" else None
-        super().__init__(data, preprocessing, -(-len(both) // batch_size), config, generator)
+        super().__init__(see(data), -(-len(both) // batch_size), generator)
         self._sketches_of = [torch.tensor(np.flatnonzero(data.sketch_labels == y)) for y in both]
         self._photos_of = [torch.tensor(np.flatnonzero(data.photo_labels == y)) for y in both]
 
@@ -186,16 +125,16 @@ class PairBatches(AugmentedBatches[Batch]):
         return self.draw(self.generator)
 
     def draw(self, own: Generator) -> Iterator[Batch]:
-        inks = self._images
+        images = self._images
         for chosen in map(own_share, self._order()):
             sketches = _one_of_each(self._sketches_of, chosen, own)
             photos = _one_of_each(self._photos_of, chosen, own)
-            mirrored = torch.rand(len(chosen), generator=own) < self.config.flip
+            mirrored = images.mirror(len(chosen), own)
             yield Batch(
-                self._augment(inks.sketches[sketches], mirrored, own),
-                self._augment_photos(inks.photos[photos], mirrored, own),
-                None if inks.sketch_attributes is None else inks.sketch_attributes[sketches],
-                None if inks.photo_attributes is None else inks.photo_attributes[photos],
+                images.sketches(sketches, mirrored, own),
+                images.photos(photos, mirrored, own),
+                None if images.sketch_attributes is None else images.sketch_attributes[sketches],
+                None if images.photo_attributes is None else images.photo_attributes[photos],
             )
 
     def _order(self) -> Sequence[Tensor]:
@@ -215,6 +154,7 @@ class JointBatches:
     def __init__(self, parts: Sequence[PairBatches], generator: Generator) -> None:
         self.parts = parts
         self.generator = generator
+        self.images = tuple(images for part in parts for images in part.images)
         self.digest = content_digest(*(part.digest for part in parts))
 
     def __len__(self) -> int:
@@ -235,12 +175,3 @@ def _one_of_each(members: list[Tensor], chosen: Tensor, own: Generator) -> Tenso
     share = torch.rand(len(chosen), generator=own).tolist()
     picks = zip(chosen.tolist(), share, strict=True)
     return torch.stack([members[i][int(u * len(members[i]))] for i, u in picks])
-
-
-def _attributes(data: SketchPhotoSet, values: NDArray[np.int8] | None, count: int) -> Tensor | None:
-    """(count, K) int8; all unknown if only the other domain is annotated, None if neither is."""
-    if data.sketch_attributes is None and data.photo_attributes is None:
-        return None
-    if values is None:
-        return torch.full((count, len(data.attribute_names)), -1, dtype=torch.int8)
-    return torch.tensor(values)

@@ -111,6 +111,14 @@ def data_parallel(model: RetrievalModel, device: torch.device) -> nn.Module:
 
 
 @torch.no_grad()
+def broadcast_weights(layer: nn.Module) -> None:
+    """Gives every rank the weights of the first."""
+    if count_ranks() > 1:
+        for weight in layer.parameters():
+            dist.broadcast(weight, 0)
+
+
+@torch.no_grad()
 def average_buffers(model: nn.Module) -> None:
     """Gives every rank the mean over ranks of running statistics, before they are used."""
     ranks = count_ranks()

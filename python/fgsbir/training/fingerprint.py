@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..config import PretrainConfig, TrainConfig
+
 
 def content_digest(*parts: NDArray[Any] | str | None) -> str:
     """SHA-256 of arrays and texts, with their types and shapes, in hexadecimal."""
@@ -25,7 +27,10 @@ def content_digest(*parts: NDArray[Any] | str | None) -> str:
 
 def refuse_other_task(found: dict[str, Any], asked: dict[str, Any], what: str) -> None:
     """Raises a ValueError that says in what two tasks differ, if they do."""
-    ours, theirs = dict(_flat(asked)), dict(_flat(found))
+    ours = dict(_flat(asked))
+    # A setting that came with a later version has a default of what was done before.
+    defaults = {name: value for name, value in _DEFAULTS.items() if name in ours}
+    theirs = {**defaults, **dict(_flat(found))}
     # Through JSON a tuple has become a list.
     different = [
         f"{name} {theirs.get(name)} instead of {ours.get(name)}"
@@ -45,3 +50,6 @@ def _flat(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]
             yield from _flat(value, f"{prefix}{name}.")
         else:
             yield prefix + name, value
+
+
+_DEFAULTS = dict(_flat({"config": {**PretrainConfig().to_dict(), **TrainConfig().to_dict()}}))

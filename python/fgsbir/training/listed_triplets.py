@@ -13,11 +13,10 @@ from fgsbir_ext.collectives import reduce_over_ranks
 from fgsbir_ext.reference import Triple, loss_of_triplets
 from fgsbir_ext.types import LossParts
 
-from ..config import AugmentConfig, LossConfig
+from ..config import LossConfig
 from ..data.dataset import SketchPhotoSet
-from ..models.preprocess import Preprocessing
 from ..models.retrieval import Output
-from .batches import AugmentedBatches
+from .batches import DrawnBatches, See
 from .distributed import own_share
 from .fingerprint import content_digest
 from .losses import settings_for
@@ -28,7 +27,8 @@ class TripletBatch:
     """B triplets.
 
     Attributes:
-        images: sketches, positive and negative photos, (B, channels, size, size) float ink each.
+        images: sketches, positive and negative photos, (B, channels, size, size) float ink each, or
+            what frozen layers gave for it.
         attributes: of the same, (B, K) int8 each; None without annotation.
     """
 
@@ -45,17 +45,16 @@ class TripletBatch:
         return TripletBatch((sketch, positive, negative), attributes)
 
 
-class TripletBatches(AugmentedBatches[TripletBatch]):
-    """Augmented batches of listed triplets.
+class TripletBatches(DrawnBatches[TripletBatch]):
+    """Batches of listed triplets, the three images of each mirrored together.
 
     An epoch shows every sketch that has triplets once, with a random one of them: as many steps as
     training on pairs takes, however long the list is.
 
     Args:
         data: a split whose ``triplets`` are (sketch, positive, negative).
-        preprocessing: what the model is given.
+        see: gives its images.
         batch_size: triplets in a batch; an epoch is cut into batches as equal as possible.
-        config: augmentation; the three images of a triplet are mirrored together.
         generator: a CPU generator, the source of the order.
         copies: edge maps of every photo, of which a random one is shown: of P photos those of photo
             i are i, i + P, i + 2 P ...
@@ -67,22 +66,21 @@ class TripletBatches(AugmentedBatches[TripletBatch]):
     def __init__(
         self,
         data: SketchPhotoSet,
-        preprocessing: Preprocessing,
+        see: See,
         batch_size: int,
-        config: AugmentConfig,
         generator: Generator,
         copies: int = 1,
     ) -> None:
         if data.triplets is None or not len(data.triplets):
             raise ValueError(f"{data.name}: there are no triplets to train on")
         sketches = np.unique(data.triplets[:, 0])
-        super().__init__(data, preprocessing, -(-len(sketches) // batch_size), config, generator)
+        super().__init__(see(data), -(-len(sketches) // batch_size), generator)
         self._rows_of = [torch.tensor(data.triplets[data.triplets[:, 0] == i]) for i in sketches]
         self._copies, self._photos = copies, len(data.photos) // copies
         self.digest = content_digest(self.digest, data.triplets)
 
     def draw(self, own: Generator) -> Iterator[TripletBatch]:
-        inks = self._images
+        images = self._images
         order = torch.randperm(len(self._rows_of), generator=self.generator)
         for chosen in map(own_share, order.tensor_split(self._count)):
             share = torch.rand(len(chosen), generator=own).tolist()
@@ -90,16 +88,16 @@ class TripletBatches(AugmentedBatches[TripletBatch]):
             rows = [self._rows_of[i][int(u * len(self._rows_of[i]))] for i, u in picks]
             s, p, n = torch.stack(rows).unbind(1)
             p, n = self._any_copy(p, own), self._any_copy(n, own)
-            mirrored = torch.rand(len(chosen), generator=own) < self.config.flip
+            mirrored = images.mirror(len(chosen), own)
             attributes = None
-            if inks.sketch_attributes is not None and inks.photo_attributes is not None:
-                known = inks.photo_attributes
-                attributes = (inks.sketch_attributes[s], known[p], known[n])
+            if images.sketch_attributes is not None and images.photo_attributes is not None:
+                known = images.photo_attributes
+                attributes = (images.sketch_attributes[s], known[p], known[n])
             yield TripletBatch(
                 (
-                    self._augment(inks.sketches[s], mirrored, own),
-                    self._augment_photos(inks.photos[p], mirrored, own),
-                    self._augment_photos(inks.photos[n], mirrored, own),
+                    images.sketches(s, mirrored, own),
+                    images.photos(p, mirrored, own),
+                    images.photos(n, mirrored, own),
                 ),
                 attributes,
             )

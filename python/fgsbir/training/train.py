@@ -34,14 +34,16 @@ from ..models.checkpoint import (
     save_run,
 )
 from ..models.retrieval import Output, RetrievalModel
-from .batches import JointBatches, PairBatches
+from .batches import JointBatches, PairBatches, See
 from .device import choose_device, image_format, takes_bfloat16
 from .distributed import average_buffers, data_parallel, is_main, own_device, own_generator
 from .fingerprint import content_digest
+from .frozen_features import FOLDER, FrozenFeatures, FrozenLayers, prepare_features
 from .listed_triplets import ListedObjective, TripletBatches
 from .losses import Objective
 from .optim import Stepper
 from .resumable import run_to_the_end
+from .training_images import AugmentedImages, SplitImages, TrainingImages
 from .training_state import TrainingState
 
 
@@ -49,6 +51,9 @@ class Batches(Protocol):
     """What an epoch is drawn from; a batch has ``images``, and ``to`` moves it to a device."""
 
     digest: str
+
+    @property
+    def images(self) -> Sequence[TrainingImages]: ...
 
     def __len__(self) -> int: ...
 
@@ -62,6 +67,7 @@ def train(
     *,
     category: str | None = None,
     triplets: NDArray[np.int64] | None = None,
+    features: str | Path | None = None,
     overwrite: bool = False,
     tensorboard: bool = False,
     progress: bool = True,
@@ -79,6 +85,8 @@ def train(
         category: noted in the checkpoint, for ``fgsbir evaluate`` to open the same one.
         triplets: (T, 3) rows (sketch, positive, negative) to train on instead of triplets mined in
             the batch, indices into the data; see :mod:`fgsbir.data.triplet_lists`.
+        features: folder of what frozen layers give, made if need be, which runs may share; None for
+            one in the run's folder.
         overwrite: start anew, and replace what a run with whatever settings left in the folder.
         tensorboard: also write the figures of the log for TensorBoard.
         progress: whether to show a progress bar and one line of figures per epoch, on stderr.
@@ -101,7 +109,10 @@ def train(
     held = []
     if config.holdout:
         held = [hold_out(one, config.holdout, config.seed)[1] for one in sets]
-    batches = _batches(sets, config, triplets, model, generator)
+    after = model.layers_below(config.trained_layers) if config.frozen_views else 0
+    folder = Path(out) / FOLDER if features is None else Path(features)
+    see = _view_of_images(model, after, config, folder, progress)
+    batches = _batches(sets, config, triplets, model, see, generator)
     facts = replace(facts, digest=content_digest(batches.digest, init))
     objective = Objective(config.loss) if triplets is None else ListedObjective(config.loss)
     stepper = Stepper(model, config.optim, len(batches))
@@ -114,14 +125,18 @@ def train(
 
     def one_epoch() -> dict[str, Any]:
         start, lr, epoch = time.perf_counter(), stepper.lr, state.epoch + 1
+        if after:
+            prepare_features(model, after, batches.images, start=epoch == 1)
         own = own_generator(generator, config.seed, epoch)
         shown = progress and is_main()
         drawn = batches.draw(own)
         model.train()
+        if after:
+            model.trunk.eval()  # batch normalisation goes by the statistics of pretraining
         sums: dict[str, float] = defaultdict(float)
         for batch in tqdm(drawn, f"epoch {epoch}", len(batches), leave=False, disable=not shown):
             batch = batch.to(device)
-            outputs = embed_together(network, batch.images, reduced)
+            outputs = embed_together(network, batch.images, reduced, after)
             loss, figures = objective(*outputs, batch)
             stepper.step(loss)
             for figure, value in figures.items():
@@ -151,18 +166,21 @@ def train(
     return Run(result.eval(), config, facts, config.optim.epochs)
 
 
-def embed_together(network: nn.Module, images: Sequence[Tensor], reduced: bool) -> list[Output]:
+def embed_together(
+    network: nn.Module, images: Sequence[Tensor], reduced: bool, after: int = 0
+) -> list[Output]:
     """Sketches and photos in one call, so that batch normalisation sees them alike.
 
     Args:
         network: a :class:`RetrievalModel`, maybe in a wrapper.
-        images: (B, channels, size, size) each.
+        images: (B, channels, size, size) each, or what frozen layers gave for them.
         reduced: whether convolutions are in bfloat16.
+        after: how many layers of the trunk the images have been through.
     """
     together = torch.cat(list(images))
     together = together.contiguous(memory_format=image_format(together.device))
     with torch.autocast(together.device.type, torch.bfloat16, enabled=reduced):
-        embedding, logits = network(together)
+        embedding, logits = network(together, after)
     sizes = [len(part) for part in images]
     embeddings = embedding.split(sizes)
     if logits is None:
@@ -170,11 +188,29 @@ def embed_together(network: nn.Module, images: Sequence[Tensor], reduced: bool) 
     return [Output(*parts) for parts in zip(embeddings, logits.split(sizes), strict=True)]
 
 
+def _view_of_images(
+    model: RetrievalModel, after: int, config: TrainConfig, folder: Path, progress: bool
+) -> See:
+    """How batches see the images of a split: anew each time, or through frozen layers."""
+    layers = FrozenLayers(model, after) if after else None
+
+    def see(data: SketchPhotoSet) -> TrainingImages:
+        images = SplitImages(data, model.preprocessing)
+        if layers is None:
+            return AugmentedImages(images, config.augment)
+        return FrozenFeatures(
+            images, config.augment, layers, config.frozen_views, folder, progress=progress
+        )
+
+    return see
+
+
 def _batches(
     sets: Sequence[SketchPhotoSet],
     config: TrainConfig,
     triplets: NDArray[np.int64] | None,
     model: RetrievalModel,
+    see: See,
     generator: Generator,
 ) -> Batches:
     """Batches of what is not held out, as the model takes them.
@@ -197,7 +233,7 @@ def _batches(
             f"{model.preprocessing.photos}"
         )
     varied = [with_edge_variants(one) for one in rest] if config.edge_variants else rest
-    settings = (model.preprocessing, config.optim.batch_size, config.augment, generator)
+    settings = (see, config.optim.batch_size, generator)
     if triplets is not None:
         copies = len(varied[0].photos) // len(rest[0].photos)
         return TripletBatches(varied[0], *settings, copies)

@@ -1,0 +1,193 @@
+"""What the frozen layers of a network give for views of training images, computed once.
+
+Features lie in a folder, one file an image, under a name that tells image, views and weights apart.
+So a run that was killed goes on with what is there, and runs with the same backbone share it, also
+those of other folds of the data.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+import torch.nn.functional as F
+from safetensors.torch import save
+from torch import Generator, Tensor
+from tqdm import tqdm
+
+from fgsbir_ext.collectives import count_ranks
+
+from ..atomic_files import write_atomically
+from ..config import AugmentConfig
+from ..evaluation.ranking import BATCH_ON_CPU, BATCH_ON_GPU
+from ..models.preprocess import as_float, augment
+from ..models.retrieval import LocalEmbedding, RetrievalModel
+from ..tensor_files import read_tensors
+from .distributed import broadcast_weights, is_main, rank
+from .fingerprint import content_digest
+from .training_images import SplitImages, TrainingImages
+
+FOLDER = "features"  # in that of a run
+FORMAT = "fgsbir-features-1"
+
+
+class FrozenLayers:
+    """The first layers of a model, which do not learn.
+
+    Args:
+        model: whose.
+        count: how many.
+
+    Attributes:
+        digest: SHA-256 of their weights and of what they are given.
+    """
+
+    def __init__(self, model: RetrievalModel, count: int) -> None:
+        self.model = model
+        self.count = count
+        self.trunk = model.trunk[:count].requires_grad_(False)
+        self.digest = model.digest_below(count)
+
+    @torch.no_grad()
+    def __call__(self, ink: Tensor) -> Tensor:
+        """(V, C, h, w) float16, on the CPU, of V views of an image."""
+        self.trunk.eval()
+        device = next(self.model.parameters()).device
+        size = BATCH_ON_CPU if device.type == "cpu" else BATCH_ON_GPU
+        batches = ink.to(device).contiguous(memory_format=torch.channels_last).split(size)
+        given = [self.model.below(batch, self.count).half().cpu() for batch in batches]
+        return torch.cat(given).contiguous()
+
+
+class FrozenFeatures(TrainingImages):
+    """Features of a few views of each image: one of them is drawn each time.
+
+    Args:
+        images: of a split.
+        config: how the views are augmented; the first one is the image as it is.
+        layers: what gives the features.
+        count: views of an image; as many again are mirrored where the augmentation mirrors.
+        folder: of the files.
+        progress: whether to show a progress bar.
+    """
+
+    def __init__(
+        self,
+        images: SplitImages,
+        config: AugmentConfig,
+        layers: FrozenLayers,
+        count: int,
+        folder: Path,
+        *,
+        progress: bool = True,
+    ) -> None:
+        super().__init__(images, config)
+        self.count = count
+        self._images: SplitImages | None = images
+        self._layers = layers
+        self._folder = folder
+        self._progress = progress
+
+    def prepare(self) -> None:
+        """Computes what is not in the folder yet, and reads all of it; of several processes each
+        computes its share."""
+        if self._images is None:
+            return
+        self._folder.mkdir(parents=True, exist_ok=True)
+        if count_ranks() > 1:
+            self._of_every(self._images, slice(rank(), None, count_ranks()))
+            dist.barrier()
+        self._sketches, self._photos = self._of_every(self._images, slice(None))
+        self._images = None  # inks are larger than their features
+
+    def first_views(self) -> tuple[Tensor, Tensor]:
+        """(S, C, h, w) and (P, C, h, w) of sketches and photos as they are."""
+        return self._sketches[:, 0].float(), self._photos[:, 0].float()
+
+    def sketches(self, which: Tensor, mirrored: Tensor, own: Generator) -> Tensor:
+        return self._any_view(self._sketches, which, mirrored, own)
+
+    def photos(self, which: Tensor, mirrored: Tensor, own: Generator) -> Tensor:
+        return self._any_view(self._photos, which, mirrored, own)
+
+    def _any_view(self, of: Tensor, which: Tensor, mirrored: Tensor, own: Generator) -> Tensor:
+        views = torch.randint(self.count, which.shape, generator=own) + self.count * mirrored
+        return of[which, views].float()
+
+    def _of_every(self, images: SplitImages, share: slice) -> tuple[Tensor, ...]:
+        """(N, V, C, h, w) float16 of a share of the sketches, and of one of the photos."""
+        parts = (
+            (images.sketches[share], self.sketch_augmentation),
+            (images.photos[share], self.photo_augmentation),
+        )
+        count = sum(len(inks) for inks, _ in parts)
+        hidden = not (self._progress and is_main())
+        with tqdm(None, "features of images", count, leave=False, disable=hidden) as bar:
+            return tuple(
+                torch.stack([self._of_one(ink, config) for ink in inks if bar.update() or True])
+                for inks, config in parts
+            )
+
+    def _of_one(self, ink: Tensor, config: AugmentConfig) -> Tensor:
+        """(V, C, h, w) float16 of an image, from its file where there is one."""
+        device = next(self._layers.model.parameters()).device.type
+        asked = [json.dumps(asdict(config)), self._layers.digest, str(self.count), device]
+        key = content_digest(ink.numpy(), *asked)
+        path = self._folder / f"{key}.safetensors"
+        if path.is_file():
+            try:
+                return read_tensors(path, FORMAT)[1]["views"]
+            except (ValueError, KeyError):  # damaged: it is made again
+                pass
+        views = self._layers(self._views(ink[None], config, int(key[:15], 16)))
+        write_atomically(path, save({"views": views}, {"format": FORMAT}))
+        return views
+
+    def _views(self, ink: Tensor, config: AugmentConfig, seed: int) -> Tensor:
+        """(V, channels, size, size) of (1, channels, H, H) ink, the mirrored ones last."""
+        mirrored = torch.arange(self.count if config.flip == 0 else 2 * self.count) >= self.count
+        size, whole = self.preprocessing.size, as_float(ink)
+        inks = whole.expand(len(mirrored), -1, -1, -1)
+        views = augment(inks, size, config, Generator().manual_seed(seed), mirrored)
+        plain = F.interpolate(whole, (size, size), mode="bilinear", antialias=True)[0]
+        views[0] = plain
+        if config.flip:
+            views[self.count] = plain.flip(-1)
+        return views
+
+
+def prepare_features(
+    model: RetrievalModel, after: int, images: Sequence[TrainingImages], *, start: bool
+) -> None:
+    """Has the features of images at hand, for an epoch.
+
+    Args:
+        model: that learns from them.
+        after: how many of its layers are frozen.
+        images: those among them of which there are features.
+        start: whether it is the first epoch: a local head starts as the whitening of maps then.
+
+    Raises:
+        ValueError: the embedding is too long for that.
+    """
+    kept = [one for one in images if isinstance(one, FrozenFeatures)]
+    for one in kept:
+        one.prepare()
+    if start and isinstance(model.embedding, LocalEmbedding):
+        model.embedding.whiten(
+            _map_of(model, features, after) for one in kept for features in one.first_views()
+        )
+        broadcast_weights(model.embedding)
+
+
+@torch.no_grad()
+def _map_of(model: RetrievalModel, features: Tensor, after: int) -> Tensor:
+    """(N, C, h, w), the last map, on the CPU."""
+    model.trunk.eval()
+    device = next(model.parameters()).device
+    batches = features.split(BATCH_ON_GPU)
+    return torch.cat([model.map_of(batch.to(device), after).cpu() for batch in batches])
