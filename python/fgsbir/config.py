@@ -16,6 +16,7 @@ BackboneName = Literal["resnet", "sketchanet", "efficientnet-lite0", "efficientn
 """The backbones there are: each is the module of its name in :mod:`fgsbir.models`, with ``_`` for
 ``-``."""
 Head = Literal["global", "local", "cells"]
+AttributesFrom = Literal["features", "embedding"]
 Precision = Literal["auto", "float32", "bfloat16"]
 Views = Literal["single", "flip", "ten"]
 Sampler = Literal["random", "attributes"]
@@ -42,6 +43,10 @@ class ModelConfig:
     (cells), without weights of its own."""
     embedding_dim: int = 256
     """D, the length of an embedding; local ones take the next multiple of the number of cells."""
+    attributes_from: AttributesFrom = "features"
+    """What attributes are predicted from: the features of the backbone, beside the embedding, or
+    the embedding before it is made a unit vector, which then learns from attributes even where the
+    backbone is frozen."""
     dropout: float = 0.5
     """Share of what both heads read that training drops."""
 

@@ -109,8 +109,12 @@ def test_untrained_sketchanet_keeps_its_signal():
 
 def test_every_parameter_gets_a_gradient():
     small = {"sketchanet": {}, "resnet": {"width": 8}}
-    for name, head in itertools.product(small, ("global", "local")):
-        model = build_model(name, head=head, attributes=4, **small[name])
+    for name, head, source in itertools.product(
+        small, ("global", "local"), ("features", "embedding")
+    ):
+        if (name, head, source) == ("sketchanet", "local", "embedding"):
+            continue  # nothing reads what lies behind the map
+        model = build_model(name, head=head, attributes=4, attributes_from=source, **small[name])
         output = model(torch.rand(4, 1, *2 * (model.preprocessing.size,)))
         direction = torch.randn_like(output.embedding)
         ((output.embedding * direction).sum() + output.logits.square().sum()).backward()

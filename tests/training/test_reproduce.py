@@ -48,7 +48,7 @@ def test_rows_differ_from_the_preset_in_what_they_are_about():
 def test_help_names_every_row(capsys):
     with pytest.raises(SystemExit, match="0"):
         main(["reproduce", "--help"])
-    words = re.findall(r"[\w-]+", capsys.readouterr().out)
+    words = re.findall(r"[\w-]+(?:\.\d+)?", capsys.readouterr().out)
     start = words.index("triplet")
     assert words[start : start + len(ROWS) + 1] == [*ROWS, "Left"]
 
@@ -97,8 +97,14 @@ def test_the_report_has_every_row_with_means_deviations_and_sources(table):
     assert results["versions"]["torch"] in text
     for name in ("learning_curves", "acc_at_k", "ablation"):
         assert min(Image.open(out / f"{name}.png").size) > 300
+    gain = next(one for one in results["differences"] if one["row"] == "prediction")
+    assert (
+        f"| attribute prediction: `prediction` over `triplet` | {gain['acc@1']['mean']:+.1f}"
+        in text
+    )
     entry = results["results"][0]
     assert len(entry["curve"]) == 10
+    assert np.mean([rank == 1 for rank in entry["ranks"]]) == entry["scores"]["acc@1"] / 100
     assert entry["curve"][-1] == 100
     assert entry["curve"][0] == entry["scores"]["acc@1"]
 

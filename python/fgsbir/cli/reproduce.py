@@ -31,10 +31,11 @@ class Reproduce:
     categories: tuple[str, ...] = ()
     """shoes and chairs, or one of them, where the data has categories."""
     rows: tuple[str, ...] = ()
-    """Some of: triplet, prediction, ranking, full, sampler, listed-random, listed-people,
-    listed-attributes, joint, joint-corrected, joint-extra, joint-extra-corrected, ensemble,
-    ensemble-corrected, ensemble-extra, ensemble-extra-corrected. Left out, all that the data has
-    the annotation for. Rows "-corrected" have their hubs corrected."""
+    """Some of: triplet, prediction, ranking, full, sampler, guided-0.25, guided-0.5, guided-1,
+    guided-2, listed-random, listed-people, listed-attributes, joint, joint-corrected, joint-extra,
+    joint-extra-corrected, ensemble, ensemble-corrected, ensemble-extra, ensemble-extra-corrected.
+    Left out, all that the data has the annotation for. Rows "-corrected" have their hubs
+    corrected."""
     seeds: tuple[int, ...] = (0, 1, 2)
     """One run of every row for each."""
     cross_validate: int = 0

@@ -95,6 +95,16 @@ def mean_reciprocal_rank(
     return 100 * float((right.any(1) / (1 + right.argmax(1))).mean())
 
 
+def first_ranks(
+    order: Tensor, sketch_labels: NDArray[np.int64], photo_labels: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """(S,) rank of the first right photo of each sketch, from 1; one more than there are photos for
+    a sketch without one."""
+    right = photo_labels[order.numpy()] == sketch_labels[:, None]
+    ranks: NDArray[np.int64] = np.where(right.any(1), 1 + right.argmax(1), 1 + right.shape[1])
+    return ranks
+
+
 def triplet_accuracy(distances: Tensor, order: Tensor, triplets: NDArray[np.int64]) -> float:
     """Share in percent of (T, 3) verdicts (sketch, nearer, farther) with r(nearer) < r(farther).
 

@@ -37,7 +37,9 @@ FEATURE_GRID = 3  # the same for the features
 SMALLEST = FEATURE_GRID * STRIDE  # pixels of a side
 
 TRAINING = TrainConfig(
-    model=ModelConfig(head="local", embedding_dim=64 * GRID**2, dropout=0.1),
+    model=ModelConfig(
+        head="local", embedding_dim=64 * GRID**2, attributes_from="embedding", dropout=0.1
+    ),
     loss=LossConfig(margin=0.3, embedding_scale=1.0),
     optim=OptimConfig(epochs=20, batch_size=32, lr=1e-3, warmup_epochs=1),
     augment=AugmentConfig(rotate=6, scale=0.07, shear=0.07, shift=0.04, elastic=0.015, cutout=0.3),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import get_args
 
-from ..config import BackboneName, Head, ModelConfig
+from ..config import AttributesFrom, BackboneName, Head, ModelConfig
 from .backbone import Entry
 from .retrieval import RetrievalModel
 
@@ -39,6 +39,7 @@ def configured_model(config: ModelConfig, attributes: int = 0) -> RetrievalModel
         head=config.head,
         embedding_dim=config.embedding_dim,
         attributes=attributes,
+        attributes_from=config.attributes_from,
         dropout=config.dropout,
     )
 
@@ -52,13 +53,14 @@ def build_model(
     head: Head = "global",
     embedding_dim: int = 256,
     attributes: int = 0,
+    attributes_from: AttributesFrom = "features",
     dropout: float = 0.0,
 ) -> RetrievalModel:
     """A retrieval model on the named backbone, with freshly drawn weights.
 
     Args:
         name: of the backbone.
-        size, width, batch_norm, head, embedding_dim, dropout: see
+        size, width, batch_norm, head, embedding_dim, attributes_from, dropout: see
             :class:`fgsbir.config.ModelConfig`.
         attributes: see :class:`RetrievalModel`.
 
@@ -72,6 +74,7 @@ def build_model(
         batch_norm=batch_norm,
         head=head,
         embedding_dim=embedding_dim,
+        attributes_from=attributes_from,
         dropout=dropout,
     )
     return configured_model(config, attributes)

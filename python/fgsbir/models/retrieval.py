@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..config import Head
+from ..config import AttributesFrom, Head
 from .backbone import Backbone
 from .whitening import whitening
 
@@ -85,6 +85,7 @@ class RetrievalModel(nn.Module):
         embedding_dim: D; of local embeddings the next multiple of the number of cells, of cells as
             many numbers as they have.
         attributes: K; 0 leaves the attribute head out.
+        attributes_from: what they are predicted from, the features or the embedding.
         dropout: share of what both heads read that training drops.
     """
 
@@ -95,12 +96,14 @@ class RetrievalModel(nn.Module):
         head: Head = "global",
         embedding_dim: int = 256,
         attributes: int = 0,
+        attributes_from: AttributesFrom = "features",
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
         self.preprocessing = backbone.preprocessing
         self.head = head
         self.attributes = attributes
+        self.attributes_from = attributes_from
         self.feature_dim = backbone.width
         self.map_channels = backbone.channels
         self.trunk = backbone.layers  # by the name that checkpoints know
@@ -118,7 +121,8 @@ class RetrievalModel(nn.Module):
             channels = -(-embedding_dim // cells)
             self.embedding_dim = channels * cells
             self.embedding = LocalEmbedding(backbone.channels, channels)
-        self.attribute_head = nn.Linear(backbone.width, attributes) if attributes else None
+        known = backbone.width if attributes_from == "features" else self.embedding_dim
+        self.attribute_head = nn.Linear(known, attributes) if attributes else None
         for layer in self.embedding.modules():
             if isinstance(layer, nn.Linear | nn.Conv2d):
                 nn.init.xavier_uniform_(layer.weight)
@@ -142,13 +146,17 @@ class RetrievalModel(nn.Module):
         embedded = self.embedding(features if self.head == "global" else self.dropout(cells))
         # float32 even under autocast: the loss subtracts distances that differ little
         embedding = F.normalize(embedded.float(), dim=1)
-        logits = self.attribute_head(features).float() if self.attribute_head else None
+        logits = None
+        if self.attribute_head is not None:
+            known = self.dropout(embedded) if self.attributes_from == "embedding" else features
+            logits = self.attribute_head(known).float()
         return Output(embedding, logits)
 
     @property
     def reads_features(self) -> bool:
         """Whether a head reads what lies behind the last map; else those layers do not learn."""
-        return self.head == "global" or self.attribute_head is not None
+        predicting = self.attribute_head is not None and self.attributes_from == "features"
+        return self.head == "global" or predicting
 
     def features(self, ink: Tensor) -> Tensor:
         """(B, feature_dim) of images as :meth:`forward` takes them: what a global head reads."""

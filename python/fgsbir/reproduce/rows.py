@@ -55,11 +55,15 @@ _TRIPLET_ALONE = {
 # A list names every negative, so neither the softmax over the batch nor mining has a part in it.
 _LISTED = {"loss.contrastive_weight": 0.0, "loss.attribute_guidance": 0.0, "sampler": "random"}
 
+GUIDED = {f"guided-{beta:g}": beta for beta in (0.25, 0.5, 1.0, 2.0)}
+"""Rows of guided mining, and how strongly it is guided."""
+
 VARIANTS: dict[str, Variant] = {
     "triplet": Variant(_TRIPLET_ALONE, needs="nothing"),
     "prediction": Variant({"loss.lambda_a": 0.0}),
     "full": Variant(),
     "sampler": Variant({"sampler": "attributes"}),
+    **{name: Variant({"loss.attribute_guidance": beta}) for name, beta in GUIDED.items()},
     "listed-random": Variant(_LISTED, "random"),
     "listed-attributes": Variant(_LISTED, "attributes"),
     "listed-people": Variant(_LISTED, "people", needs="people"),
@@ -97,6 +101,10 @@ ROWS: dict[str, Row] = {
     "ranking": Row("+ attribute ranking: the full model, embedding alone", "full"),
     "full": Row("full model, embedding + attributes at test time", "full", fused=True),
     "sampler": Row("full model, batches by attributes", "sampler", fused=True),
+    **{
+        name: Row(f"full model, mining guided by attributes, beta {beta:g}", name, fused=True)
+        for name, beta in GUIDED.items()
+    },
     "listed-random": Row("listed triplets at random", "listed-random", fused=True),
     "listed-people": Row("listed triplets of people", "listed-people", fused=True),
     "listed-attributes": Row("listed triplets by attributes", "listed-attributes", fused=True),

@@ -24,7 +24,7 @@ from ..data.classified_images import open_classes
 from ..data.images import Images
 from ..data.splits import fold
 from ..data.triplet_lists import attribute_triplets, human_triplets, random_triplets
-from ..evaluation.metrics import accuracy_at, score
+from ..evaluation.metrics import accuracy_at, first_ranks, score
 from ..evaluation.ranking import FrozenMaps, rank_together
 from ..evaluation.robustness import robustness_table
 from ..models.checkpoint import FILE_NAME, Run
@@ -217,7 +217,7 @@ def _score_once(
         asked["robustness"] = True
     known = json.loads(path.read_text()) if path.is_file() else []
     for entry in known:
-        if entry["of"] == asked:
+        if entry["of"] == asked and "ranks" in entry["found"]:  # earlier versions noted none
             found: dict[str, Any] = entry["found"]
             return found
     names = gallery.attribute_names
@@ -232,6 +232,7 @@ def _score_once(
     epochs = [[json.loads(line) for line in log] for log in logs]
     found = {
         "scores": score(ranking, gallery).to_dict(),
+        "ranks": first_ranks(ranking.order, *labels).tolist(),
         "curve": [accuracy_at(ranking.order, *labels, k) for k in range(1, most + 1)],
         "loss": np.mean([[epoch["loss"] for epoch in log] for log in epochs], axis=0).tolist(),
         "seconds": [sum(epoch["seconds"] for epoch in log) for log in epochs],

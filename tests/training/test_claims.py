@@ -1,0 +1,82 @@
+"""Paired differences between rows of a reproduction."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from fgsbir.evaluation.metrics import accuracy_at, first_ranks
+from fgsbir.reproduce.claims import CLAIMS, paired_differences
+from fgsbir.reproduce.rows import GUIDED, ROWS, VARIANTS
+
+
+def scored(row: str, seed: int, fold: int | None, ranks: list[int]) -> dict[str, Any]:
+    return {"row": row, "category": "shoes", "seed": seed, "fold": fold, "ranks": ranks}
+
+
+def test_a_difference_is_of_the_same_sketches_seed_by_seed() -> None:
+    results = [
+        scored("triplet", 0, 0, [1, 2, 30]),
+        scored("triplet", 0, 1, [1, 11]),
+        scored("triplet", 1, 0, [2, 2, 30]),
+        scored("triplet", 1, 1, [1, 11]),
+        # in another order, and with a seed that the other row has not
+        scored("prediction", 1, 1, [1, 11]),
+        scored("prediction", 1, 0, [1, 1, 30]),
+        scored("prediction", 0, 0, [1, 1, 3]),
+        scored("prediction", 0, 1, [2, 11]),
+        scored("prediction", 2, 0, [9, 9, 9]),
+        scored("prediction", 2, 1, [9, 9]),
+    ]
+    (entry,) = paired_differences(results)
+    assert (entry["row"], entry["baseline"], entry["category"]) == (
+        "prediction",
+        "triplet",
+        "shoes",
+    )
+    assert entry["seeds"] == 2
+    # acc@1: seed 0 gains [0, 1, 0, -1, 0], seed 1 gains [1, 1, 0, 0, 0]
+    gains = 100 * np.array([0.5, 1, 0, -0.5, 0])
+    assert entry["acc@1"]["mean"] == pytest.approx(gains.mean())
+    expected = 1.96 * gains.std(ddof=1) / 5**0.5
+    assert entry["acc@1"]["half_interval"] == pytest.approx(expected)
+    assert entry["acc@1"]["ahead"] == 1
+    # acc@10: only seed 0 gains, the third sketch
+    assert entry["acc@10"]["mean"] == pytest.approx(10)
+    assert entry["acc@10"]["ahead"] == 1
+
+
+def test_intervals_hold_the_true_difference_as_often_as_they_say() -> None:
+    rng, held = np.random.default_rng(0), 0
+    tries, sketches = 400, 150
+    for _ in range(tries):
+        chance = rng.uniform(0, 1, sketches)  # some sketches are easier than others
+        better = np.minimum(chance + 0.1, 1)
+        results = [
+            scored(row, seed, None, np.where(rng.uniform(size=sketches) < p, 1, 5).tolist())
+            for seed in range(3)
+            for row, p in (("triplet", chance), ("prediction", better))
+        ]
+        (entry,) = paired_differences(results)
+        found = entry["acc@1"]
+        held += abs(found["mean"] - 100 * (0.1 - 0.005)) < found["half_interval"]
+    assert 0.92 < held / tries < 0.98
+
+
+def test_claims_are_of_rows_that_there_are() -> None:
+    assert {name for claim in CLAIMS for name in (claim.row, claim.baseline)} <= set(ROWS)
+    assert not any(ROWS[claim.row].ensemble for claim in CLAIMS)
+    for name, beta in GUIDED.items():
+        assert VARIANTS[name].overrides == {"loss.attribute_guidance": beta}
+
+
+def test_ranks_count_from_one() -> None:
+    order = torch.tensor([[2, 0, 1], [0, 1, 2], [1, 2, 0]])
+    sketches, photos = np.array([7, 9, 5]), np.array([7, 5, 7])
+    ranks = first_ranks(order, sketches, photos)
+    assert ranks.tolist() == [1, 4, 1]  # the second shows something else
+    for k in (1, 2, 3):
+        assert 100 * (ranks <= k).mean() == pytest.approx(accuracy_at(order, sketches, photos, k))
