@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from fgsbir.reproduce.claims import CLAIMS, gain
 from fgsbir.reproduce.report import FIGURES
 from fgsbir.reproduce.rows import ROWS
 
@@ -19,6 +20,7 @@ SPLITS = ("train", "test")
 SCORED = "acc@1 / acc@10 / trip-acc"
 STAND_INS = {"edge maps of its photos": "their edge maps", "TU-Berlin": "sketches of TU-Berlin"}
 ABLATION = {"shoes": "ablation", "chairs": "ablation-chairs"}
+FROZEN = {"folds": "frozen-folds", "test": "frozen"}
 
 
 def rows_table() -> str:
@@ -42,6 +44,44 @@ def ablation_table() -> str:
     for name in next(iter(found.values())):
         cells = " | ".join(_cell(entries[name]) for entries in found.values())
         lines.append(f"| {ROWS[name].title} | {cells} |")
+    return "\n".join(lines)
+
+
+def frozen_table() -> str:
+    """Means and deviations of rows on a frozen backbone, on the folds and on the test split."""
+    entries = {
+        (of, one["row"], one["category"]): one
+        for of, folder in FROZEN.items()
+        for one in load(RESULTS / folder / "results.json")["summary"]
+    }
+    names = dict.fromkeys(row for _, row, _ in entries)
+    columns = [(of, category) for of in FROZEN for category in ABLATION]
+    lines = [
+        f"| {SCORED} | " + " | ".join(f"{category}, {of}" for of, category in columns) + " |",
+        "| --- |" + " --- |" * len(columns),
+    ]
+    for name in names:
+        cells = [_cell(entries[of, name, category]) for of, category in columns]
+        lines.append(f"| {ROWS[name].title} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def claims_table() -> str:
+    """What rows gain on others, on the folds and on the test split."""
+    found = {
+        (of, one["row"], one["baseline"], one["category"]): one
+        for of, folder in FROZEN.items()
+        for one in load(RESULTS / folder / "results.json")["differences"]
+    }
+    columns = [(of, category) for of in FROZEN for category in ABLATION]
+    lines = [
+        "| acc@1 / acc@10 | " + " | ".join(f"{category}, {of}" for of, category in columns) + " |",
+        "| --- |" + " --- |" * len(columns),
+    ]
+    for claim in CLAIMS:
+        gains = [found[of, claim.row, claim.baseline, category] for of, category in columns]
+        cells = [f"{gain(one['acc@1'])} / {gain(one['acc@10'])}" for one in gains]
+        lines.append(f"| {claim.title} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
@@ -77,8 +117,11 @@ def settings_table() -> str:
 
 
 def _cell(entry: dict[str, Any]) -> str:
-    figures = [entry[name] for name in FIGURES]
-    return " / ".join(f"{one['mean']:.1f} ± {one['deviation']:.1f}" for one in figures)
+    spread = {name: entry[name]["deviation"] for name in FIGURES}
+    return " / ".join(
+        f"{entry[name]['mean']:.1f}" + ("" if of is None else f" ± {of:.1f}")
+        for name, of in spread.items()
+    )
 
 
 def filled() -> dict[Path, str]:
@@ -87,6 +130,8 @@ def filled() -> dict[Path, str]:
         "training.md": {"rows": rows_table()},
         "results.md": {
             "ablation": ablation_table(),
+            "frozen": frozen_table(),
+            "claims": claims_table(),
             "untrained": untrained_table(),
             "untrained settings": settings_table(),
         },

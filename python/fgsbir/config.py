@@ -221,8 +221,8 @@ class TrainConfig(RunConfig):
     image, one as it is and the others augmented, and kept, so that an epoch takes less than a
     second. A local head then starts as the whitening of these maps."""
     trained_layers: int = 0
-    """How many of the last layers of a frozen backbone learn all the same, of those that have
-    weights; a block of an efficientnet is one."""
+    """How many of the last layers that lead to the last map of a frozen backbone learn all the
+    same: convolutions, or blocks of an efficientnet."""
 
     def check(self) -> None:
         """Raises a ValueError for a value out of range."""
@@ -232,7 +232,10 @@ class TrainConfig(RunConfig):
         _require(self.frozen_views >= 0, "frozen_views", "0 or more", self.frozen_views)
         _require(self.trained_layers >= 0, "trained_layers", "0 or more", self.trained_layers)
         if self.frozen_views and self.init is None:
-            raise ValueError("frozen_views: expected 0 without init, since nothing would learn")
+            raise ValueError(
+                "frozen_views: expected 0 without init, since a backbone of random weights sees "
+                "nothing"
+            )
         if self.trained_layers and not self.frozen_views:
             raise ValueError("trained_layers: expected 0 without frozen_views, where all learn")
 

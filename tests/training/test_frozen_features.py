@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
 import torch
+import torch.distributed as dist
 from torch import Generator, Tensor
 
 from fgsbir.config import (
@@ -21,10 +26,11 @@ from fgsbir.data import SketchPhotoSet, synthetic
 from fgsbir.data.triplet_lists import random_triplets
 from fgsbir.models import build_model
 from fgsbir.models.checkpoint import load_run
-from fgsbir.models.preprocess import Preprocessing
+from fgsbir.models.preprocess import Preprocessing, to_ink
 from fgsbir.models.retrieval import LocalEmbedding, RetrievalModel
 from fgsbir.presets import PRESETS
 from fgsbir.training.frozen_features import FOLDER, FrozenFeatures, FrozenLayers
+from fgsbir.training.listed_triplets import TripletBatches
 from fgsbir.training.train import train
 from fgsbir.training.training_images import SplitImages
 from tests.support.gallery_cases import save_model
@@ -90,10 +96,8 @@ def test_a_model_goes_on_from_what_its_first_layers_give(name: BackboneName) -> 
         rest = model(model.below(ink, after), after)
         torch.testing.assert_close(rest.embedding, whole.embedding)
         torch.testing.assert_close(rest.logits, whole.logits)
-    below = model.trunk[: model.layers_below(1)]
-    between = model.trunk[model.layers_below(1) : model.layers_below(0)]
-    assert len(below) + len(between) == model.layers_below(0)
-    assert any(True for _ in between[0].parameters())
+    last = model.trunk[model.layers_below(1) : model.layers_below(0)]
+    assert any(weight.ndim == 4 for weight in last[0].parameters())
     with pytest.raises(ValueError, match="trained_layers: expected fewer than the"):
         model.layers_below(100)
 
@@ -146,6 +150,40 @@ def test_a_pair_is_mirrored_together(shoes: SketchPhotoSet, tmp_path: Path) -> N
         assert (first.flip(-1) - first).abs().mean() > 0.02
 
 
+def test_the_images_of_a_triplet_are_mirrored_together(
+    shoes: SketchPhotoSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fgsbir.training.training_images.sketches_to_ink", to_ink)
+
+    class Left(FrozenLayers):
+        """How much more ink there is on the left than on the right."""
+
+        def __call__(self, ink: Tensor) -> Tensor:
+            half = ink.shape[-1] // 2
+            return (ink[..., :half].mean((1, 2, 3)) - ink[..., half:].mean((1, 2, 3))).half()
+
+    still = dict.fromkeys(vars(AugmentConfig()), 0.0)
+    config = AugmentConfig(**{**still, "flip": 0.5})
+    left = np.zeros((COUNT, 64, 64), np.uint8) + 255
+    left[:, :, :32] = 0
+    data = replace(
+        shoes, sketches=left, edges=left, triplets=random_triplets(shoes, negatives=2, seed=0)
+    )
+    images = SplitImages(data, Preprocessing(64))
+    layers = Left(build_model("resnet", size=64, width=4), 1)
+    features = FrozenFeatures(images, config, layers, 2, tmp_path, progress=False)
+    features.prepare()
+    own, sides = Generator().manual_seed(0), []
+    batches = TripletBatches(data, lambda _: features, COUNT, own)
+    for _ in range(10):
+        for batch in batches.draw(own):
+            sketch, positive, negative = (x.sign() for x in batch.images)
+            assert torch.equal(sketch, positive)
+            assert torch.equal(sketch, negative)
+            sides += sketch.tolist()
+    assert set(sides) == {-1, 1}
+
+
 def test_frozen_layers_stay_and_the_rest_learns(
     shoes: SketchPhotoSet, config: TrainConfig, backbone: str, tmp_path: Path
 ) -> None:
@@ -184,6 +222,14 @@ def test_runs_share_features(shoes: SketchPhotoSet, config: TrainConfig, tmp_pat
     run("other views", shoes, replace(config, augment=AugmentConfig(rotate=1)))
     assert len(files()) == 2 * len(known)
 
+    run("more views", shoes, replace(config, frozen_views=VIEWS + 1))
+    run("fewer layers", shoes, replace(config, trained_layers=1))
+    other = tmp_path / "other backbone"
+    other.mkdir()
+    save_model(other, seed=1)
+    run("other weights", shoes, replace(config, init=str(other)))
+    assert len(files()) == 5 * len(known)
+
     path = tmp_path / "features" / min(known)
     path.write_bytes(path.read_bytes()[:100])  # damaged
     again = run("again", shoes, config)
@@ -221,45 +267,134 @@ def test_a_local_head_starts_as_the_whitening_of_its_maps() -> None:
 def test_listed_triplets_are_learnt_from_features_too(
     shoes: SketchPhotoSet, config: TrainConfig, tmp_path: Path
 ) -> None:
-    run = train(shoes, config, tmp_path, triplets=random_triplets(shoes), progress=False)
-    assert run.epoch == 2
-    assert len(list((tmp_path / FOLDER).iterdir())) == 2 * COUNT
+    seen = []
+    for seed in (0, 1):
+        listed = random_triplets(shoes, negatives=4, seed=seed)
+        run = train(shoes, config, tmp_path / str(seed), triplets=listed, progress=False)
+        seen.append(run.model.embedding.cell.weight)
+        assert len(list((tmp_path / str(seed) / FOLDER).iterdir())) == 2 * COUNT
+    assert not torch.equal(*seen)
 
 
 @pytest.mark.parametrize(
-    ("options", "message"),
+    ("options", "model", "message"),
     [
-        ({"init": None}, "frozen_views: expected 0 without init"),
-        (
-            {"frozen_views": 0, "trained_layers": 1},
-            "trained_layers: expected 0 without frozen_views",
-        ),
-        ({"frozen_views": -1}, "frozen_views: expected 0 or more, got -1"),
-        ({"trained_layers": 50}, "trained_layers: expected fewer than the"),
+        ({"init": None}, {}, "frozen_views: expected 0 without init"),
+        ({"frozen_views": 0, "trained_layers": 1}, {}, "trained_layers: expected 0 without frozen"),
+        ({"frozen_views": -1}, {}, "frozen_views: expected 0 or more, got -1"),
+        ({"trained_layers": 50}, {}, "trained_layers: expected fewer than the"),
+        ({}, {"head": "cells"}, "expected 0 with the head cells, since nothing would learn"),
+        ({}, {"embedding_dim": 10_000}, "embedding_dim: expected at most"),
     ],
 )
-def test_settings_that_do_not_fit_are_refused(
-    options: dict[str, object],
+def test_settings_that_do_not_fit_are_refused_before_anything_is_written(
+    options: dict[str, Any],
+    model: dict[str, Any],
     message: str,
     shoes: SketchPhotoSet,
     config: TrainConfig,
     tmp_path: Path,
 ) -> None:
+    plain = replace(shoes, sketch_attributes=None, photo_attributes=None, attribute_names=())
+    config = replace(config, model=replace(config.model, **model), **options)
     with pytest.raises(ValueError, match=message):
-        train(shoes, replace(config, **options), tmp_path / "run", progress=False)
+        train(plain, config, tmp_path / "run", progress=False)
     assert not (tmp_path / "run").exists()
 
 
-def on_a_rank(config: TrainConfig, out: Path) -> dict[str, Tensor]:
+def test_a_folder_that_cannot_hold_features_is_named(
+    shoes: SketchPhotoSet, config: TrainConfig, tmp_path: Path
+) -> None:
+    file = tmp_path / "file"
+    file.touch()
+    with pytest.raises(ValueError, match=f"{file}: features cannot be kept here"):
+        train(shoes, config, tmp_path / "run", features=file, progress=False)
+
+
+def test_half_files_of_killed_runs_are_removed_when_they_are_old(
+    shoes: SketchPhotoSet, config: TrainConfig, tmp_path: Path
+) -> None:
+    folder = tmp_path / FOLDER
+    folder.mkdir()
+    old, young = folder / ".0.safetensors.ab", folder / ".1.safetensors.cd"
+    for path in (old, young):
+        path.touch()
+    os.utime(old, (0, 0))
+    train(shoes, config, tmp_path, progress=False)
+    assert young.exists()
+    assert not old.exists()
+
+
+def test_maps_beyond_half_precision_are_refused(
+    shoes: SketchPhotoSet, config: TrainConfig, tmp_path: Path
+) -> None:
+    model = load_run(config.init).model
+    with torch.no_grad():
+        model.trunk[0].weight *= 1e9
+        features = features_of(model, shoes, tmp_path, AugmentConfig(), after=1)
+    with pytest.raises(ValueError, match="frozen_views: expected 0 for this backbone"):
+        features.prepare()
+
+
+def test_other_numbers_of_threads_do_not_share(shoes: SketchPhotoSet, tmp_path: Path) -> None:
+    model = build_model("resnet", size=32, width=4)
+    threads, counts = torch.get_num_threads(), []
+    try:
+        for count in (1, 2, 1):
+            torch.set_num_threads(count)
+            features_of(model, shoes, tmp_path, AugmentConfig()).prepare()
+            counts.append(len(list(tmp_path.iterdir())))
+    finally:
+        torch.set_num_threads(threads)
+    assert counts == [2 * COUNT, 4 * COUNT, 4 * COUNT]
+
+
+def on_a_rank(config: TrainConfig, out: Path) -> tuple[dict[str, Tensor], int]:
+    """The weights that a rank ends with, and how many images it computed the features of."""
     shoes = synthetic("shoes", COUNT, "train")
-    return train(shoes, config, out, progress=False).model.state_dict()
+    computed, call, whiten = 0, FrozenLayers.__call__, LocalEmbedding.whiten
+
+    def counted(layers: FrozenLayers, ink: Tensor) -> Tensor:
+        nonlocal computed
+        computed += 1
+        return call(layers, ink)
+
+    def whitened(head: LocalEmbedding, domains: Iterable[Tensor]) -> None:
+        whiten(head, domains)
+        with torch.no_grad():
+            head.cell.weight += dist.get_rank()  # as on machines that round otherwise
+
+    calls = mock.patch.object(FrozenLayers, "__call__", counted)
+    with calls, mock.patch.object(LocalEmbedding, "whiten", whitened):
+        run = train(shoes, config, out, progress=False)
+    return run.model.state_dict(), computed
 
 
 @pytest.mark.slow
 def test_ranks_share_the_work_and_agree(config: TrainConfig, tmp_path: Path) -> None:
-    first, second = run_ranks(2, on_a_rank, config, tmp_path)
-    assert all(torch.equal(first[name], second[name]) for name in first)
-    assert len(list((tmp_path / FOLDER).iterdir())) == 2 * COUNT
+    assert config.init is not None
+    config = replace(config, optim=replace(config.optim, batch_size=COUNT))
+    (first, *counts), *others = run_ranks(3, on_a_rank, config, tmp_path)
+    for weights, count in others:
+        assert all(torch.equal(first[name], weights[name]) for name in first)
+        counts.append(count)
+    assert counts == [2 * COUNT // 3] * 3
+    start = load_run(config.init).model.state_dict()
+    assert all(torch.equal(first[name], start[name]) for name in first if "trunk" in name)
+
+
+def train_two_pairs(config: TrainConfig, out: Path) -> str:
+    try:
+        train(synthetic("shoes", 2, "train"), config, out, progress=False)
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
+@pytest.mark.slow
+def test_fewer_pairs_than_ranks_are_refused(config: TrainConfig, tmp_path: Path) -> None:
+    for error in run_ranks(3, train_two_pairs, config, tmp_path):
+        assert "expected at least one pair for each of 3 processes" in error
 
 
 @pytest.mark.parametrize("name", ["efficientnet-lite0"])

@@ -79,30 +79,30 @@ def evaluate(
     return score(rank(model, data, config, bank=bank), data)
 
 
+def first_ranks(
+    order: Tensor, sketch_labels: NDArray[np.int64], photo_labels: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """(S,) rank of the first right photo of each sketch, from 1; infinite for one without any.
+
+    order (S, P) holds photo indices, nearest first.
+    """
+    right = photo_labels[order.numpy()] == sketch_labels[:, None]
+    ranks: NDArray[np.float64] = np.where(right.any(1), 1 + right.argmax(1), np.inf)
+    return ranks
+
+
 def accuracy_at(
     order: Tensor, sketch_labels: NDArray[np.int64], photo_labels: NDArray[np.int64], k: int
 ) -> float:
     """acc@K in percent, from (S, P) photo indices, nearest first."""
-    found = photo_labels[order[:, :k].numpy()] == sketch_labels[:, None]
-    return 100 * float(found.any(1).mean())
+    return 100 * float((first_ranks(order[:, :k], sketch_labels, photo_labels) <= k).mean())
 
 
 def mean_reciprocal_rank(
     order: Tensor, sketch_labels: NDArray[np.int64], photo_labels: NDArray[np.int64]
 ) -> float:
     """Mean of 1 / rank of the first right photo in percent, 0 for a sketch without one."""
-    right = photo_labels[order.numpy()] == sketch_labels[:, None]
-    return 100 * float((right.any(1) / (1 + right.argmax(1))).mean())
-
-
-def first_ranks(
-    order: Tensor, sketch_labels: NDArray[np.int64], photo_labels: NDArray[np.int64]
-) -> NDArray[np.int64]:
-    """(S,) rank of the first right photo of each sketch, from 1; one more than there are photos for
-    a sketch without one."""
-    right = photo_labels[order.numpy()] == sketch_labels[:, None]
-    ranks: NDArray[np.int64] = np.where(right.any(1), 1 + right.argmax(1), 1 + right.shape[1])
-    return ranks
+    return 100 * float((1 / first_ranks(order, sketch_labels, photo_labels)).mean())
 
 
 def triplet_accuracy(distances: Tensor, order: Tensor, triplets: NDArray[np.int64]) -> float:

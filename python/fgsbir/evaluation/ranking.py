@@ -57,6 +57,11 @@ allocator gives their memory back each time: an image took EfficientNet-Lite0 8 
 8 and 27 among 64."""
 
 
+def batch_size(device: torch.device) -> int:
+    """Images that go through a network at a time."""
+    return BATCH_ON_CPU if device.type == "cpu" else BATCH_ON_GPU
+
+
 class FrozenMaps:
     """Last maps of images, kept for other models with the same backbone: heads alone are fast."""
 
@@ -68,7 +73,8 @@ class FrozenMaps:
         backbone = model.digest_below(model.layers_below(0))
         keys = [(backbone, hashlib.sha256(ink.numpy().data).digest()) for ink in inks]
         new = {key: i for i, key in enumerate(keys) if key not in self._known}
-        for part in torch.tensor(list(new.values()), dtype=torch.int64).split(BATCH_ON_CPU):
+        size = batch_size(next(model.parameters()).device)
+        for part in torch.tensor(list(new.values()), dtype=torch.int64).split(size):
             maps = model.map_of(_as_input(model, inks[part])).cpu()
             self._known |= {keys[i]: one for i, one in zip(part.tolist(), maps, strict=True)}
         return torch.stack([self._known[key] for key in keys])
@@ -100,7 +106,7 @@ def embed(
     if maps is not None and views == "single":
         given, after = maps.of(model, inks), model.layers_below(0)
     embeddings, logits = [], []
-    for batch in given.split(BATCH_ON_CPU if device.type == "cpu" else BATCH_ON_GPU):
+    for batch in given.split(batch_size(device)):
         if after:
             seen = [model(batch.to(device), after)]
         else:

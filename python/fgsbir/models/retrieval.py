@@ -49,6 +49,15 @@ class LocalEmbedding(nn.Module):
         embedded: Tensor = self.cell(cells).flatten(1)
         return embedded
 
+    def check_whitening(self) -> None:
+        """Raises a ValueError where it gives more channels than a map has."""
+        kept, channels = self.cell.weight.shape[:2]
+        if kept > channels:
+            raise ValueError(
+                f"embedding_dim: expected at most {channels} numbers a cell, which the map has, "
+                f"got {kept}"
+            )
+
     @torch.no_grad()
     def whiten(self, domains: Iterable[Tensor]) -> None:
         """Makes it the whitening of maps, which is a better start for training than random weights.
@@ -58,14 +67,10 @@ class LocalEmbedding(nn.Module):
                 off.
 
         Raises:
-            ValueError: it gives more channels than a map has.
+            ValueError: as :meth:`check_whitening`.
         """
+        self.check_whitening()
         kept, channels = self.cell.weight.shape[:2]
-        if kept > channels:
-            raise ValueError(
-                f"embedding_dim: expected at most {channels} numbers a cell, which the map has, "
-                f"got {kept}"
-            )
         centred = [(maps - maps.mean(0)).flatten(1) for maps in domains]
         matrix = whitening(channels, kept, *centred)
         self.cell.weight.copy_(matrix.T[:, :, None, None])
@@ -173,6 +178,11 @@ class RetrievalModel(nn.Module):
         cells: Tensor = self.trunk[after : self._to_map](given)
         return cells
 
+    def freeze(self, count: int) -> None:
+        """Lets the first `count` layers of the trunk, and those behind the last map, not learn."""
+        for layers in (self.trunk[:count], self.trunk[self._to_map :]):
+            layers.requires_grad_(False)
+
     def digest_below(self, after: int) -> str:
         """SHA-256 of the weights of the first `after` layers of the trunk, and of what they are
         given: models of the same digest give the same :meth:`below`."""
@@ -183,13 +193,17 @@ class RetrievalModel(nn.Module):
         return digest.hexdigest()
 
     def layers_below(self, trained: int) -> int:
-        """How many layers of the trunk lie below the last `trained` ones that have weights and lead
-        to the last map.
+        """How many layers of the trunk lie below the last `trained` ones that lead to the last map
+        and have matrices of weights; normalisation after such a layer is not counted.
 
         Raises:
             ValueError: there are not so many.
         """
-        weighted = [i for i in range(self._to_map) if any(True for _ in self.trunk[i].parameters())]
+        weighted = [
+            i
+            for i in range(self._to_map)
+            if any(weight.ndim > 1 for weight in self.trunk[i].parameters())
+        ]
         if trained >= len(weighted):
             raise ValueError(
                 f"trained_layers: expected fewer than the {len(weighted)} that the backbone has, "

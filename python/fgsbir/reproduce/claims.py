@@ -15,7 +15,7 @@ from .rows import GUIDED
 QUANTILE = 1.96  # of a normal distribution, on both sides of 95%
 FIRST = (1, 10)  # K of acc@K
 
-_Ranks = dict[int | None, dict[int | None, NDArray[np.int64]]]  # by seed, by fold
+_Ranks = dict[int | None, dict[int | None, NDArray[np.float64]]]  # by seed, by fold
 
 
 @dataclass(frozen=True)
@@ -34,9 +34,10 @@ class Claim:
 
 CLAIMS = (
     Claim("attribute prediction", "prediction", "triplet"),
-    Claim("attribute ranking beside it", "ranking", "prediction"),
-    Claim("both", "ranking", "triplet"),
+    Claim("attribute ranking beside attribute prediction", "ranking", "prediction"),
+    Claim("attribute prediction and ranking in training", "ranking", "triplet"),
     Claim("attributes at test time", "full", "ranking"),
+    Claim("attributes in training and at test time", "full", "triplet"),
     Claim("batches by attributes", "sampler", "full"),
     *(
         Claim(f"mining guided by attributes, beta {beta:g}", name, "full")
@@ -54,12 +55,14 @@ class Difference:
     Attributes:
         mean: over sketches and seeds.
         half_interval: half of the 95% interval, by the deviation over sketches of what each gains
-            on average over seeds: other sketches of the same kind would give a mean within it.
+            on average over seeds, and by that over seeds of their means: other sketches of the same
+            kind and other seeds would give a mean within it. Sketches of one photo count as
+            independent, which they are not quite. None for a single sketch.
         ahead: seeds whose mean is above 0.
     """
 
     mean: float
-    half_interval: float
+    half_interval: float | None
     ahead: int
 
 
@@ -77,7 +80,7 @@ def paired_differences(results: Sequence[dict[str, Any]]) -> list[dict[str, Any]
     ranks: dict[tuple[str, str | None], _Ranks] = {}
     for one in results:
         of_row = ranks.setdefault((one["row"], one["category"]), {})
-        of_row.setdefault(one["seed"], {})[one["fold"]] = np.array(one["ranks"])
+        of_row.setdefault(one["seed"], {})[one["fold"]] = np.array(one["ranks"], dtype=float)
     found = []
     for category in dict.fromkeys(one["category"] for one in results):
         for claim in CLAIMS:
@@ -94,7 +97,9 @@ def paired_differences(results: Sequence[dict[str, Any]]) -> list[dict[str, Any]
 
 
 def _gains(
-    ours: dict[int | None, NDArray[np.int64]], theirs: dict[int | None, NDArray[np.int64]], k: int
+    ours: dict[int | None, NDArray[np.float64]],
+    theirs: dict[int | None, NDArray[np.float64]],
+    k: int,
 ) -> NDArray[np.float64]:
     """(S,) points that each sketch gains at acc@K, over all folds."""
     folds = sorted(ours, key=str)  # None where there are none
@@ -104,10 +109,21 @@ def _gains(
 
 def _difference(gains: NDArray[np.float64]) -> Difference:
     """Of (seeds, sketches) gains in points."""
-    of_sketches = gains.mean(0)
-    deviation = of_sketches.std(ddof=1) if len(of_sketches) > 1 else math.nan
-    return Difference(
-        mean=float(of_sketches.mean()),
-        half_interval=float(QUANTILE * deviation / math.sqrt(len(of_sketches))),
-        ahead=int((gains.mean(1) > 0).sum()),
-    )
+    of_sketches, of_seeds = gains.mean(0), gains.mean(1)
+    seeds, sketches = gains.shape
+    half = None
+    if sketches > 1:
+        variance = of_sketches.var(ddof=1) / sketches
+        if seeds > 1:
+            # What neither a sketch nor a seed explains is in both variances.
+            rest = gains - of_sketches - of_seeds[:, None] + gains.mean()
+            noise = np.square(rest).sum() / ((seeds - 1) * (sketches - 1))
+            variance += max(0.0, of_seeds.var(ddof=1) / seeds - noise / (seeds * sketches))
+        half = QUANTILE * math.sqrt(variance)
+    return Difference(float(of_sketches.mean()), half, int((of_seeds > 0).sum()))
+
+
+def gain(difference: dict[str, Any]) -> str:
+    """A difference in words, ``+1.2 ± 0.8``."""
+    half = difference["half_interval"]
+    return f"{difference['mean']:+.1f}" + ("" if half is None else f" ± {half:.1f}")

@@ -232,13 +232,16 @@ def _score_once(
     epochs = [[json.loads(line) for line in log] for log in logs]
     found = {
         "scores": score(ranking, gallery).to_dict(),
-        "ranks": first_ranks(ranking.order, *labels).tolist(),
+        "ranks": [
+            int(rank) if np.isfinite(rank) else None for rank in first_ranks(ranking.order, *labels)
+        ],
         "curve": [accuracy_at(ranking.order, *labels, k) for k in range(1, most + 1)],
         "loss": np.mean([[epoch["loss"] for epoch in log] for log in epochs], axis=0).tolist(),
         "seconds": [sum(epoch["seconds"] for epoch in log) for log in epochs],
     }
     if robust:
         found["robustness"] = robustness_table(ranked, gallery, scoring, bank=bank, maps=shared)
-    kept = [entry for entry in known if entry["of"]["models"][-1] == models[-1]]
+    current = [entry for entry in known if entry["of"]["models"][-1] == models[-1]]
+    kept = [entry for entry in current if entry["of"] != asked]
     write_json(path, [*kept, {"of": asked, "found": found}], indent=1)
     return found

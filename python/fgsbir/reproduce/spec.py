@@ -46,7 +46,8 @@ class Task:
 
     def check(self) -> None:
         """Raises a ValueError for a value out of range."""
-        self.config.check()
+        start = self.config.init if self.pretrain_data is None else self.pretrain_data
+        dataclasses.replace(self.config, init=start).check()
         self.scoring.check()
         if unknown := [row for row in self.rows if row not in ROWS]:
             raise ValueError(f"rows: expected some of {', '.join(ROWS)}, got {unknown[0]!r}")

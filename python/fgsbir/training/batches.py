@@ -20,7 +20,7 @@ from .sampler import attribute_batches
 from .training_images import TrainingImages
 
 DrawnBatch = TypeVar("DrawnBatch")
-See = Callable[[SketchPhotoSet], TrainingImages]
+ImagesOf = Callable[[SketchPhotoSet], TrainingImages]
 """Gives the images of a split; called when all else about the split is known to be right."""
 
 
@@ -91,7 +91,7 @@ class PairBatches(DrawnBatches[Batch]):
 
     Args:
         data: the training split.
-        see: gives its images.
+        images_of: gives its images.
         batch_size: instances in a batch; an epoch is cut into batches as equal as possible, so
             that none is left with too few negatives.
         generator: a CPU generator, the source of the order.
@@ -105,7 +105,7 @@ class PairBatches(DrawnBatches[Batch]):
     def __init__(
         self,
         data: SketchPhotoSet,
-        see: See,
+        images_of: ImagesOf,
         batch_size: int,
         generator: Generator,
         sampler: Sampler = "random",
@@ -117,7 +117,7 @@ class PairBatches(DrawnBatches[Batch]):
                 f"got {len(both)}"
             )
         self._described = instance_attributes(data, both) if sampler == "attributes" else None
-        super().__init__(see(data), -(-len(both) // batch_size), generator)
+        super().__init__(images_of(data), -(-len(both) // batch_size), generator)
         self._sketches_of = [torch.tensor(np.flatnonzero(data.sketch_labels == y)) for y in both]
         self._photos_of = [torch.tensor(np.flatnonzero(data.photo_labels == y)) for y in both]
 

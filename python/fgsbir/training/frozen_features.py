@@ -8,7 +8,9 @@ those of other folds of the data.
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 
@@ -23,7 +25,7 @@ from fgsbir_ext.collectives import count_ranks
 
 from ..atomic_files import write_atomically
 from ..config import AugmentConfig
-from ..evaluation.ranking import BATCH_ON_CPU, BATCH_ON_GPU
+from ..evaluation.ranking import batch_size
 from ..models.preprocess import as_float, augment
 from ..models.retrieval import LocalEmbedding, RetrievalModel
 from ..tensor_files import read_tensors
@@ -33,34 +35,53 @@ from .training_images import SplitImages, TrainingImages
 
 FOLDER = "features"  # in that of a run
 FORMAT = "fgsbir-features-1"
+A_DAY = 24 * 60 * 60
 
 
 class FrozenLayers:
-    """The first layers of a model, which do not learn.
+    """The first layers of a model, frozen here, as are those of its trunk behind the last map.
 
     Args:
         model: whose.
         count: how many.
 
     Attributes:
+        model, count: as given.
         digest: SHA-256 of their weights and of what they are given.
+
+    Raises:
+        ValueError: nothing would be left to learn, or a local head cannot start from their maps.
     """
 
     def __init__(self, model: RetrievalModel, count: int) -> None:
         self.model = model
         self.count = count
-        self.trunk = model.trunk[:count].requires_grad_(False)
+        model.freeze(count)
+        if not any(weight.requires_grad for weight in model.parameters()):
+            raise ValueError(
+                f"frozen_views: expected 0 with the head {model.head}, since nothing would learn"
+            )
+        if isinstance(model.embedding, LocalEmbedding):
+            model.embedding.check_whitening()
         self.digest = model.digest_below(count)
 
     @torch.no_grad()
     def __call__(self, ink: Tensor) -> Tensor:
-        """(V, C, h, w) float16, on the CPU, of V views of an image."""
-        self.trunk.eval()
+        """(V, C, h, w) float16, on the CPU, of V views of an image.
+
+        Raises:
+            ValueError: they are too large for float16.
+        """
+        self.model.trunk.eval()
         device = next(self.model.parameters()).device
-        size = BATCH_ON_CPU if device.type == "cpu" else BATCH_ON_GPU
-        batches = ink.to(device).contiguous(memory_format=torch.channels_last).split(size)
-        given = [self.model.below(batch, self.count).half().cpu() for batch in batches]
-        return torch.cat(given).contiguous()
+        views = ink.to(device).contiguous(memory_format=torch.channels_last)
+        parts = views.split(batch_size(device))
+        given = torch.cat([self.model.below(part, self.count).half().cpu() for part in parts])
+        if not given.isfinite().all():
+            raise ValueError(
+                "frozen_views: expected 0 for this backbone, whose maps are too large for float16"
+            )
+        return given.contiguous()
 
 
 class FrozenFeatures(TrainingImages):
@@ -94,14 +115,32 @@ class FrozenFeatures(TrainingImages):
 
     def prepare(self) -> None:
         """Computes what is not in the folder yet, and reads all of it; of several processes each
-        computes its share."""
+        computes its share.
+
+        Raises:
+            ValueError: the folder cannot be read or written.
+        """
         if self._images is None:
             return
-        self._folder.mkdir(parents=True, exist_ok=True)
-        if count_ranks() > 1:
-            self._of_every(self._images, slice(rank(), None, count_ranks()))
-            dist.barrier()
-        self._sketches, self._photos = self._of_every(self._images, slice(None))
+        images = self._images
+        parts = (
+            (images.sketches, self.sketch_augmentation),
+            (images.photos, self.photo_augmentation),
+        )
+        hidden = not (self._progress and is_main())
+        count = sum(len(inks) for inks, _ in parts)
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            self._remove_leftovers()
+            with tqdm(None, "features of images", count, leave=False, disable=hidden) as bar:
+                if count_ranks() > 1:
+                    for inks, config in parts:
+                        for ink in inks[rank() :: count_ranks()]:
+                            self._of_one(ink, config)
+                    dist.barrier()
+                self._sketches, self._photos = (self._of_all(*part, bar) for part in parts)
+        except OSError as error:
+            raise ValueError(f"{self._folder}: features cannot be kept here ({error})") from error
         self._images = None  # inks are larger than their features
 
     def first_views(self) -> tuple[Tensor, Tensor]:
@@ -114,28 +153,36 @@ class FrozenFeatures(TrainingImages):
     def photos(self, which: Tensor, mirrored: Tensor, own: Generator) -> Tensor:
         return self._any_view(self._photos, which, mirrored, own)
 
-    def _any_view(self, of: Tensor, which: Tensor, mirrored: Tensor, own: Generator) -> Tensor:
+    def _any_view(
+        self, features: Tensor, which: Tensor, mirrored: Tensor, own: Generator
+    ) -> Tensor:
         views = torch.randint(self.count, which.shape, generator=own) + self.count * mirrored
-        return of[which, views].float()
+        return features[which, views].float()
 
-    def _of_every(self, images: SplitImages, share: slice) -> tuple[Tensor, ...]:
-        """(N, V, C, h, w) float16 of a share of the sketches, and of one of the photos."""
-        parts = (
-            (images.sketches[share], self.sketch_augmentation),
-            (images.photos[share], self.photo_augmentation),
-        )
-        count = sum(len(inks) for inks, _ in parts)
-        hidden = not (self._progress and is_main())
-        with tqdm(None, "features of images", count, leave=False, disable=hidden) as bar:
-            return tuple(
-                torch.stack([self._of_one(ink, config) for ink in inks if bar.update() or True])
-                for inks, config in parts
-            )
+    def _of_all(self, inks: Tensor, config: AugmentConfig, bar: tqdm[None]) -> Tensor:
+        """(N, V, C, h, w) float16 of N images."""
+        features = torch.empty(0)
+        for i, ink in enumerate(inks):
+            views = self._of_one(ink, config)
+            if not i:
+                features = views.new_empty(len(inks), *views.shape)
+            features[i] = views
+            bar.update()
+        return features
+
+    def _remove_leftovers(self) -> None:
+        """Removes what killed runs left half written, but not what may still be written."""
+        for left in self._folder.glob(".*.safetensors.*"):
+            with suppress(FileNotFoundError):
+                if time.time() - left.stat().st_mtime > A_DAY:
+                    left.unlink()
 
     def _of_one(self, ink: Tensor, config: AugmentConfig) -> Tensor:
         """(V, C, h, w) float16 of an image, from its file where there is one."""
         device = next(self._layers.model.parameters()).device.type
-        asked = [json.dumps(asdict(config)), self._layers.digest, str(self.count), device]
+        # Other versions and numbers of threads round otherwise.
+        made_by = f"{device} {torch.__version__} {torch.get_num_threads()}"
+        asked = (json.dumps(asdict(config)), self._layers.digest, str(self.count), made_by)
         key = content_digest(ink.numpy(), *asked)
         path = self._folder / f"{key}.safetensors"
         if path.is_file():
@@ -172,7 +219,7 @@ def prepare_features(
         start: whether it is the first epoch: a local head starts as the whitening of maps then.
 
     Raises:
-        ValueError: the embedding is too long for that.
+        ValueError: features cannot be kept in their folder.
     """
     kept = [one for one in images if isinstance(one, FrozenFeatures)]
     for one in kept:
@@ -189,5 +236,5 @@ def _map_of(model: RetrievalModel, features: Tensor, after: int) -> Tensor:
     """(N, C, h, w), the last map, on the CPU."""
     model.trunk.eval()
     device = next(model.parameters()).device
-    batches = features.split(BATCH_ON_GPU)
-    return torch.cat([model.map_of(batch.to(device), after).cpu() for batch in batches])
+    parts = features.split(batch_size(device))
+    return torch.cat([model.map_of(part.to(device), after).cpu() for part in parts])

@@ -16,7 +16,7 @@ from fgsbir_ext.types import LossParts
 from ..config import LossConfig
 from ..data.dataset import SketchPhotoSet
 from ..models.retrieval import Output
-from .batches import DrawnBatches, See
+from .batches import DrawnBatches, ImagesOf
 from .distributed import own_share
 from .fingerprint import content_digest
 from .losses import settings_for
@@ -53,7 +53,7 @@ class TripletBatches(DrawnBatches[TripletBatch]):
 
     Args:
         data: a split whose ``triplets`` are (sketch, positive, negative).
-        see: gives its images.
+        images_of: gives its images.
         batch_size: triplets in a batch; an epoch is cut into batches as equal as possible.
         generator: a CPU generator, the source of the order.
         copies: edge maps of every photo, of which a random one is shown: of P photos those of photo
@@ -66,7 +66,7 @@ class TripletBatches(DrawnBatches[TripletBatch]):
     def __init__(
         self,
         data: SketchPhotoSet,
-        see: See,
+        images_of: ImagesOf,
         batch_size: int,
         generator: Generator,
         copies: int = 1,
@@ -74,7 +74,7 @@ class TripletBatches(DrawnBatches[TripletBatch]):
         if data.triplets is None or not len(data.triplets):
             raise ValueError(f"{data.name}: there are no triplets to train on")
         sketches = np.unique(data.triplets[:, 0])
-        super().__init__(see(data), -(-len(sketches) // batch_size), generator)
+        super().__init__(images_of(data), -(-len(sketches) // batch_size), generator)
         self._rows_of = [torch.tensor(data.triplets[data.triplets[:, 0] == i]) for i in sketches]
         self._copies, self._photos = copies, len(data.photos) // copies
         self.digest = content_digest(self.digest, data.triplets)

@@ -34,7 +34,7 @@ from ..models.checkpoint import (
     save_run,
 )
 from ..models.retrieval import Output, RetrievalModel
-from .batches import JointBatches, PairBatches, See
+from .batches import ImagesOf, JointBatches, PairBatches
 from .device import choose_device, image_format, takes_bfloat16
 from .distributed import average_buffers, data_parallel, is_main, own_device, own_generator
 from .fingerprint import content_digest
@@ -111,8 +111,8 @@ def train(
         held = [hold_out(one, config.holdout, config.seed)[1] for one in sets]
     after = model.layers_below(config.trained_layers) if config.frozen_views else 0
     folder = Path(out) / FOLDER if features is None else Path(features)
-    see = _view_of_images(model, after, config, folder, progress)
-    batches = _batches(sets, config, triplets, model, see, generator)
+    images_of = _images_of(model, after, config, folder, progress)
+    batches = _batches(sets, config, triplets, model, images_of, generator)
     facts = replace(facts, digest=content_digest(batches.digest, init))
     objective = Objective(config.loss) if triplets is None else ListedObjective(config.loss)
     stepper = Stepper(model, config.optim, len(batches))
@@ -141,8 +141,9 @@ def train(
             stepper.step(loss)
             for figure, value in figures.items():
                 sums[figure] += value / len(batches)
-        for module in (model, result):
-            average_buffers(module)
+        if not after:  # else no statistics have changed
+            for module in (model, result):
+                average_buffers(module)
         record: dict[str, Any] = {**sums, "lr": lr, "seconds": time.perf_counter() - start}
         due = epoch % config.eval_every == 0 or epoch == config.optim.epochs
         if held and due and is_main():
@@ -188,13 +189,13 @@ def embed_together(
     return [Output(*parts) for parts in zip(embeddings, logits.split(sizes), strict=True)]
 
 
-def _view_of_images(
+def _images_of(
     model: RetrievalModel, after: int, config: TrainConfig, folder: Path, progress: bool
-) -> See:
+) -> ImagesOf:
     """How batches see the images of a split: anew each time, or through frozen layers."""
     layers = FrozenLayers(model, after) if after else None
 
-    def see(data: SketchPhotoSet) -> TrainingImages:
+    def images_of(data: SketchPhotoSet) -> TrainingImages:
         images = SplitImages(data, model.preprocessing)
         if layers is None:
             return AugmentedImages(images, config.augment)
@@ -202,7 +203,7 @@ def _view_of_images(
             images, config.augment, layers, config.frozen_views, folder, progress=progress
         )
 
-    return see
+    return images_of
 
 
 def _batches(
@@ -210,7 +211,7 @@ def _batches(
     config: TrainConfig,
     triplets: NDArray[np.int64] | None,
     model: RetrievalModel,
-    see: See,
+    images_of: ImagesOf,
     generator: Generator,
 ) -> Batches:
     """Batches of what is not held out, as the model takes them.
@@ -233,7 +234,7 @@ def _batches(
             f"{model.preprocessing.photos}"
         )
     varied = [with_edge_variants(one) for one in rest] if config.edge_variants else rest
-    settings = (see, config.optim.batch_size, generator)
+    settings = (images_of, config.optim.batch_size, generator)
     if triplets is not None:
         copies = len(varied[0].photos) // len(rest[0].photos)
         return TripletBatches(varied[0], *settings, copies)
