@@ -85,6 +85,16 @@ def claims_table() -> str:
     return "\n".join(lines)
 
 
+def frozen_settings_table() -> str:
+    """What settings of heads on a frozen backbone are worth, one by one."""
+    scores = load(RESULTS / "frozen-settings.json")["scores"]
+    lines = [f"| {SCORED} | {' | '.join(ABLATION)} |", "| --- | --- | --- |"]
+    for name, of in scores.items():
+        cells = [_cell(of["joint-corrected"][category]) for category in ABLATION]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
 def untrained_table() -> str:
     """Accuracy of galleries without training."""
     lines = [
@@ -132,6 +142,7 @@ def filled() -> dict[Path, str]:
             "ablation": ablation_table(),
             "frozen": frozen_table(),
             "claims": claims_table(),
+            "frozen settings": frozen_settings_table(),
             "untrained": untrained_table(),
             "untrained settings": settings_table(),
         },

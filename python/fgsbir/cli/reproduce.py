@@ -49,6 +49,8 @@ class Reproduce:
     """Of that; left out, the preset's."""
     attribute_weight: float = EvalConfig.attribute_weight
     """mu of the rows that rank by embedding and attributes."""
+    features: Path | None = None
+    """Folder of what frozen layers give, as for fgsbir train; left out, features in --out."""
     views: Views = "single"
     """What is embedded of an image, as for fgsbir evaluate."""
     extra: OmitArgPrefixes[ExtraData] = field(default_factory=ExtraData)
@@ -84,5 +86,5 @@ class Reproduce:
             pretraining=pretraining,
             command=shlex.join(["fgsbir", *sys.argv[1:]]),
         )
-        report = reproduce(task, self.out)
+        report = reproduce(task, self.out, features=self.features)
         print(f"\n{report.read_text(encoding='utf-8')}\nReport: {report}")

@@ -40,8 +40,20 @@ SCORES_NAME = "scores.json"
 CURVE = 50  # acc@K is noted for K up to this
 
 
-def reproduce(task: Task, out: str | Path, *, progress: bool = True) -> Path:
+def reproduce(
+    task: Task,
+    out: str | Path,
+    *,
+    features: str | Path | None = None,
+    progress: bool = True,
+) -> Path:
     """Trains and scores every row, and leaves a report in a folder.
+
+    Args:
+        task: what to train and to score.
+        out: the folder.
+        features: that of what frozen layers give; None for one in `out`.
+        progress: whether to show it on stderr.
 
     Returns:
         ``REPORT.md``; beside it are ``results.json``, plots, and every run under ``runs/``.
@@ -53,6 +65,7 @@ def reproduce(task: Task, out: str | Path, *, progress: bool = True) -> Path:
     task.check()
     start = time.perf_counter()
     out = Path(out)
+    kept = out / FOLDER if features is None else Path(features)
     categories: tuple[str | None, ...] = task.categories or (None,)
     training = {c: in_memory(open_dataset(task.data, c, "train")) for c in categories}
     scored = training
@@ -68,7 +81,7 @@ def reproduce(task: Task, out: str | Path, *, progress: bool = True) -> Path:
     for number, job in enumerate(jobs, 1):
         if progress:
             print(f"[{number}/{len(jobs)}] {job.folder.relative_to(out)}", flush=True)
-        run, galleries, banks = _train(job, task, training, scored, out / FOLDER, progress)
+        run, galleries, banks = _train(job, task, training, scored, kept, progress)
         singles = [n for n, row in rows.items() if row.variant == job.variant and not row.ensemble]
         ensembles = [n for n, row in rows.items() if row.variant == job.variant and row.ensemble]
         results += _results(out, task, singles, [(job, run)], galleries, banks, maps, job.seed)
