@@ -50,6 +50,8 @@ def test_a_difference_is_of_the_same_sketches_seed_by_seed() -> None:
     # acc@10: only seed 0 gains, the third sketch
     assert entry["acc@10"]["mean"] == pytest.approx(10)
     assert entry["acc@10"]["ahead"] == 1
+    (same,) = paired_differences([*results[:4], *({**r, "row": "prediction"} for r in results[:4])])
+    assert same["acc@1"] == {"mean": 0, "half_interval": pytest.approx(60), "ahead": 0}
 
 
 @pytest.mark.parametrize(("deviation", "seeds"), [(0.0, 3), (0.03, 10)])

@@ -49,15 +49,6 @@ class LocalEmbedding(nn.Module):
         embedded: Tensor = self.cell(cells).flatten(1)
         return embedded
 
-    def check_whitening(self) -> None:
-        """Raises a ValueError where it gives more channels than a map has."""
-        kept, channels = self.cell.weight.shape[:2]
-        if kept > channels:
-            raise ValueError(
-                f"embedding_dim: expected at most {channels} numbers a cell, which the map has, "
-                f"got {kept}"
-            )
-
     @torch.no_grad()
     def whiten(self, domains: Iterable[Tensor]) -> None:
         """Makes it the whitening of maps, which is a better start for training than random weights.
@@ -66,10 +57,8 @@ class LocalEmbedding(nn.Module):
             domains: (N, C, h, w) maps of each domain, sketches and photos; their means are taken
                 off.
 
-        Raises:
-            ValueError: as :meth:`check_whitening`.
+        It must not give more channels than the maps have.
         """
-        self.check_whitening()
         kept, channels = self.cell.weight.shape[:2]
         centred = [(maps - maps.mean(0)).flatten(1) for maps in domains]
         matrix = whitening(channels, kept, *centred)

@@ -57,7 +57,8 @@ class Difference:
         half_interval: half of the 95% interval, by the deviation over sketches of what each gains
             on average over seeds, and by that over seeds of their means: other sketches of the same
             kind and other seeds would give a mean within it. Sketches of one photo count as
-            independent, which they are not quite. None for a single sketch.
+            independent, which they are not quite. Where no sketch has changed, 3 / sketches. None
+            for a single sketch.
         ahead: seeds whose mean is above 0.
     """
 
@@ -119,7 +120,7 @@ def _difference(gains: NDArray[np.float64]) -> Difference:
             rest = gains - of_sketches - of_seeds[:, None] + gains.mean()
             noise = np.square(rest).sum() / ((seeds - 1) * (sketches - 1))
             variance += max(0.0, of_seeds.var(ddof=1) / seeds - noise / (seeds * sketches))
-        half = QUANTILE * math.sqrt(variance)
+        half = QUANTILE * math.sqrt(variance) if gains.any() else 100 * 3 / sketches
     return Difference(float(of_sketches.mean()), half, int((of_seeds > 0).sum()))
 
 

@@ -64,6 +64,7 @@ def summarise(results: Results) -> list[dict[str, Any]]:
     for row, category in dict.fromkeys((r["row"], r["category"]) for r in results):
         ours = [r for r in results if (r["row"], r["category"]) == (row, category)]
         entry: dict[str, Any] = {"row": row, "title": ROWS[row].title, "category": category}
+        entry["asked"] = _asked(ours)
         # Published figures are of one gallery of photos, and stand beside no other.
         entry["benchmark"] = {r["data"] for r in ours} == {f"{category}/test"}
         for figure in FIGURES:
@@ -82,6 +83,14 @@ def summarise(results: Results) -> list[dict[str, Any]]:
             entry["robustness"] = _mean_robustness(ours)
         summary.append(entry)
     return summary
+
+
+def _asked(results: Results) -> str:
+    """How many sketches were searched with, among how many photos."""
+    places = {r["fold"]: r["scores"] for r in results}
+    sketches = sum(of["sketches"] for of in places.values())
+    sizes = sorted({of["photos"] for of in places.values()})
+    return f"{sketches} sketches, each among {' or '.join(map(str, sizes))} photos."
 
 
 def _mean_robustness(results: Results) -> RobustnessTable:
@@ -119,7 +128,8 @@ def _markdown(task: Task, facts: dict[str, Any], summary: Results, differences: 
         what,
         f"Seeds {', '.join(map(str, task.seeds))}, "
         f"{task.config.optim.epochs} epochs each, {task.config.model.backbone}, from {start}.",
-        "Percent, mean ± sample standard deviation over seeds.",
+        "Percent, mean ± sample standard deviation over seeds. Where attributes rank too, their "
+        f"weight is {task.scoring.attribute_weight:g}.",
     ]
     weight = task.config.loss.contrastive_weight
     if weight:
@@ -129,7 +139,7 @@ def _markdown(task: Task, facts: dict[str, Any], summary: Results, differences: 
         )
     for category in dict.fromkeys(entry["category"] for entry in summary):
         entries = [entry for entry in summary if entry["category"] == category]
-        lines += ["", f"## {category or task.data}", ""]
+        lines += ["", f"## {category or task.data}", "", entries[0]["asked"], ""]
         lines += ["| | acc@1 | acc@10 | trip-acc |", "| --- | --- | --- | --- |"]
         for entry in entries:
             cells = " | ".join(_cell(entry[figure]) for figure in FIGURES)
@@ -179,7 +189,8 @@ def _claims(entries: Results) -> list[str]:
     lines = [
         "",
         "Gains in points, with 95% intervals over sketches and seeds; about one in twenty "
-        "misses. In brackets the seeds in which the first row is ahead.",
+        "misses, more with few seeds. In brackets the seeds in which the first row is ahead; in "
+        "others it may be level.",
         "",
         "| | acc@1 | acc@10 |",
         "| --- | --- | --- |",

@@ -250,7 +250,10 @@ def _score_once(
         ],
         "curve": [accuracy_at(ranking.order, *labels, k) for k in range(1, most + 1)],
         "loss": np.mean([[epoch["loss"] for epoch in log] for log in epochs], axis=0).tolist(),
-        "seconds": [sum(epoch["seconds"] for epoch in log) for log in epochs],
+        "seconds": [
+            sum(epoch["seconds"] + epoch.get("feature_seconds", 0) for epoch in log)
+            for log in epochs
+        ],
     }
     if robust:
         found["robustness"] = robustness_table(ranked, gallery, scoring, bank=bank, maps=shared)

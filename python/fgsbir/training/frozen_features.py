@@ -62,7 +62,14 @@ class FrozenLayers:
                 f"frozen_views: expected 0 with the head {model.head}, since nothing would learn"
             )
         if isinstance(model.embedding, LocalEmbedding):
-            model.embedding.check_whitening()
+            kept, channels = model.embedding.cell.weight.shape[:2]
+            cells = model.embedding_dim // kept
+            if kept > channels:
+                raise ValueError(
+                    f"embedding_dim: expected at most {channels * cells} on a frozen backbone "
+                    f"whose last map has {channels} channels and {cells} cells, "
+                    f"got {model.embedding_dim}"
+                )
         self.digest = model.digest_below(count)
 
     @torch.no_grad()
@@ -186,12 +193,13 @@ class FrozenFeatures(TrainingImages):
         key = content_digest(ink.numpy(), *asked)
         path = self._folder / f"{key}.safetensors"
         if path.is_file():
-            try:
-                return read_tensors(path, FORMAT)[1]["views"]
-            except (ValueError, KeyError):  # damaged: it is made again
-                pass
+            with suppress(ValueError, KeyError):  # what is damaged is made again
+                metadata, tensors = read_tensors(path, FORMAT)
+                if metadata["digest"] == content_digest(tensors["views"].numpy()):
+                    return tensors["views"]
         views = self._layers(self._views(ink[None], config, int(key[:15], 16)))
-        write_atomically(path, save({"views": views}, {"format": FORMAT}))
+        metadata = {"format": FORMAT, "digest": content_digest(views.numpy())}
+        write_atomically(path, save({"views": views}, metadata))
         return views
 
     def _views(self, ink: Tensor, config: AugmentConfig, seed: int) -> Tensor:

@@ -99,6 +99,8 @@ def train(
     config.check()
     device = own_device(choose_device(config.device))
     sets = align_attributes([data] if isinstance(data, SketchPhotoSet) else data)
+    if config.loss.attribute_guidance and not annotated_names(sets[0]):
+        raise ValueError("attribute_guidance: expected 0 for data without attributes")
     torch.manual_seed(config.seed)  # weights and dropout
     generator = Generator().manual_seed(config.seed)  # batches and augmentation
     name = " + ".join(one.name for one in sets)
@@ -124,9 +126,11 @@ def train(
     reduced = takes_bfloat16(config.precision, device)
 
     def one_epoch() -> dict[str, Any]:
-        start, lr, epoch = time.perf_counter(), stepper.lr, state.epoch + 1
+        lr, epoch = stepper.lr, state.epoch + 1
+        start = prepared = time.perf_counter()
         if after:
             prepare_features(model, after, batches.images, start=epoch == 1)
+            prepared = time.perf_counter()
         own = own_generator(generator, config.seed, epoch)
         shown = progress and is_main()
         drawn = batches.draw(own)
@@ -144,7 +148,9 @@ def train(
         if not after:  # else no statistics have changed
             for module in (model, result):
                 average_buffers(module)
-        record: dict[str, Any] = {**sums, "lr": lr, "seconds": time.perf_counter() - start}
+        record: dict[str, Any] = {**sums, "lr": lr, "seconds": time.perf_counter() - prepared}
+        if epoch == 1 and after:
+            record["feature_seconds"] = prepared - start
         due = epoch % config.eval_every == 0 or epoch == config.optim.epochs
         if held and due and is_main():
             record["held_out"] = _score(result, held, config)
