@@ -53,11 +53,11 @@ class LocalEmbedding(nn.Module):
     def whiten(self, domains: Iterable[Tensor]) -> None:
         """Makes it the whitening of maps, which is a better start for training than random weights.
 
+        It must not give more channels than the maps have.
+
         Args:
             domains: (N, C, h, w) maps of each domain, sketches and photos; their means are taken
                 off.
-
-        It must not give more channels than the maps have.
         """
         kept, channels = self.cell.weight.shape[:2]
         centred = [(maps - maps.mean(0)).flatten(1) for maps in domains]
