@@ -256,6 +256,7 @@ def test_pairs_without_attributes(tmp_path):
 def test_means_and_sample_deviations_by_hand():
     def result(seed, fold, acc, sketches):
         scores = {"acc@1": acc, "acc@10": 2 * acc, "trip_acc": None, "sketches": sketches}
+        scores["photos"] = 5 + sketches
         place = {"row": "full", "category": "shoes", "seed": seed, "fold": fold}
         return {**place, "data": "shoes/test", "scores": scores}
 
@@ -266,14 +267,17 @@ def test_means_and_sample_deviations_by_hand():
     assert entry["acc@1"]["mean"] == 25
     assert entry["acc@1"]["deviation"] == pytest.approx(50**0.5)
     assert entry["trip_acc"] == {"mean": None, "deviation": None, "seeds": []}
+    assert entry["asked"] == "3 sketches, each among 6 or 7 photos."
     (single,) = summarise([result(0, None, 10.0, 1)])
     assert single["acc@1"]["deviation"] is None
+    assert single["asked"] == "1 sketch among 6 photos."
 
 
 def test_published_figures_stand_beside_those_of_the_same_photos(tmp_path):
-    scores = {"acc@1": 10.0, "acc@10": 20.0, "trip_acc": 60.0, "sketches": 115}
+    scores = {"acc@1": 10.0, "acc@10": 20.0, "trip_acc": 60.0, "sketches": 115, "photos": 115}
     place = {"row": "full", "category": "shoes", "seed": 0, "fold": None, "data": "shoes/test"}
     found = {"scores": scores, "curve": [10.0, 20.0], "loss": [2.0, 1.0], "seconds": [60.0]}
+    found["ranks"] = [1] + 114 * [None]
     result = {**place, "runs": ["runs/x"], **found}
     task = Task("x", ("full",), ("shoes",), (0,), TrainConfig(), EvalConfig(), command="f x")
     text = write_report(tmp_path, task, [result], {}, 30.0).read_text()

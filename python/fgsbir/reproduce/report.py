@@ -90,7 +90,8 @@ def _asked(results: Results) -> str:
     places = {r["fold"]: r["scores"] for r in results}
     sketches = sum(of["sketches"] for of in places.values())
     sizes = sorted({of["photos"] for of in places.values()})
-    return f"{sketches} sketches, each among {' or '.join(map(str, sizes))} photos."
+    named = "1 sketch" if sketches == 1 else f"{sketches} sketches, each"
+    return f"{named} among {' or '.join(map(str, sizes))} photos."
 
 
 def _mean_robustness(results: Results) -> RobustnessTable:
