@@ -24,7 +24,7 @@ from ..data.classified_images import open_classes
 from ..data.images import Images
 from ..data.splits import fold
 from ..data.triplet_lists import attribute_triplets, human_triplets, random_triplets
-from ..evaluation.metrics import accuracy_at, first_ranks, score
+from ..evaluation.metrics import first_ranks, score
 from ..evaluation.ranking import FrozenMaps, rank_together
 from ..evaluation.robustness import robustness_table
 from ..models.checkpoint import FILE_NAME, Run
@@ -239,16 +239,14 @@ def _score_once(
     alike = all(r.config.frozen_views and not r.config.trained_layers for _, r in members)
     shared = maps if alike else None
     ranking = rank_together(ranked, gallery, scoring, bank=bank, maps=shared)
-    labels = gallery.sketch_labels, gallery.photo_labels
+    ranks = first_ranks(ranking.order, gallery.sketch_labels, gallery.photo_labels)
     most = min(CURVE, len(gallery.photos))
     logs = [(folder / LOG_NAME).read_text(encoding="utf-8").splitlines() for folder in folders]
     epochs = [[json.loads(line) for line in log] for log in logs]
     found = {
         "scores": score(ranking, gallery).to_dict(),
-        "ranks": [
-            int(rank) if np.isfinite(rank) else None for rank in first_ranks(ranking.order, *labels)
-        ],
-        "curve": [accuracy_at(ranking.order, *labels, k) for k in range(1, most + 1)],
+        "ranks": [int(rank) if np.isfinite(rank) else None for rank in ranks],
+        "curve": [100 * float((ranks <= k).mean()) for k in range(1, most + 1)],
         "loss": np.mean([[epoch["loss"] for epoch in log] for log in epochs], axis=0).tolist(),
         "seconds": [
             sum(epoch["seconds"] + epoch.get("feature_seconds", 0) for epoch in log)
