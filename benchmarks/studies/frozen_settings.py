@@ -25,13 +25,26 @@ ROWS = ("joint", "joint-corrected")
 SOFTMAX = {"loss.margin": "soft", "loss.embedding_scale": 4.0}
 STRONGER = ("rotate", "scale", "shear", "shift", "elastic")
 AUGMENT = PRESETS[CHOSEN].augment
+CELLS = 7 * 7
+ONE_MAP = {"model.maps": 1, "model.embedding_dim": 64 * CELLS}
+LITE2: dict[str, Any] = {"model.backbone": "efficientnet-lite2"}
+
+
+def two_maps(numbers: int) -> dict[str, Any]:
+    """Two maps side by side, so many numbers of each of their cells."""
+    return {"model.maps": 2, "model.embedding_dim": numbers * CELLS}
+
 
 SETTINGS: dict[str, dict[str, Any]] = {
-    "as it is": {},
-    "efficientnet-lite2 at 256 pixels": {"model.backbone": "efficientnet-lite2"},
+    "one map, 64 numbers a cell": {},
+    "two maps, 64 numbers a cell": two_maps(64),
+    "two maps, 96 numbers a cell": two_maps(96),
+    "two maps, 128 numbers a cell": two_maps(128),
+    "efficientnet-lite2 at 256 pixels": LITE2,
+    "the same with two maps, 128 numbers a cell": {**LITE2, **two_maps(128)},
     "288 pixels": {"model.size": 288},
-    "32 numbers a cell": {"model.embedding_dim": 32 * 49},
-    "128 numbers a cell": {"model.embedding_dim": 128 * 49},
+    "32 numbers a cell": {"model.embedding_dim": 32 * CELLS},
+    "128 numbers a cell": {"model.embedding_dim": 128 * CELLS},
     "attributes from features": {"model.attributes_from": "features"},
     "soft margin at a scale of 4": SOFTMAX,
     "the same beside a softmax of weight 10": {**SOFTMAX, "loss.contrastive_weight": 10.0},
@@ -47,7 +60,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "half of the pairs mirrored": {"augment.flip": 0.5},
     "the last block learns too": {"trained_layers": 1, "optim.lr": 3e-4},
 }
-"""What is changed, by dotted name."""
+"""What differs from the preset with one map and 64 numbers a cell, by dotted name."""
 
 
 def main() -> None:
@@ -77,7 +90,7 @@ def score(
 
     Args:
         data: folder of the benchmark.
-        changed: settings that differ from the preset.
+        changed: settings that differ.
         seeds: of the runs.
         name: of the setting.
         work: folder of all runs; those of all settings share their features.
@@ -87,7 +100,7 @@ def score(
         rows=ROWS,
         categories=CATEGORIES,
         seeds=seeds,
-        config=override(PRESETS[CHOSEN], changed),
+        config=override(PRESETS[CHOSEN], ONE_MAP | changed),
         scoring=EvalConfig(attribute_weight=0.05),
         folds=3,
     )

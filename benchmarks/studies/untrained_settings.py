@@ -123,7 +123,7 @@ def main() -> None:
 def maps(root: Path, category: str, network: str) -> dict[int, Maps]:
     """What some numbers of blocks give for all images of a category."""
     variant: Variant = NETWORKS[network]
-    backbone = build(replace(variant, blocks=max(BLOCKS[network])), variant.size)
+    backbone = build(replace(variant, maps=(max(BLOCKS[network]),)), variant.size)
     variant.weights.load(backbone.layers)
     layers, given = backbone.layers.eval(), backbone.preprocessing
     data = load_sbir(root, category, "train")

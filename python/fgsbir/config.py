@@ -37,6 +37,9 @@ class ModelConfig:
     batch_norm: bool = False
     """Normalise after every convolution of sketchanet, as the paper's does not; resnet always
     does."""
+    maps: int = 1
+    """How many of its maps, from the last one backwards, are put side by side, so that a cell has
+    the channels of all; an efficientnet has 2, the others 1."""
     head: Head = "global"
     """What the embedding is made of: all features by one linear layer (global), each cell of the
     last map by the same weights (local), which learns more from few pairs, or the cells as they are
@@ -54,6 +57,7 @@ class ModelConfig:
         """Raises a ValueError for a value out of range."""
         _require(0 <= self.dropout < 1, "dropout", "at least 0 and below 1", self.dropout)
         _require(self.width > 0, "width", "above 0", self.width)
+        _require(self.maps >= 1, "maps", "1 or more", self.maps)
         _require(self.embedding_dim > 0, "embedding_dim", "above 0", self.embedding_dim)
 
 

@@ -33,6 +33,6 @@ def test_the_chosen_setting_is_what_galleries_do() -> None:
 
 def test_settings_start_from_what_galleries_use() -> None:
     assert dict(settings())["as galleries are"] == Setting()
-    assert Setting().blocks == efficientnet_lite0.VARIANT.blocks
+    assert Setting().blocks == efficientnet_lite0.VARIANT.maps[-1]
     assert Setting().blocks in BLOCKS["lite0"]
     assert Setting().sample == SAMPLE

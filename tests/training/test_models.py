@@ -14,6 +14,7 @@ from fgsbir.config import BackboneName
 from fgsbir.data import synthetic
 from fgsbir.models import build_model, resnet
 from fgsbir.models.checkpoint import DataFacts, create_model, load_run
+from fgsbir.models.inference import without_normalisation
 from fgsbir.models.preprocess import Preprocessing
 from fgsbir.models.retrieval import LocalEmbedding
 from fgsbir.presets import PRESETS, PRETRAINING
@@ -183,3 +184,26 @@ def test_channels_of_the_input_are_those_that_the_backbone_takes(monkeypatch, tm
 def test_wrong_input_is_refused():
     with pytest.raises(ValueError, match=r"expected \(B, 1, 96, 96\), got \(2, 3, 96, 96\)"):
         build_model("resnet", width=8)(torch.zeros(2, 3, 96, 96))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", get_args(BackboneName))
+def test_convolutions_do_what_their_normalisation_did(name):
+    torch.manual_seed(0)
+    model = build_model(name, size=None if name == "sketchanet" else 96).double().eval()
+    changed = 0
+    for layer in model.modules():
+        if isinstance(layer, nn.BatchNorm2d):
+            for values in (layer.weight, layer.running_var):
+                values.uniform_(0.5, 2)
+            for values in (layer.bias, layer.running_mean):
+                values.normal_()
+            changed += 1
+    given = model.preprocessing
+    ink = torch.rand(2, given.channels, given.size, given.size, dtype=torch.float64)
+    expected = model.trunk(ink)
+    fused = without_normalisation(model.train().trunk)
+    torch.testing.assert_close(fused(ink), expected, rtol=1e-9, atol=1e-9)
+    assert len(fused) == len(model.trunk)
+    assert sum(isinstance(layer, nn.BatchNorm2d) for layer in fused.modules()) == 0
+    assert sum(isinstance(layer, nn.BatchNorm2d) for layer in model.modules()) == changed

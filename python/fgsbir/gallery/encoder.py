@@ -12,6 +12,7 @@ from torch import Tensor
 from ..data.edges import extract_edges
 from ..data.images import SIZE, read_image
 from ..evaluation.ranking import embed
+from ..models.inference import without_normalisation
 from ..models.preprocess import photos_to_ink, to_ink
 from ..models.retrieval import Output, RetrievalModel
 from ..sketches import EmptySketchError, Sketch, read_sketch
@@ -23,6 +24,8 @@ class Encoder:
     """A model with what comes before it. Safe to call from several threads at once."""
 
     def __init__(self, model: RetrievalModel) -> None:
+        """The model is made faster, and does not learn any more."""
+        model.trunk = without_normalisation(model.trunk)
         self.model = model.eval()
         self._embed_ink = lru_cache(REMEMBERED)(self._embed_bytes)
 

@@ -26,7 +26,7 @@ class Backbone(NamedTuple):
     Attributes:
         layers: maps the input (B, channels, size, size) to features (B, width).
         to_map: how many of the layers give the last map.
-        channels, side: of that map, (B, channels, side, side).
+        channels, side: of that map, or of several side by side, (B, channels, side, side).
         width: of the features.
         preprocessing: what it is given.
     """
@@ -71,6 +71,7 @@ class Entry:
         size: side of the input in pixels where the configuration names none.
         training, pretraining: presets of ``fgsbir train`` and ``fgsbir pretrain``;
             :mod:`fgsbir.presets` puts the name of the backbone in.
+        maps: how many it has that a cell can be made of.
         imagenet: its weights from ImageNet, for ``--init imagenet``; None where there are none.
     """
 
@@ -78,6 +79,7 @@ class Entry:
     size: int
     training: TrainConfig = TRAINING
     pretraining: PretrainConfig = PRETRAINING
+    maps: int = 1
     imagenet: ImageNetWeights | None = None
 
 

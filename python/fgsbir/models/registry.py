@@ -34,6 +34,10 @@ def configured_model(config: ModelConfig, attributes: int = 0) -> RetrievalModel
         ValueError: for an unknown backbone, or a size or an option that it does not take.
     """
     entry = backbone_entry(config.backbone)
+    if config.maps > entry.maps:
+        raise ValueError(
+            f"maps: expected at most {entry.maps} with {config.backbone}, got {config.maps}"
+        )
     return RetrievalModel(
         entry.build(config, entry.size if config.size is None else config.size),
         head=config.head,
@@ -50,6 +54,7 @@ def build_model(
     size: int | None = None,
     width: int = 32,
     batch_norm: bool = False,
+    maps: int = 1,
     head: Head = "global",
     embedding_dim: int = 256,
     attributes: int = 0,
@@ -60,7 +65,7 @@ def build_model(
 
     Args:
         name: of the backbone.
-        size, width, batch_norm, head, embedding_dim, attributes_from, dropout: see
+        size, width, batch_norm, maps, head, embedding_dim, attributes_from, dropout: see
             :class:`fgsbir.config.ModelConfig`.
         attributes: see :class:`RetrievalModel`.
 
@@ -72,6 +77,7 @@ def build_model(
         size=size,
         width=width,
         batch_norm=batch_norm,
+        maps=maps,
         head=head,
         embedding_dim=embedding_dim,
         attributes_from=attributes_from,

@@ -132,8 +132,8 @@ class RetrievalModel(nn.Module):
         """Embeds (B, channels, size, size) images in [0, 1], ink 1 on background 0.
 
         Args:
-            images: B of them; or with `after`, what :meth:`below` gave for them.
-            after: how many layers of the trunk they have been through.
+            images: B of them; or with `after`, what the first layers of the trunk gave for them.
+            after: how many layers that were.
         """
         cells = self.map_of(images, after)
         features = self._features(cells) if self.reads_features else None
@@ -156,11 +156,6 @@ class RetrievalModel(nn.Module):
         """(B, feature_dim) of images as :meth:`forward` takes them: what a global head reads."""
         return self._features(self.map_of(ink))
 
-    def below(self, ink: Tensor, after: int) -> Tensor:
-        """What the first `after` layers of the trunk give for images."""
-        given: Tensor = self.trunk[:after](self.preprocessing.normalised(ink))
-        return given
-
     def map_of(self, images: Tensor, after: int = 0) -> Tensor:
         """(B, map_channels, side, side), the last map, of images as :meth:`forward` takes them."""
         given = images if after else self.preprocessing.normalised(images)
@@ -174,7 +169,7 @@ class RetrievalModel(nn.Module):
 
     def digest_below(self, after: int) -> str:
         """SHA-256 of the weights of the first `after` layers of the trunk, and of what they are
-        given: models of the same digest give the same :meth:`below`."""
+        given: models of the same digest have the same maps behind them."""
         digest = hashlib.sha256(f"{after} {self.preprocessing}".encode())
         for name, value in self.trunk[:after].state_dict().items():
             digest.update(name.encode())

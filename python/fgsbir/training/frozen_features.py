@@ -12,13 +12,14 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict
+from functools import cached_property
 from pathlib import Path
 
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
 from safetensors.torch import save
-from torch import Generator, Tensor
+from torch import Generator, Tensor, nn
 from tqdm import tqdm
 
 from fgsbir_ext.collectives import count_ranks
@@ -26,6 +27,7 @@ from fgsbir_ext.collectives import count_ranks
 from ..atomic_files import write_atomically
 from ..config import AugmentConfig
 from ..evaluation.ranking import batch_size
+from ..models.inference import without_normalisation
 from ..models.preprocess import as_float, augment
 from ..models.retrieval import LocalEmbedding, RetrievalModel
 from ..tensor_files import read_tensors
@@ -34,7 +36,7 @@ from .fingerprint import content_digest
 from .training_images import SplitImages, TrainingImages
 
 FOLDER = "features"  # in that of a run
-FORMAT = "fgsbir-features-1"
+FORMAT = "fgsbir-features-2"
 A_DAY = 24 * 60 * 60
 
 
@@ -72,6 +74,10 @@ class FrozenLayers:
                 )
         self.digest = model.digest_below(count)
 
+    @cached_property
+    def _layers(self) -> nn.Module:
+        return without_normalisation(self.model.trunk[: self.count])
+
     @torch.no_grad()
     def __call__(self, ink: Tensor) -> Tensor:
         """(V, C, h, w) float16, on the CPU, of V views of an image.
@@ -79,11 +85,10 @@ class FrozenLayers:
         Raises:
             ValueError: they are too large for float16.
         """
-        self.model.trunk.eval()
         device = next(self.model.parameters()).device
         views = ink.to(device).contiguous(memory_format=torch.channels_last)
-        parts = views.split(batch_size(device))
-        given = torch.cat([self.model.below(part, self.count).half().cpu() for part in parts])
+        inputs = map(self.model.preprocessing.normalised, views.split(batch_size(device)))
+        given = torch.cat([self._layers(part).half().cpu() for part in inputs])
         if not given.isfinite().all():
             raise ValueError(
                 "frozen_views: expected 0 for this backbone, whose maps are too large for float16"

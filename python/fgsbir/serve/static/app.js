@@ -52,8 +52,7 @@ async function refresh() {
     await meetGallery();
     const asked = filters.values;
     const answer = await search(file, { k: COUNT, ...asked }, signal);
-    await results.show(answer, signal);
-    await seen.show(answer.sketch, signal);
+    await Promise.all([results.show(answer, signal), seen.show(answer.sketch, signal)]);
     shownWeight = asked.weight;
     filters.mark(answer.sketch_attributes);
     report(answer.matches.length);
