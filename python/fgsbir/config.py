@@ -226,7 +226,7 @@ class TrainConfig(RunConfig):
     second. A local head then starts as the whitening of these maps."""
     trained_layers: int = 0
     """How many of the last layers that lead to the last map of a frozen backbone learn all the
-    same: convolutions, or blocks of an efficientnet."""
+    same: convolutions, or blocks of an efficientnet; those between two maps count as one."""
 
     def check(self) -> None:
         """Raises a ValueError for a value out of range."""

@@ -1,11 +1,11 @@
-"""Accuracy and speed of galleries without training, on the QMUL benchmark.
+"""Accuracy and speed of galleries on the QMUL benchmark.
 
-    python -m benchmarks.studies.untrained_search --data sbir_cvpr2016 --split test --out test.json
+    python -m benchmarks.studies.search_accuracy --data sbir_cvpr2016 --split test --out test.json
 
 Photos are indexed and sketches searched as users do it, by `Gallery.build` and `Gallery.search`.
-Calibration is by the photos' own edge maps, by the sketches of the other split, or by sketches of
-other things (`--tu-berlin`). With `--distractors`, shoes and chairs and further photos are also one
-gallery.
+Without `--model`, galleries are those without training; their calibration is by the photos' own
+edge maps, by the sketches of the other split, or by sketches of other things (`--tu-berlin`). With
+`--distractors`, shoes and chairs and further photos are also one gallery.
 """
 
 from __future__ import annotations
@@ -41,6 +41,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--data", type=Path, required=True, help="folder of the benchmark")
     parser.add_argument("--split", choices=("train", "test"), default="train")
+    parser.add_argument("--model", type=Path, help="run of `fgsbir train` on both categories")
+    parser.add_argument("--attribute-weight", type=float, default=0.0, help="of a trained model")
     parser.add_argument("--tu-berlin", type=Path, help="tu_berlin_224_bits.npz")
     parser.add_argument("--distractors", type=Path, help="folder of shoes that face the other way")
     parser.add_argument("--note", default="", help="what else the machine was doing")
@@ -48,8 +50,10 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         report = {
-            "command": f"python -m benchmarks.studies.untrained_search --split {options.split}",
+            "command": f"python -m benchmarks.studies.search_accuracy --split {options.split}",
             "split": options.split,
+            "trained": options.model is not None,
+            "attribute_weight": options.attribute_weight,
             "galleries": list(_galleries(options, Path(scratch))),
             "threads": torch.get_num_threads(),
         }
@@ -59,42 +63,50 @@ def main() -> None:
 def _galleries(options: argparse.Namespace, folder: Path) -> Iterator[dict[str, Any]]:
     sets = {name: load_sbir(options.data, name, options.split) for name in CATEGORIES}
     other = "train" if options.split == "test" else "test"
-    stand_ins: dict[str, Path | None] = {"edge maps of its photos": None}
+    model: Path | None = options.model
+    own = "nothing" if model else "edge maps of its photos"
+    stand_ins: dict[str, Path | None] = {own: None}
     if options.tu_berlin is not None:
         stand_ins["TU-Berlin"] = _tu_berlin(options.tu_berlin, folder / "tu-berlin")
     for name, data in sets.items():
         _link(data.photos, folder / name)
-        drawn = _link(load_sbir(options.data, name, other).sketches, folder / f"{name} {other}")
-        for kind, sketches in {**stand_ins, f"{name} {other}": drawn}.items():
-            gallery, seconds = _build(folder / name, folder / f"{name} {kind}.gallery", sketches)
+        ways = dict(stand_ins)
+        if model is None:
+            drawn = load_sbir(options.data, name, other).sketches
+            ways[f"{name} {other}"] = _link(drawn, folder / f"{name} {other}")
+        for kind, sketches in ways.items():
+            out = folder / f"{name} {kind}.gallery"
+            gallery, seconds = _build(folder / name, model, out, sketches)
             yield {
                 "photos": name,
                 "calibrated_by": kind,
                 "index_seconds": seconds,
-                **_scores(gallery, data, folder / name),
+                **_scores(gallery, data, folder / name, options.attribute_weight),
             }
     if options.distractors is not None:
         everything = folder / "everything"
         for name, data in sets.items():
             _link(data.photos, everything / name)
         _mirror(options.distractors, everything / "others")
-        gallery, seconds = _build(everything, folder / "everything.gallery", None)
+        gallery, seconds = _build(everything, model, folder / "everything.gallery", None)
         for name, data in sets.items():
             yield {
                 "photos": f"{name} among {len(gallery)}",
-                "calibrated_by": "edge maps of its photos",
+                "calibrated_by": own,
                 "index_seconds": seconds,
-                **_scores(gallery, data, everything / name),
+                **_scores(gallery, data, everything / name, options.attribute_weight),
             }
 
 
-def _build(photos: Path, out: Path, sketches: Path | None) -> tuple[Gallery, float]:
+def _build(
+    photos: Path, model: Path | None, out: Path, sketches: Path | None
+) -> tuple[Gallery, float]:
     started = time.perf_counter()
-    gallery = Gallery.build(photos, out=out, sketches=sketches, progress=False)
+    gallery = Gallery.build(photos, model, out, sketches=sketches, progress=False)
     return gallery, time.perf_counter() - started
 
 
-def _scores(gallery: Gallery, data: SketchPhotoSet, photos: Path) -> dict[str, Any]:
+def _scores(gallery: Gallery, data: SketchPhotoSet, photos: Path, weight: float) -> dict[str, Any]:
     """Accuracy of all sketches of a split in a gallery that holds its photos, and time of each."""
     own = [photos / Path(name_of(data.photos, i)).name for i in range(len(data.photos))]
     rest = sorted({Path(path) for path in gallery.rows().paths} - set(own))
@@ -102,7 +114,8 @@ def _scores(gallery: Gallery, data: SketchPhotoSet, photos: Path) -> dict[str, A
     distances, order, seconds = [], [], []
     for i in range(len(data.sketches)):
         started = time.perf_counter()
-        matches = gallery.search(name_of(data.sketches, i), k=len(gallery))
+        sketch = name_of(data.sketches, i)
+        matches = gallery.search(sketch, k=len(gallery), attribute_weight=weight)
         seconds.append(time.perf_counter() - started)
         distances.append([match.distance for match in matches])
         order.append([place[match.path] for match in matches])
