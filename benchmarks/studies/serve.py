@@ -3,11 +3,11 @@
     python -m benchmarks.studies.serve --photos 10000 --out serve.json
 
 `fgsbir serve` runs as a process of its own, with its defaults, over the network that `fgsbir train`
-trains by default (its weights do not matter for time), or with `--untrained` over a gallery that
-needs no training. One real headless Chromium draws strokes: a
-time goes from the pointerup event to the frame that shows the ten photos. Then 64 clients, each of
-an address of its own, search as fast as they are answered, and fetch the ten photos of every
-answer. Chromium, the clients and the server share the machine.
+trains by default or with `--backbone` (its weights do not matter for time), or with `--untrained`
+over a gallery that needs no training. One real headless Chromium draws strokes: a time goes from
+the pointerup event to the frame that shows the ten photos. Then 64 clients, each of an address of
+its own, search as fast as they are answered, and fetch the ten photos of every answer. Chromium,
+the clients and the server share the machine.
 """
 
 from __future__ import annotations
@@ -23,10 +23,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from fgsbir.config import BackboneName
 from fgsbir.data import synthetic
 from fgsbir.gallery import Gallery
 from fgsbir.models.checkpoint import DataFacts, Run, create_model, save_run
-from fgsbir.presets import RESNET
+from fgsbir.presets import PRESETS
 from tests.support.browser import chromium, draw
 from tests.support.serving import Server, encoded, serving
 
@@ -48,6 +49,7 @@ SHOWN = """() => {
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--photos", type=int, default=10_000)
+    parser.add_argument("--backbone", choices=PRESETS, default="resnet", help="of `fgsbir train`")
     parser.add_argument("--untrained", action="store_true", help="the network from ImageNet")
     parser.add_argument("--strokes", type=int, default=60)
     parser.add_argument("--rounds", type=int, default=10, help="searches of each of the 64 clients")
@@ -58,7 +60,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
 
-    gallery, indexing = make_gallery(options.folder, options.photos, options.untrained)
+    backbone = None if options.untrained else options.backbone
+    gallery, indexing = make_gallery(options.folder, options.photos, backbone)
     weight = 0.0 if options.untrained else 0.1  # of attributes, which need training
     with serving(gallery) as server:
         wait_for_thumbnails(gallery / "thumbnails", options.photos)
@@ -70,7 +73,8 @@ def main() -> None:
         code, errors = server.stop()
     report = {
         "command": f"python -m benchmarks.studies.serve --photos {options.photos} "
-        f"{'--untrained ' * options.untrained}--strokes {options.strokes} "
+        f"{'--untrained' if backbone is None else f'--backbone {backbone}'} "
+        f"--strokes {options.strokes} "
         f"--rounds {options.rounds}",
         "photos": options.photos,
         "photos_indexed_per_second": None if indexing is None else options.photos / indexing,
@@ -82,9 +86,14 @@ def main() -> None:
     publish(report, options.note, options.out)
 
 
-def make_gallery(folder: Path, count: int, untrained: bool) -> tuple[Path, float | None]:
-    """A gallery of so many photos, and the seconds that it took; made once, None later."""
-    photos, run = folder / f"photos-{count}", folder / "run"
+def make_gallery(
+    folder: Path, count: int, backbone: BackboneName | None
+) -> tuple[Path, float | None]:
+    """A gallery of so many photos, and the seconds that it took; made once, None later.
+
+    Without a backbone it is one that needs no training.
+    """
+    photos, run = folder / f"photos-{count}", folder / f"run-{backbone}"
     data = synthetic("shoes", min(DRAWN, count), "test")
     photos.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(0)
@@ -94,13 +103,13 @@ def make_gallery(folder: Path, count: int, untrained: bool) -> tuple[Path, float
         shade = rng.uniform(0.6, 1.1, 3)
         if not file.exists():
             variant(data.photos[i % len(data.photos)], scale, turn, shade).save(file, quality=88)
-    if not untrained and not run.exists():
-        facts = DataFacts(data.name, "shoes", data.attribute_names)
+    if backbone is not None and not run.exists():
+        preset, facts = PRESETS[backbone], DataFacts(data.name, "shoes", data.attribute_names)
         run.mkdir()
-        save_run(run, Run(create_model(RESNET, facts).eval(), RESNET, facts, 0))
-    gallery = folder / f"gallery-{'untrained-' * untrained}{count}"
+        save_run(run, Run(create_model(preset, facts).eval(), preset, facts, 0))
+    gallery = folder / f"gallery-{backbone or 'untrained'}-{count}"
     new, started = not gallery.exists(), time.perf_counter()
-    Gallery.build(photos, None if untrained else run, gallery)
+    Gallery.build(photos, None if backbone is None else run, gallery)
     return gallery, time.perf_counter() - started if new else None
 
 
