@@ -11,29 +11,29 @@ from __future__ import annotations
 
 import argparse
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from fgsbir.config import EvalConfig
-from fgsbir.data import open_dataset
+from fgsbir.data import SketchPhotoSet, open_dataset
+from fgsbir.data.images import Images
 from fgsbir.data.splits import fold
 from fgsbir.evaluation.metrics import score
 from fgsbir.evaluation.ranking import FrozenMaps, rank_together
 from fgsbir.models.checkpoint import load_run
 from fgsbir.reproduce.report import FIGURES
-from fgsbir.reproduce.runner import in_memory
+from fgsbir.sketches import ReadSketches
 
 from ..harness.machine import publish
 
 CATEGORIES = ("shoes", "chairs")
 RUNS = "runs/joint-shoes+chairs"
-SCORINGS = {
-    "plain": EvalConfig(attribute_weight=0.05),
-    "hubs corrected": EvalConfig(attribute_weight=0.05, hub_weight=0.5, hub_neighbours=5),
-}
+PLAIN = EvalConfig(attribute_weight=0.05, read_sketches=False)  # they have been read
+SCORINGS = {"plain": PLAIN, "hubs corrected": replace(PLAIN, hub_weight=0.5, hub_neighbours=5)}
 
 
 def main() -> None:
@@ -61,50 +61,71 @@ def main() -> None:
     )
 
 
+class Part(NamedTuple):
+    """A gallery, and what the runs that are scored on it are called and have learnt from."""
+
+    name: str
+    gallery: SketchPhotoSet
+    bank: Images
+
+
 class Study:
     """The runs of several reproductions, and what they are scored on."""
 
     def __init__(self, data: str, folders: Sequence[Path], folds: int) -> None:
         self.folders = folders
-        self.folds = folds
-        self.training = {c: in_memory(open_dataset(data, c, "train")) for c in CATEGORIES}
-        if not folds:
-            self.test = {c: in_memory(open_dataset(data, c, "test")) for c in CATEGORIES}
         self.maps = FrozenMaps()
+        self.parts = {category: list(_parts(data, category, folds)) for category in CATEGORIES}
 
     def scores(self, seeds: Sequence[int]) -> dict[tuple[str, str], dict[str, float]]:
         """Figures of all runs of some seeds together, by scoring and category; without trip-acc
         where there are no verdicts."""
         found = {}
-        for name in CATEGORIES:
-            for scoring, config in SCORINGS.items():
-                parts = [
-                    self._scores(name, seeds, part, config) for part in range(max(1, self.folds))
-                ]
-                weights = [part["sketches"] for part in parts]
-                found[scoring, name] = {
-                    figure: float(np.average([part[figure] for part in parts], weights=weights))
+        for category, parts in self.parts.items():
+            of_parts = [self._scores(part, seeds) for part in parts]
+            weights = [len(part.gallery.sketches) for part in parts]
+            for scoring in SCORINGS:
+                of_scoring = [scores[scoring] for scores in of_parts]
+                found[scoring, category] = {
+                    figure: float(np.average([of[figure] for of in of_scoring], weights=weights))
                     for figure in FIGURES
-                    if parts[0][figure] is not None
+                    if of_scoring[0][figure] is not None
                 }
         return found
 
-    def _scores(
-        self, category: str, seeds: Sequence[int], part: int, config: EvalConfig
-    ) -> dict[str, Any]:
-        training = self.training[category]
-        if self.folds:
-            learnt, gallery = fold(training, part, self.folds)
-            which = f"fold{part + 1}of{self.folds}"
-        else:
-            learnt, gallery, which = training, self.test[category], "all"
+    def _scores(self, part: Part, seeds: Sequence[int]) -> dict[str, dict[str, Any]]:
+        """By scoring, what the runs of some seeds are worth together on a part of the data."""
         members = []
         for folder in self.folders:
             for seed in seeds:
-                run = load_run(folder / RUNS / f"{which}-seed{seed}")
-                members.append((run.model, run.data.columns_of(gallery.attribute_names)))
-        ranking = rank_together(members, gallery, config, bank=learnt.sketches, maps=self.maps)
-        return score(ranking, gallery).to_dict()
+                run = load_run(folder / RUNS / f"{part.name}-seed{seed}")
+                members.append((run.model, run.data.columns_of(part.gallery.attribute_names)))
+        found, photo = {}, None
+        for scoring, config in SCORINGS.items():
+            ranking = rank_together(
+                members, part.gallery, config, bank=part.bank, photo=photo, maps=self.maps
+            )
+            photo = ranking.photo
+            found[scoring] = score(ranking, part.gallery).to_dict()
+        return found
+
+
+def _parts(data: str, category: str, folds: int) -> Iterator[Part]:
+    training = open_dataset(data, category, "train")
+    if not folds:
+        yield Part("all", _decoded(open_dataset(data, category, "test")), _read(training.sketches))
+    for number in range(folds):
+        learnt, held = fold(training, number, folds)
+        yield Part(f"fold{number + 1}of{folds}", _decoded(held), _read(learnt.sketches))
+
+
+def _decoded(data: SketchPhotoSet) -> SketchPhotoSet:
+    """The same set with its images decoded and its sketches read, once for all seeds."""
+    return replace(data, sketches=_read(data.sketches), photos=list(map(np.asarray, data.photos)))
+
+
+def _read(sketches: Images) -> Images:
+    return list(ReadSketches(sketches))
 
 
 def _summary(of_seeds: Sequence[dict[tuple[str, str], dict[str, float]]]) -> dict[str, Any]:
