@@ -48,12 +48,16 @@ def main() -> None:
     parser.add_argument("--note", default="", help="what else the machine was doing")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
+    if options.model is not None and options.tu_berlin is not None:
+        parser.error("--tu-berlin calibrates galleries without training, not those of --model")
+    if options.model is None and options.attribute_weight:
+        parser.error("--attribute-weight needs --model: without training there are no attributes")
+    trained = f" --model RUN --attribute-weight {options.attribute_weight:g}"
     with tempfile.TemporaryDirectory() as scratch:
         report = {
-            "command": f"python -m benchmarks.studies.search_accuracy --split {options.split}",
+            "command": f"python -m benchmarks.studies.search_accuracy --split {options.split}"
+            + (trained if options.model is not None else ""),
             "split": options.split,
-            "trained": options.model is not None,
-            "attribute_weight": options.attribute_weight,
             "galleries": list(_galleries(options, Path(scratch))),
             "threads": torch.get_num_threads(),
         }

@@ -38,11 +38,11 @@ class ModelConfig:
     """Normalise after every convolution of sketchanet, as the paper's does not; resnet always
     does."""
     maps: int = 1
-    """How many of its maps, from the last one backwards, are put side by side, so that a cell has
-    the channels of all; an efficientnet has 2, the others 1."""
+    """How many maps of the backbone, the last ones, are put side by side. Each cell then has the
+    channels of all of them. An efficientnet has 2, the others 1."""
     head: Head = "global"
     """What the embedding is made of: all features by one linear layer (global), each cell of the
-    last map by the same weights (local), which learns more from few pairs, or the cells as they are
+    map by the same weights (local), which learns more from few pairs, or the cells as they are
     (cells), without weights of its own."""
     embedding_dim: int = 256
     """D, the length of an embedding; local ones take the next multiple of the number of cells."""
@@ -225,7 +225,7 @@ class TrainConfig(RunConfig):
     image, one as it is and the others augmented, and kept, so that an epoch takes less than a
     second. A local head then starts as the whitening of these maps."""
     trained_layers: int = 0
-    """How many of the last layers that lead to the last map of a frozen backbone learn all the
+    """How many of the last layers that lead to the map of a frozen backbone learn all the
     same: convolutions, or blocks of an efficientnet; those between two maps count as one."""
 
     def check(self) -> None:

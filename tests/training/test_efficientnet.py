@@ -80,10 +80,29 @@ def test_maps_side_by_side_are_those_of_each(name: str) -> None:
 
 @pytest.mark.parametrize(("name", "most"), [("resnet", 1), ("efficientnet-lite2", 2)])
 def test_a_backbone_has_only_so_many_maps(name: str, most: int) -> None:
-    with pytest.raises(ValueError, match=f"maps: expected at most {most} with {name}, got 3"):
-        build_model(name, maps=3)
-    with pytest.raises(ValueError, match="maps: expected 1 or more, got 0"):
-        ModelConfig(name, maps=0).check()
+    expected = f"maps: expected 1 to {most} with {name}, got"
+    for count in (-1, 0, 3):
+        with pytest.raises(ValueError, match=f"{expected} {count}"):
+            build_model(name, maps=count)
+
+
+@pytest.mark.parametrize("maps", [(1, 2), (2, 1)])
+def test_a_backbone_starts_from_one_with_another_number_of_maps(
+    maps: tuple[int, int], tmp_path: Path
+) -> None:
+    configs = [
+        TrainConfig(model=ModelConfig("efficientnet-lite0", size=96, maps=count)) for count in maps
+    ]
+    facts = DataFacts("x")
+    torch.manual_seed(0)
+    theirs, ours = (create_model(config, facts) for config in configs)
+    save_run(tmp_path, Run(theirs, configs[0], facts, 1))
+    init_backbone(ours, configs[1].model, tmp_path)
+    for mine, given in zip(ours.trunk.parameters(), theirs.trunk.parameters(), strict=True):
+        torch.testing.assert_close(mine, given, rtol=0, atol=0)
+    other = ModelConfig("resnet", width=8)
+    with pytest.raises(ValueError, match="another one, of backbone efficientnet-lite0 instead of"):
+        init_backbone(create_model(TrainConfig(model=other), facts), other, tmp_path)
 
 
 @pytest.mark.parametrize("name", NAMES)

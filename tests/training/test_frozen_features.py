@@ -84,11 +84,13 @@ BACKBONES: dict[BackboneName, int | None] = {
 }
 
 
-@pytest.mark.parametrize("name", BACKBONES)
+@pytest.mark.parametrize(
+    ("name", "maps"), [*((name, 1) for name in BACKBONES), ("efficientnet-lite0", 2)]
+)
 @torch.no_grad()
-def test_a_model_goes_on_from_what_its_first_layers_give(name: BackboneName) -> None:
+def test_a_model_goes_on_from_what_its_first_layers_give(name: BackboneName, maps: int) -> None:
     torch.manual_seed(0)
-    model = build_model(name, size=BACKBONES[name], head="local", attributes=3).eval()
+    model = build_model(name, size=BACKBONES[name], maps=maps, head="local", attributes=3).eval()
     given = model.preprocessing
     ink = torch.rand(2, given.channels, given.size, given.size)
     whole = model(ink)

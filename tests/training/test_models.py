@@ -187,10 +187,18 @@ def test_wrong_input_is_refused():
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("name", get_args(BackboneName))
-def test_convolutions_do_what_their_normalisation_did(name):
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("resnet", {"size": 96}),
+        ("sketchanet", {"batch_norm": True}),
+        ("efficientnet-lite0", {"size": 96}),
+        ("efficientnet-lite2", {"size": 96, "maps": 2}),
+    ],
+)
+def test_convolutions_do_what_their_normalisation_did(name, options):
     torch.manual_seed(0)
-    model = build_model(name, size=None if name == "sketchanet" else 96).double().eval()
+    model = build_model(name, **options).double().eval()
     changed = 0
     for layer in model.modules():
         if isinstance(layer, nn.BatchNorm2d):
@@ -206,4 +214,4 @@ def test_convolutions_do_what_their_normalisation_did(name):
     torch.testing.assert_close(fused(ink), expected, rtol=1e-9, atol=1e-9)
     assert len(fused) == len(model.trunk)
     assert sum(isinstance(layer, nn.BatchNorm2d) for layer in fused.modules()) == 0
-    assert sum(isinstance(layer, nn.BatchNorm2d) for layer in model.modules()) == changed
+    assert sum(isinstance(layer, nn.BatchNorm2d) for layer in model.modules()) == changed > 0

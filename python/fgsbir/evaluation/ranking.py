@@ -63,7 +63,7 @@ def batch_size(device: torch.device) -> int:
 
 
 class FrozenMaps:
-    """Last maps of images, kept for other models with the same backbone: heads alone are fast."""
+    """Maps of images, kept for other models with the same backbone: heads alone are fast."""
 
     def __init__(self) -> None:
         self._known: dict[tuple[str, bytes], Tensor] = {}
@@ -97,7 +97,7 @@ def embed(
         model: what embeds.
         inks: of the images.
         views: of each image.
-        maps: where to keep the last maps of images; only of a single view.
+        maps: where to keep the maps of images; only of a single view.
     """
     was_training = model.training
     model.eval()
@@ -163,7 +163,7 @@ def rank_together(
         config: how to rank.
         bank: as for :func:`rank`.
         photo: what the models give for the photos, where another ranking of them has it.
-        maps: where to keep the last maps of images, for other models of the same backbone.
+        maps: where to keep the maps of images, for other models of the same backbone.
 
     Raises:
         ValueError: as :func:`rank`, or when the models predict different attributes.

@@ -24,7 +24,7 @@ class Encoder:
     """A model with what comes before it. Safe to call from several threads at once."""
 
     def __init__(self, model: RetrievalModel) -> None:
-        """The model is made faster, and does not learn any more."""
+        """Takes the model over: its trunk is replaced by a faster one that cannot learn."""
         model.trunk = without_normalisation(model.trunk)
         self.model = model.eval()
         self._embed_ink = lru_cache(REMEMBERED)(self._embed_bytes)

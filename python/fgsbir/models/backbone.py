@@ -21,12 +21,14 @@ from .preprocess import Preprocessing
 
 
 class Backbone(NamedTuple):
-    """Convolutions, in two parts: to the last map, and on to the features.
+    """Convolutions, in two parts: to the map that heads read, and on to the features.
+
+    The map is the last one that they make, or several of them side by side.
 
     Attributes:
         layers: maps the input (B, channels, size, size) to features (B, width).
-        to_map: how many of the layers give the last map.
-        channels, side: of that map, or of several side by side, (B, channels, side, side).
+        to_map: how many of the layers give the map.
+        channels, side: of the map, (B, channels, side, side).
         width: of the features.
         preprocessing: what it is given.
     """

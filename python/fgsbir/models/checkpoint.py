@@ -27,6 +27,8 @@ FILE_NAME = "model.safetensors"
 FORMAT = "fgsbir-1"
 BACKBONE_NAME = "trunk.safetensors"
 BACKBONE_FORMAT = "fgsbir-trunk-1"
+OF_BACKBONE = ("backbone", "width", "batch_norm")
+"""Settings of a model that its backbone's weights depend on."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +107,7 @@ def create_model(config: TrainConfig | PretrainConfig, data: DataFacts) -> Retri
 
 
 def untrained_run(backbone: BackboneName) -> Run:
-    """A backbone with its weights from ImageNet, whose last map is the embedding.
+    """A backbone with its weights from ImageNet, whose map is the embedding.
 
     Raises:
         ValueError: the weights are not installed, or are damaged.
@@ -243,14 +245,19 @@ def init_backbone(model: RetrievalModel, config: ModelConfig, path: str | Path) 
         theirs, weights = run.config.model, run.model.trunk.state_dict()
     else:
         file = _find(folder, BACKBONE_NAME, "fgsbir pretrain")
-        metadata, weights = read_tensors(file, BACKBONE_FORMAT)
-        theirs = PretrainConfig.from_dict(json.loads(metadata["run"])["config"]).model
+        pretrained = load_pretrained(file)
+        theirs, weights = pretrained.config.model, pretrained.backbone.state_dict()
+    # By their order: the names of the same layers depend on the number of maps.
+    names = model.trunk.state_dict()
     try:
-        model.trunk.load_state_dict(weights)
-    except RuntimeError as error:
-        raise ValueError(
-            f"{path}: its backbone is of {theirs}, which does not fit {config}"
-        ) from error
+        model.trunk.load_state_dict(dict(zip(names, weights.values(), strict=True)))
+    except (RuntimeError, ValueError) as error:
+        different = ", ".join(
+            f"{name} {getattr(theirs, name)} instead of {getattr(config, name)}"
+            for name in OF_BACKBONE
+            if getattr(theirs, name) != getattr(config, name)
+        )
+        raise ValueError(f"{path}: its backbone is another one, of {different}") from error
     return file_digest(file)
 
 

@@ -15,7 +15,7 @@ def without_normalisation(layers: Layers) -> Layers:
     """A copy in eval mode whose convolutions do what the batch normalisation behind each does.
 
     It gives the same but for rounding, at the same places: what is left of a normalisation is an
-    identity. On a CPU an image takes a third less time through EfficientNet-Lite0.
+    identity. Each normalisation has to keep running statistics, as is usual.
     """
     fused = copy.deepcopy(layers).eval()
     for part in fused.modules():

@@ -34,9 +34,9 @@ def configured_model(config: ModelConfig, attributes: int = 0) -> RetrievalModel
         ValueError: for an unknown backbone, or a size or an option that it does not take.
     """
     entry = backbone_entry(config.backbone)
-    if config.maps > entry.maps:
+    if not 1 <= config.maps <= entry.maps:
         raise ValueError(
-            f"maps: expected at most {entry.maps} with {config.backbone}, got {config.maps}"
+            f"maps: expected 1 to {entry.maps} with {config.backbone}, got {config.maps}"
         )
     return RetrievalModel(
         entry.build(config, entry.size if config.size is None else config.size),
@@ -70,7 +70,7 @@ def build_model(
         attributes: see :class:`RetrievalModel`.
 
     Raises:
-        ValueError: for an unknown name or an impossible size.
+        ValueError: for an unknown name, an impossible size or a number of maps that it has not.
     """
     config = ModelConfig(
         name,

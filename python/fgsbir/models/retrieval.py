@@ -73,8 +73,8 @@ class RetrievalModel(nn.Module):
     Args:
         backbone: the convolutions.
         head: what embeds: ``"global"``, a linear layer over the features; ``"local"``, one over the
-            channels of each cell of the last map (:class:`LocalEmbedding`); or ``"cells"``,
-            nothing: the last map is the embedding, each channel normalised over the image, which
+            channels of each cell of the map (:class:`LocalEmbedding`); or ``"cells"``,
+            nothing: the map is the embedding, each channel normalised over the image, which
             takes off some of what tells a photo from a drawing (Ulyanov et al., 2016).
         embedding_dim: D; of local embeddings the next multiple of the number of cells, of cells as
             many numbers as they have.
@@ -148,7 +148,7 @@ class RetrievalModel(nn.Module):
 
     @property
     def reads_features(self) -> bool:
-        """Whether a head reads what lies behind the last map; else those layers do not learn."""
+        """Whether a head reads what lies behind the map; else those layers do not learn."""
         predicting = self.attribute_head is not None and self.attributes_from == "features"
         return self.head == "global" or predicting
 
@@ -157,13 +157,13 @@ class RetrievalModel(nn.Module):
         return self._features(self.map_of(ink))
 
     def map_of(self, images: Tensor, after: int = 0) -> Tensor:
-        """(B, map_channels, side, side), the last map, of images as :meth:`forward` takes them."""
+        """(B, map_channels, side, side), the map, of images as :meth:`forward` takes them."""
         given = images if after else self.preprocessing.normalised(images)
         cells: Tensor = self.trunk[after : self._to_map](given)
         return cells
 
     def freeze(self, count: int) -> None:
-        """Lets the first `count` layers of the trunk, and those behind the last map, not learn."""
+        """Lets the first `count` layers of the trunk, and those behind the map, not learn."""
         for layers in (self.trunk[:count], self.trunk[self._to_map :]):
             layers.requires_grad_(False)
 
@@ -177,7 +177,7 @@ class RetrievalModel(nn.Module):
         return digest.hexdigest()
 
     def layers_below(self, trained: int) -> int:
-        """How many layers of the trunk lie below the last `trained` ones that lead to the last map
+        """How many layers of the trunk lie below the last `trained` ones that lead to the map
         and have matrices of weights; normalisation after such a layer is not counted.
 
         Raises:

@@ -41,7 +41,7 @@ A_DAY = 24 * 60 * 60
 
 
 class FrozenLayers:
-    """The first layers of a model, frozen here, as are those of its trunk behind the last map.
+    """The first layers of a model, frozen here, as are those of its trunk behind the map.
 
     Args:
         model: whose.
@@ -69,7 +69,7 @@ class FrozenLayers:
             if kept > channels:
                 raise ValueError(
                     f"embedding_dim: expected at most {channels * cells} on a frozen backbone "
-                    f"whose last map has {channels} channels and {cells} cells, "
+                    f"whose map has {channels} channels and {cells} cells, "
                     f"got {model.embedding_dim}"
                 )
         self.digest = model.digest_below(count)
@@ -194,7 +194,7 @@ class FrozenFeatures(TrainingImages):
         device = next(self._layers.model.parameters()).device.type
         # Other versions and numbers of threads round otherwise.
         made_by = f"{device} {torch.__version__} {torch.get_num_threads()}"
-        asked = (json.dumps(asdict(config)), self._layers.digest, str(self.count), made_by)
+        asked = (FORMAT, json.dumps(asdict(config)), self._layers.digest, str(self.count), made_by)
         key = content_digest(ink.numpy(), *asked)
         path = self._folder / f"{key}.safetensors"
         if path.is_file():
@@ -246,7 +246,7 @@ def prepare_features(
 
 @torch.no_grad()
 def _map_of(model: RetrievalModel, features: Tensor, after: int) -> Tensor:
-    """(N, C, h, w), the last map, on the CPU."""
+    """(N, C, h, w), the map, on the CPU."""
     model.trunk.eval()
     device = next(model.parameters()).device
     parts = features.split(batch_size(device))

@@ -7,7 +7,7 @@ import { Filters } from "./filters.js";
 import { Paper } from "./paper.js";
 import { pictureStep } from "./picture.js";
 import { Results } from "./results.js";
-import { Seen } from "./seen.js";
+import { pictureOf, Seen } from "./seen.js";
 import { Sketch, toFile } from "./sketch.js";
 
 const COUNT = 10;
@@ -52,7 +52,8 @@ async function refresh() {
     await meetGallery();
     const asked = filters.values;
     const answer = await search(file, { k: COUNT, ...asked }, signal);
-    await Promise.all([results.show(answer, signal), seen.show(answer.sketch, signal)]);
+    const [, picture] = await Promise.all([results.show(answer, signal), pictureOf(answer.sketch)]);
+    seen.show(answer.sketch, picture);
     shownWeight = asked.weight;
     filters.mark(answer.sketch_attributes);
     report(answer.matches.length);

@@ -1,5 +1,12 @@
 // What the model sees of the sketch, shown where it is not what was drawn.
 
+/** The picture in `sketch` of the server's answer, decoded; null where there is none. */
+export async function pictureOf({ image }) {
+  if (image === null) return null;
+  const bytes = Uint8Array.from(atob(image), (character) => character.charCodeAt(0));
+  return createImageBitmap(new Blob([bytes], { type: "image/png" }));
+}
+
 export class Seen {
   #figure;
   #canvas;
@@ -15,12 +22,9 @@ export class Seen {
     this.#figure.hidden = true;
   }
 
-  /** `seen` is `sketch` of the server's answer. */
-  async show({ changes, image }, signal) {
-    if (image === null) return this.hide();
-    const bytes = Uint8Array.from(atob(image), (character) => character.charCodeAt(0));
-    const picture = await createImageBitmap(new Blob([bytes], { type: "image/png" }));
-    signal.throwIfAborted();
+  /** Shows `sketch` of the server's answer, and its picture as `pictureOf` gave it. */
+  show({ changes }, picture) {
+    if (picture === null) return this.hide();
     this.#canvas.getContext("2d").drawImage(picture, 0, 0);
     picture.close();
     this.#caption.textContent = `Searched for this: ${changes.join(", ")}.`;
