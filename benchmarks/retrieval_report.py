@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,18 @@ SPLITS = ("train", "test")
 SCORED = "acc@1 / acc@10 / trip-acc"
 STAND_INS = {"edge maps of its photos": "their edge maps", "TU-Berlin": "sketches of TU-Berlin"}
 ABLATION = {"shoes": "ablation", "chairs": "ablation-chairs"}
-FROZEN = {"folds": "frozen-folds", "test": "frozen"}
+PLACES = {"folds": "-folds", "test": ""}  # and how the names of their results end
+Places = dict[tuple[str, str], dict[str, Any]]
+"""What was found on the folds and on the test split, by place and category."""
+NETWORKS = {
+    "frozen-lite0": "EfficientNet-Lite0",
+    "frozen-lite2": "EfficientNet-Lite2",
+    "frozen-extra": "**further data**: Lite0, with 903 more sketches of the train shoes",
+}
+TOGETHER = {
+    "of_each_seed": "both networks of a seed together",
+    "of_all_seeds": "both networks of all ten seeds together",
+}
 
 
 def rows_table() -> str:
@@ -49,40 +61,67 @@ def ablation_table() -> str:
 
 def frozen_table() -> str:
     """Means and deviations of rows on a frozen backbone, on the folds and on the test split."""
-    entries = {
-        (of, one["row"], one["category"]): one
-        for of, folder in FROZEN.items()
-        for one in load(RESULTS / folder / "results.json")["summary"]
-    }
-    names = dict.fromkeys(row for _, row, _ in entries)
-    columns = [(of, category) for of in FROZEN for category in ABLATION]
-    lines = [
-        f"| {SCORED} | " + " | ".join(f"{category}, {of}" for of, category in columns) + " |",
-        "| --- |" + " --- |" * len(columns),
-    ]
-    for name in names:
-        cells = [_cell(entries[of, name, category]) for of, category in columns]
-        lines.append(f"| {ROWS[name].title} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+    rows = _rows_of("frozen")
+    return _by_place(SCORED, {ROWS[name].title: places for name, places in rows.items()}, _cell)
+
+
+def networks_table() -> str:
+    """One network, and both together, on the folds and on the test split."""
+    lines: dict[str, Places] = {}
+    for name, title in NETWORKS.items():
+        for row, places in _rows_of(name).items():
+            of_all = ", its ten seeds as an ensemble" if ROWS[row].ensemble else ""
+            lines[title + of_all + (", hubs corrected" if ROWS[row].scoring else "")] = places
+    found = {of: load(RESULTS / f"frozen-ensembles{end}.json") for of, end in PLACES.items()}
+    for part, title in TOGETHER.items():
+        for scoring in found["test"][part]:
+            lines[title + ("" if scoring == "plain" else f", {scoring}")] = {
+                (of, category): entry
+                for of, content in found.items()
+                for category, entry in content[part][scoring].items()
+            }
+    return _by_place(SCORED, lines, _cell)
 
 
 def claims_table() -> str:
     """What rows gain on others, on the folds and on the test split."""
     found = {
-        (of, one["row"], one["baseline"], one["category"]): one
-        for of, folder in FROZEN.items()
-        for one in load(RESULTS / folder / "results.json")["differences"]
+        (one["row"], one["baseline"], of, one["category"]): one
+        for of, end in PLACES.items()
+        for one in load(RESULTS / f"frozen{end}" / "results.json")["differences"]
     }
-    columns = [(of, category) for of in FROZEN for category in ABLATION]
-    lines = [
-        "| acc@1 / acc@10 | " + " | ".join(f"{category}, {of}" for of, category in columns) + " |",
+    lines = {
+        claim.title: {
+            (of, category): found[claim.row, claim.baseline, of, category]
+            for of in PLACES
+            for category in ABLATION
+        }
+        for claim in CLAIMS
+    }
+    return _by_place(
+        "acc@1 / acc@10", lines, lambda one: f"{gain(one['acc@1'])} / {gain(one['acc@10'])}"
+    )
+
+
+def _rows_of(name: str) -> dict[str, Places]:
+    """By row, the entries of a reproduction on the folds and of one on the test split."""
+    rows: dict[str, Places] = {}
+    for of, end in PLACES.items():
+        for entry in load(RESULTS / (name + end) / "results.json")["summary"]:
+            rows.setdefault(entry["row"], {})[of, entry["category"]] = entry
+    return rows
+
+
+def _by_place(what: str, lines: dict[str, Places], cell: Callable[[dict[str, Any]], str]) -> str:
+    """A table with a column for each category on the folds and on the test split."""
+    columns = [(of, category) for of in PLACES for category in ABLATION]
+    table = [
+        f"| {what} | " + " | ".join(f"{category}, {of}" for of, category in columns) + " |",
         "| --- |" + " --- |" * len(columns),
     ]
-    for claim in CLAIMS:
-        gains = [found[of, claim.row, claim.baseline, category] for of, category in columns]
-        cells = [f"{gain(one['acc@1'])} / {gain(one['acc@10'])}" for one in gains]
-        lines.append(f"| {claim.title} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+    for title, places in lines.items():
+        table.append(f"| {title} | {' | '.join(cell(places[place]) for place in columns)} |")
+    return "\n".join(table)
 
 
 def frozen_settings_table() -> str:
@@ -140,6 +179,7 @@ def filled() -> dict[Path, str]:
         "training.md": {"rows": rows_table()},
         "results.md": {
             "ablation": ablation_table(),
+            "networks": networks_table(),
             "frozen": frozen_table(),
             "claims": claims_table(),
             "frozen settings": frozen_settings_table(),
