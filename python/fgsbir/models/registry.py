@@ -35,9 +35,8 @@ def configured_model(config: ModelConfig, attributes: int = 0) -> RetrievalModel
     """
     entry = backbone_entry(config.backbone)
     if not 1 <= config.maps <= entry.maps:
-        raise ValueError(
-            f"maps: expected 1 to {entry.maps} with {config.backbone}, got {config.maps}"
-        )
+        most = "1" if entry.maps == 1 else f"1 to {entry.maps}"
+        raise ValueError(f"maps: expected {most} with {config.backbone}, got {config.maps}")
     return RetrievalModel(
         entry.build(config, entry.size if config.size is None else config.size),
         head=config.head,

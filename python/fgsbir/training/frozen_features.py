@@ -36,7 +36,8 @@ from .fingerprint import content_digest
 from .training_images import SplitImages, TrainingImages
 
 FOLDER = "features"  # in that of a run
-FORMAT = "fgsbir-features-2"
+VERSION = 2
+FORMAT = f"fgsbir-features-{VERSION}"
 A_DAY = 24 * 60 * 60
 
 
@@ -68,9 +69,8 @@ class FrozenLayers:
             cells = model.embedding_dim // kept
             if kept > channels:
                 raise ValueError(
-                    f"embedding_dim: expected at most {channels * cells} on a frozen backbone "
-                    f"whose map has {channels} channels and {cells} cells, "
-                    f"got {model.embedding_dim}"
+                    f"embedding_dim: expected at most {channels * cells}, {channels} for each of "
+                    f"the {cells} cells that the frozen backbone gives, got {kept} for each"
                 )
         self.digest = model.digest_below(count)
 
@@ -194,16 +194,17 @@ class FrozenFeatures(TrainingImages):
         device = next(self._layers.model.parameters()).device.type
         # Other versions and numbers of threads round otherwise.
         made_by = f"{device} {torch.__version__} {torch.get_num_threads()}"
-        asked = (FORMAT, json.dumps(asdict(config)), self._layers.digest, str(self.count), made_by)
+        asked = (json.dumps(asdict(config)), self._layers.digest, str(self.count), made_by)
         key = content_digest(ink.numpy(), *asked)
-        path = self._folder / f"{key}.safetensors"
+        path = self._folder / f"{key}-{VERSION}.safetensors"
         if path.is_file():
             with suppress(ValueError, KeyError):  # what is damaged is made again
                 metadata, tensors = read_tensors(path, FORMAT)
-                if metadata["digest"] == content_digest(tensors["views"].numpy()):
+                digest = content_digest(tensors["views"].numpy())
+                if (metadata["of"], metadata["digest"]) == (key, digest):
                     return tensors["views"]
         views = self._layers(self._views(ink[None], config, int(key[:15], 16)))
-        metadata = {"format": FORMAT, "digest": content_digest(views.numpy())}
+        metadata = {"format": FORMAT, "of": key, "digest": content_digest(views.numpy())}
         write_atomically(path, save({"views": views}, metadata))
         return views
 
