@@ -28,10 +28,7 @@ NETWORKS = {
     "frozen-lite0": "EfficientNet-Lite0",
     "frozen-lite2": "EfficientNet-Lite2",
     "frozen-extra": "**further data**: Lite0, with 903 more sketches of the train shoes",
-}
-TOGETHER = {
-    "of_each_seed": "both networks of a seed together",
-    "of_all_seeds": "both networks of all ten seeds together",
+    "frozen-ensembles": "Lite0 and Lite2 together",
 }
 
 
@@ -70,16 +67,8 @@ def networks_table() -> str:
     lines: dict[str, Places] = {}
     for name, title in NETWORKS.items():
         for row, places in _rows_of(name).items():
-            of_all = ", its ten seeds as an ensemble" if ROWS[row].ensemble else ""
+            of_all = ", ten seeds as an ensemble" if ROWS[row].ensemble else ""
             lines[title + of_all + (", hubs corrected" if ROWS[row].scoring else "")] = places
-    found = {of: load(RESULTS / f"frozen-ensembles{end}.json") for of, end in PLACES.items()}
-    for part, title in TOGETHER.items():
-        for scoring in found["test"][part]:
-            lines[title + ("" if scoring == "plain" else f", {scoring}")] = {
-                (of, category): entry
-                for of, content in found.items()
-                for category, entry in content[part][scoring].items()
-            }
     return _by_place(SCORED, lines, _cell)
 
 

@@ -1,16 +1,16 @@
 """Ensembles of heads on several frozen backbones, made of runs of `fgsbir reproduce`.
 
-    python -m benchmarks.studies.frozen_ensembles --data sbir_cvpr2016 --out ensembles.json \\
-        --runs runs/lite0 runs/lite2
+    python -m benchmarks.studies.frozen_ensembles --data sbir_cvpr2016 --out results.json \\
+        --runs runs/frozen-lite0 runs/frozen-lite2
 
 Each folder has the row `joint` of the same seeds. The runs of a seed rank together, one of each
-folder; so do all runs of all seeds. With `--folds` they are scored on those of the training split.
+folder; so do all runs of all seeds, as the row `ensemble`. With `--folds` they are scored on those
+of the training split.
 """
 
 from __future__ import annotations
 
 import argparse
-import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -25,15 +25,17 @@ from fgsbir.data.splits import fold
 from fgsbir.evaluation.metrics import score
 from fgsbir.evaluation.ranking import FrozenMaps, rank_together
 from fgsbir.models.checkpoint import load_run
-from fgsbir.reproduce.report import FIGURES
+from fgsbir.reproduce.report import summarise
+from fgsbir.reproduce.rows import ROWS
 from fgsbir.sketches import ReadSketches
 
 from ..harness.machine import publish
 
 CATEGORIES = ("shoes", "chairs")
 RUNS = "runs/joint-shoes+chairs"
-PLAIN = EvalConfig(attribute_weight=0.05, read_sketches=False)  # they have been read
-SCORINGS = {"plain": PLAIN, "hubs corrected": replace(PLAIN, hub_weight=0.5, hub_neighbours=5)}
+OF_A_SEED = ("joint", "joint-corrected")
+OF_ALL = ("ensemble", "ensemble-corrected")
+SCORING = EvalConfig(attribute_weight=0.05, read_sketches=False)  # they have been read
 
 
 def main() -> None:
@@ -45,78 +47,74 @@ def main() -> None:
     parser.add_argument("--note", default="", help="what else the machine was doing")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
-    study = Study(options.data, options.runs, options.folds)
-    together = [study.scores([seed]) for seed in options.seeds]
-    publish(
-        {
-            "title": "Ensembles of heads on frozen backbones",
-            "runs": [folder.name for folder in options.runs],
-            "folds": options.folds,
-            "seeds": options.seeds,
-            "of_each_seed": _summary(together),
-            "of_all_seeds": _summary([study.scores(options.seeds)]),
-        },
-        options.note,
-        options.out,
-    )
+    report = {
+        "title": "Ensembles of heads on frozen backbones",
+        "runs": [folder.name for folder in options.runs],
+        "folds": options.folds,
+        "seeds": options.seeds,
+        "summary": summarise(
+            list(results(options.data, options.runs, options.seeds, options.folds))
+        ),
+    }
+    publish(report, options.note, options.out)
+
+
+def results(
+    data: str, folders: Sequence[Path], seeds: Sequence[int], folds: int
+) -> Iterator[dict[str, Any]]:
+    """Scores of the runs of each seed together, and of all runs, as `fgsbir reproduce` notes them.
+
+    Args:
+        data: folder of the benchmark.
+        folders: of the reproductions.
+        seeds: of their runs.
+        folds: of the training split; 0 for the test split.
+    """
+    maps = FrozenMaps()
+    groups: list[tuple[int | None, Sequence[int], tuple[str, ...]]] = [
+        *((seed, [seed], OF_A_SEED) for seed in seeds),
+        (None, seeds, OF_ALL),
+    ]
+    for category in CATEGORIES:
+        for part in _parts(data, category, folds):
+            for seed, together, rows in groups:
+                runs = [
+                    load_run(folder / RUNS / f"{part.runs}-seed{one}")
+                    for folder in folders
+                    for one in together
+                ]
+                names = part.gallery.attribute_names
+                members = [(run.model, run.data.columns_of(names)) for run in runs]
+                photo = None
+                for row in rows:
+                    scoring = replace(SCORING, **ROWS[row].scoring)
+                    ranking = rank_together(
+                        members, part.gallery, scoring, bank=part.bank, photo=photo, maps=maps
+                    )
+                    photo = ranking.photo
+                    place = {"category": category, "seed": seed, "fold": part.fold}
+                    scores = score(ranking, part.gallery).to_dict()
+                    yield {"row": row, **place, "data": part.gallery.name, "scores": scores}
 
 
 class Part(NamedTuple):
-    """A gallery, and what the runs that are scored on it are called and have learnt from."""
+    """A gallery, what the runs that are scored on it are called, and what they have learnt from."""
 
-    name: str
+    fold: int | None
+    runs: str
     gallery: SketchPhotoSet
     bank: Images
-
-
-class Study:
-    """The runs of several reproductions, and what they are scored on."""
-
-    def __init__(self, data: str, folders: Sequence[Path], folds: int) -> None:
-        self.folders = folders
-        self.maps = FrozenMaps()
-        self.parts = {category: list(_parts(data, category, folds)) for category in CATEGORIES}
-
-    def scores(self, seeds: Sequence[int]) -> dict[tuple[str, str], dict[str, float]]:
-        """Figures of all runs of some seeds together, by scoring and category; without trip-acc
-        where there are no verdicts."""
-        found = {}
-        for category, parts in self.parts.items():
-            of_parts = [self._scores(part, seeds) for part in parts]
-            weights = [len(part.gallery.sketches) for part in parts]
-            for scoring in SCORINGS:
-                of_scoring = [scores[scoring] for scores in of_parts]
-                found[scoring, category] = {
-                    figure: float(np.average([of[figure] for of in of_scoring], weights=weights))
-                    for figure in FIGURES
-                    if of_scoring[0][figure] is not None
-                }
-        return found
-
-    def _scores(self, part: Part, seeds: Sequence[int]) -> dict[str, dict[str, Any]]:
-        """By scoring, what the runs of some seeds are worth together on a part of the data."""
-        members = []
-        for folder in self.folders:
-            for seed in seeds:
-                run = load_run(folder / RUNS / f"{part.name}-seed{seed}")
-                members.append((run.model, run.data.columns_of(part.gallery.attribute_names)))
-        found, photo = {}, None
-        for scoring, config in SCORINGS.items():
-            ranking = rank_together(
-                members, part.gallery, config, bank=part.bank, photo=photo, maps=self.maps
-            )
-            photo = ranking.photo
-            found[scoring] = score(ranking, part.gallery).to_dict()
-        return found
 
 
 def _parts(data: str, category: str, folds: int) -> Iterator[Part]:
     training = open_dataset(data, category, "train")
     if not folds:
-        yield Part("all", _decoded(open_dataset(data, category, "test")), _read(training.sketches))
+        test = open_dataset(data, category, "test")
+        yield Part(None, "all", _decoded(test), _read(training.sketches))
     for number in range(folds):
         learnt, held = fold(training, number, folds)
-        yield Part(f"fold{number + 1}of{folds}", _decoded(held), _read(learnt.sketches))
+        name = f"fold{number + 1}of{folds}"
+        yield Part(number, name, _decoded(held), _read(learnt.sketches))
 
 
 def _decoded(data: SketchPhotoSet) -> SketchPhotoSet:
@@ -126,18 +124,6 @@ def _decoded(data: SketchPhotoSet) -> SketchPhotoSet:
 
 def _read(sketches: Images) -> Images:
     return list(ReadSketches(sketches))
-
-
-def _summary(of_seeds: Sequence[dict[tuple[str, str], dict[str, float]]]) -> dict[str, Any]:
-    """By scoring and category: mean and deviation over seeds of each figure."""
-    summary: dict[str, Any] = {}
-    for scoring, category in of_seeds[0]:
-        entry = summary.setdefault(scoring, {}).setdefault(category, {})
-        for figure in of_seeds[0][scoring, category]:
-            values = [found[scoring, category][figure] for found in of_seeds]
-            deviation = statistics.stdev(values) if len(values) > 1 else None
-            entry[figure] = {"mean": statistics.mean(values), "deviation": deviation}
-    return summary
 
 
 if __name__ == "__main__":

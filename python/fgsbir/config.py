@@ -57,7 +57,6 @@ class ModelConfig:
         """Raises a ValueError for a value out of range."""
         _require(0 <= self.dropout < 1, "dropout", "at least 0 and below 1", self.dropout)
         _require(self.width > 0, "width", "above 0", self.width)
-        _require(self.maps >= 1, "maps", "1 or more", self.maps)
         _require(self.embedding_dim > 0, "embedding_dim", "above 0", self.embedding_dim)
 
 
