@@ -25,7 +25,7 @@ from torch.nn.functional import normalize
 
 from fgsbir.gallery.exact_index import ExactIndex
 from fgsbir.gallery.faiss_index import IvfIndex, up_to_date
-from fgsbir.gallery.match import best_matches
+from fgsbir.gallery.match import Ranking
 from fgsbir.gallery.store import Rows
 from fgsbir.models import Output
 
@@ -114,7 +114,9 @@ def compare(
         for name, index in (("exact", exact), ("ivf", ivf)):
             started = time.perf_counter()
             candidates = index.search(query, k, mu, {})
-            matches = best_matches(query, candidates, k, mu, [str(i) for i in range(K)])
+            ranking = Ranking(query, candidates, mu)
+            names = [str(i) for i in range(K)]
+            matches = [ranking.match(one, names) for one in ranking.each()[:k]]
             seconds[name].append(time.perf_counter() - started)
             numbers[name] = {match.index for match in matches}
         found.append(numbers)

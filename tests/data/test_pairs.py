@@ -238,43 +238,6 @@ def test_folder_errors_name_the_file(folder: Path) -> None:
         load_folder(folder / "sketches")
 
 
-def test_transparency_becomes_white(tmp_path: Path) -> None:
-    rgba = np.zeros((4, 4, 4), dtype=np.uint8)
-    rgba[0, 0] = (10, 20, 30, 255)
-    rgba[1, 1] = (0, 0, 0, 128)
-    Image.fromarray(rgba).save(tmp_path / "clear.png")
-    image = read_image(tmp_path / "clear.png")
-    assert image[0, 0].tolist() == [10, 20, 30]
-    assert image[3, 3].tolist() == [255, 255, 255]
-    assert abs(int(image[1, 1, 0]) - 127) <= 1
-    palette = Image.fromarray(rgba[..., 3]).convert("P")
-    palette.save(tmp_path / "palette.gif", transparency=palette.getpixel((3, 3)))
-    assert read_image(tmp_path / "palette.gif", mode="L")[3, 3] == 255
-
-
-def test_16_bit_float_and_bilevel_images_are_scaled(tmp_path: Path) -> None:
-    ramp = np.linspace(0, 65535, 256).astype(np.uint16).reshape(16, 16)
-    Image.fromarray(ramp).save(tmp_path / "deep.png")
-    assert np.array_equal(read_image(tmp_path / "deep.png", mode="L").ravel(), np.arange(256))
-    Image.fromarray((ramp / 65535).astype(np.float32)).save(tmp_path / "float.tif")
-    assert np.array_equal(read_image(tmp_path / "float.tif", mode="L").ravel(), np.arange(256))
-    Image.fromarray(ramp > 30000).save(tmp_path / "bits.png")
-    assert set(np.unique(read_image(tmp_path / "bits.png"))) == {0, 255}
-    Image.new("CMYK", (4, 4), (0, 255, 255, 0)).save(tmp_path / "print.jpg")
-    assert read_image(tmp_path / "print.jpg")[0, 0].argmax() == 0
-
-
-def test_camera_orientation_is_applied(tmp_path: Path) -> None:
-    image = Image.new("L", (6, 3), 255)
-    image.putpixel((0, 0), 0)
-    exif = Image.Exif()
-    exif[0x0112] = 6  # to be turned by a quarter, clockwise
-    image.save(tmp_path / "turned.png", exif=exif)
-    upright = read_image(tmp_path / "turned.png", mode="L")
-    assert upright.shape == (6, 3)
-    assert upright[0, 2] == 0
-
-
 def test_images_are_fitted_into_a_white_square(tmp_path: Path) -> None:
     Image.new("RGB", (100, 50), "black").save(tmp_path / "wide.png")
     image = ImageFiles([tmp_path / "wide.png"], mode="L", size=64)[0]

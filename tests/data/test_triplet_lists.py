@@ -115,7 +115,7 @@ def test_a_list_survives_its_file(shoes, tmp_path):
         ("sketch,positive,negative,why\n0,1,2,x\n", r":1: unknown column 'why'"),
         ("sketch,positive,negative\n0,1,2\n0,1,24\n", r":3: column 'negative' must be .* to 23"),
         ("sketch,positive,negative\n-1,1,2\n", r":2: column 'sketch'.*got '-1'"),
-        ("sketch,positive,negative\n0,1.0,2\n", r":2: column 'positive'"),
+        ("sketch,positive,negative\n0,1.5,2\n", r":2: column 'positive'"),
         ("sketch,positive,negative\n0,2,2\n", r":2: positive and negative are the same photo, 2"),
         ("sketch,positive,negative\n", r"has no triplets"),
         ('sketch,positive,negative\n0,1,2\n0,"1,2\n', r":3: not CSV"),

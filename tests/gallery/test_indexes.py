@@ -13,11 +13,11 @@ import torch
 from fgsbir.gallery import Gallery, indexes
 from fgsbir.gallery.indexes import KINDS, Index, Kind, checked_index, open_index
 from fgsbir.gallery.inner_product import photo_rows, probabilities, query_rows
-from fgsbir.gallery.match import best_matches
+from fgsbir.gallery.match import Ranking
 from fgsbir.gallery.store import Store
 from fgsbir.models import Output
 from fgsbir.models.checkpoint import encode_run
-from tests.support.gallery_cases import DIM, NAMES, fill, random_rows, save_model
+from tests.support.gallery_cases import DIM, fill, random_rows, save_model
 from tests.support.paths import ROOT
 
 COUNT = 600  # three shards
@@ -60,7 +60,7 @@ def found(
     index: Index, query: Output, k: int, mu: float, required: dict[int, bool] | None = None
 ) -> list[int]:
     candidates = index.search(query, k, mu, required or {})
-    return [match.index for match in best_matches(query, candidates, k, mu, NAMES)]
+    return Ranking(query, candidates, mu).numbers[:k].tolist()
 
 
 def recall(index: Index, rows: Output, mu: float, live: torch.Tensor, k: int = 10) -> float:

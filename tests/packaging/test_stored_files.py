@@ -19,7 +19,7 @@ from PIL import Image
 from fgsbir import load
 from fgsbir.config import ModelConfig, OptimConfig, TrainConfig
 from fgsbir.data import SketchPhotoSet
-from fgsbir.data.images import to_array
+from fgsbir.data.decoding import to_array
 from fgsbir.gallery import Gallery
 from fgsbir.models.checkpoint import load_pretrained
 from fgsbir.models.preprocess import to_ink

@@ -6,6 +6,8 @@ import base64
 import io
 import os
 import re
+import shutil
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -14,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 from fgsbir.data import synthetic
 from fgsbir.gallery import Gallery
@@ -240,3 +242,39 @@ def test_facts_and_health(client: TestClient, gallery: Gallery) -> None:
         "attributes": list(gallery.attribute_names),
         "attribute_weight": 0.25,
     }
+
+
+def test_copies_of_a_photo_are_counted(tmp_path: Path) -> None:
+    gallery = small_gallery(tmp_path)
+    photo = gallery.photo_path(2)
+    for i in range(3):
+        shutil.copyfile(photo, photo.with_name(f"copy{i}.png"))
+    gallery.add(photo.parent)
+    with TestClient(create_app(gallery), base_url="http://localhost") as client:
+        answer = client.post("/api/search?k=100", content=encoded(SKETCHES[0]))
+    copies = {match["index"]: match["copies"] for match in answer.json()["matches"]}
+    assert copies == {index: 3 * (index == 2) for index in range(COUNT)}
+
+
+def test_a_machine_that_nothing_can_be_written_on_serves(
+    gallery: Gallery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    monkeypatch.setattr(tempfile, "_candidate_tempdir_list", lambda: ["/proc/none"])
+    with TestClient(create_app(gallery), base_url="http://localhost") as client:
+        assert client.get("/photos/2").status_code == 200
+        assert client.get("/photos/2?size=large").status_code == 200
+        answer = client.post("/api/search?k=3", content=encoded(SKETCHES[0]))
+        assert len(answer.json()["matches"]) == 3
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG"])
+def test_metadata_of_a_sketch_do_not_matter(kind: str, client: TestClient) -> None:
+    plain, file = encoded(SKETCHES[0], kind), io.BytesIO()
+    info = PngImagePlugin.PngInfo()
+    info.add_text("parameters", "x" * 3_000_000, zip=True)
+    options = {"PNG": {"pnginfo": info}, "JPEG": {"exif": b"Exif\0\0b'junk"}}[kind]
+    Image.open(io.BytesIO(plain)).save(file, kind, **options)
+    answers = [client.post("/api/search", content=c) for c in (plain, file.getvalue())]
+    assert [answer.status_code for answer in answers] == [200, 200]
+    assert len(answers[1].json()["matches"]) == 10

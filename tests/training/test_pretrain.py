@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageDraw
 
 import fgsbir
 from fgsbir.cli import main
@@ -54,6 +54,29 @@ def test_it_learns_classes_and_leaves_a_backbone_to_start_from(tmp_path):
     run = train(synthetic("shoes", 8, "train", size=32), start, tmp_path / "run", progress=False)
     ours = run.model.trunk[0].weight
     torch.testing.assert_close(ours, stored.backbone[0].weight, atol=1e-6, rtol=0)
+
+
+def test_quick_draw_is_learnt_from(tmp_path, capsys):
+    ring = Image.new("L", (28, 28))
+    ImageDraw.Draw(ring).ellipse((3, 3, 24, 24), outline=255, width=2)
+    np.save(tmp_path / "ring.npy", np.stack([np.asarray(ring).ravel()] * 20))
+    line = json.dumps({"word": "cross", "drawing": [[[0, 255], [0, 255]], [[0, 255], [255, 0]]]})
+    (tmp_path / "cross.ndjson").write_text(f"{line}\n" * 30)
+    arguments = ["--data", tmp_path, "--out", tmp_path / "run", "--per-class", "8"]
+    sizes = ["--size", "32", "--width", "4", "--embedding-dim", "16", "--epochs", "1"]
+    options = [*sizes, "--batch-size", "8", "--holdout", "0", "--warmup-epochs", "0"]
+    assert main(["pretrain", *map(str, arguments), *options]) == 0, capsys.readouterr().err
+    assert load_pretrained(tmp_path / "run").epoch == 1
+
+
+def test_more_images_than_fit_into_memory_are_refused(tmp_path):
+    class Many:
+        def __len__(self):
+            return 10**8
+
+    many = dataclasses.replace(bars(), images=Many())
+    with pytest.raises(ValueError, match=r"100000000 images take .* GB.* per_class takes fewer"):
+        pretrain(many, dataclasses.replace(SMALL, holdout=0), tmp_path / "run", progress=False)
 
 
 def test_an_image_that_cannot_be_read_is_named_before_anything_is_written(tmp_path, capsys):

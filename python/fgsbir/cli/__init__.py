@@ -7,11 +7,13 @@ wait until one runs.
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 from inspect import cleandoc
-from typing import Protocol, cast
+from typing import Protocol, TextIO, cast
 
 import tyro
 
@@ -36,10 +38,21 @@ class Command(Protocol):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command; returns the exit code: 0, 2 for input that it cannot work with, or 130
-    when stopped by Ctrl+C."""
+    when stopped by Ctrl+C.
+
+    Letters that the terminal does not have are printed as ``?``.
+    """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
+    _show_any_text()
     try:
-        _parse(arguments).run()
+        with warnings.catch_warnings():
+            warnings.showwarning = _show_warning
+            warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")  # of metadata
+            _parse(arguments).run()
+            sys.stdout.flush()
+    except BrokenPipeError:  # whoever reads has read enough, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except (OSError, ValueError, FloatingPointError) as error:
         if os.environ.get("FGSBIR_TRACEBACK"):
             raise
@@ -49,6 +62,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("\nfgsbir: stopped", file=sys.stderr)
         return 130
     return 0
+
+
+def _show_any_text() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+
+
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """A warning that is meant for users as one line; any other as Python has it."""
+    if category is UserWarning:
+        print(f"fgsbir: warning: {message}", file=file or sys.stderr)
+    else:
+        print(warnings.formatwarning(message, category, filename, lineno, line), file=sys.stderr)
 
 
 def _parse(arguments: list[str]) -> Command:
@@ -64,7 +98,7 @@ def _parse(arguments: list[str]) -> Command:
             config=PRESETS[backbone],
         ),
         "triplets": MakeTriplets(tyro.MISSING, tyro.MISSING),
-        "index": Index(tyro.MISSING),
+        "index": Index(),
         "search": Search(tyro.MISSING, tyro.MISSING),
         "serve": Serve(tyro.MISSING),
     }

@@ -20,10 +20,13 @@ class Pretrain:
     """
 
     data: str
-    """Folder with one folder of images a class, or an .npz file of packed bits (docs/data.md)."""
+    """Folder with one folder of images a class, folder of the files of Quick, Draw!, or an .npz
+    file of packed bits (docs/data.md)."""
     out: Path
     """Folder for the backbone (trunk.safetensors) and the log (log.jsonl). A run that was killed
     resumes after its last whole epoch when the same command is given again."""
+    per_class: int | None = None
+    """Learn from so many sketches of each class, evenly spread over it; all unless given."""
     overwrite: FlagCreatePairsOff[bool] = False
     """Start anew, and replace what an earlier run left in the folder."""
     tensorboard: FlagCreatePairsOff[bool] = False
@@ -35,7 +38,7 @@ class Pretrain:
         from ..training.pretrain import pretrain
 
         pretrain(
-            open_classes(self.data),
+            open_classes(self.data, per_class=self.per_class),
             self.config,
             self.out,
             overwrite=self.overwrite,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -40,8 +41,8 @@ class Search:
     """Where to embed the sketch: cpu, cuda, cuda:1 ..."""
 
     def run(self) -> None:
+        from ..data.names import printable
         from ..gallery import Gallery
-        from ..gallery.folder import printable
         from ..gallery.tables import format_matches
         from ..sketches import read_sketch
 
@@ -62,14 +63,20 @@ class Search:
         )
         predicted = gallery.predicted(sketch)
         if self.as_json:
-            found = [{**asdict(match), "path": str(match.path)} for match in matches]
+            found = [asdict(match) for match in matches]
             record = {"sketch": predicted, "changes": sketch.changes, "matches": found}
-            print(json.dumps(record, indent=2))
+            print(json.dumps(record, indent=2, default=os.fspath))
         else:
             if sketch.changes:
                 print(f"sketch: {', '.join(sketch.changes)}", file=sys.stderr)
             shown = [replace(match, path=Path(printable(str(match.path)))) for match in matches]
             print(format_matches(shown))
+        if gone := sum(not match.path.is_file() for match in matches):
+            print(
+                f"note: {gone} of these photos are gone; fgsbir index takes them out, or with "
+                "--moved OLD NEW finds them where they are now",
+                file=sys.stderr,
+            )
         if self.picture is not None:
             from ..gallery.figures import draw_search
 

@@ -2,9 +2,10 @@
 
 from .align import align_attributes
 from .dataset import SketchPhotoSet
+from .decoding import read_image
 from .edges import PhotoEdges, extract_edges
 from .extra import ExtraData, add_shoe_sketches, load_photos
-from .images import ImageFiles, Images, read_image
+from .images import ImageFiles, Images
 from .loaders import open_dataset, open_datasets
 from .pair_files import load_csv, load_folder
 from .pairs import Pair, build_set

@@ -1,15 +1,21 @@
-"""Sketches sorted into classes, for pretraining: a folder a class, or TU-Berlin as packed bits."""
+"""Sketches sorted into classes, for pretraining: folders, Quick, Draw!, or packed bits."""
 
 from __future__ import annotations
 
 import zipfile
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .images import SUFFIXES, ImageFiles, Images
+from .image_folders import list_images, warn_of_others
+from .images import Chained, ImageFiles, Images, choose
+from .quick_draw import SUFFIXES as DRAWINGS
+from .quick_draw import class_of, open_drawings
+
+SPLITS = frozenset({"train", "test", "val", "valid", "validation"})
 
 
 @dataclass(frozen=True)
@@ -42,42 +48,88 @@ class PackedImages(Images):
         return 255 * (1 - np.unpackbits(self.bits[index], axis=-1))
 
 
-def open_classes(path: str | Path) -> ClassifiedSketches:
+def open_classes(path: str | Path, *, per_class: int | None = None) -> ClassifiedSketches:
     """Opens sketches sorted into classes.
 
     Args:
-        path: a folder that holds one folder of images (of any depth) for each class, or an
-            ``.npz`` file with ``bits`` (n, H, W / 8) uint8, rows of packed bits with 1 for ink,
-            ``labels`` (n,) integers, and ``classes`` (C,) names.
+        path: one of
+
+            * a folder that holds one folder of images (of any depth) for each class, itself or in
+              the only folder in it; folders named after splits are put together;
+            * a folder of files of Quick, Draw!, one for each class: ``cat.npy`` of bitmaps, or
+              ``cat.ndjson`` of strokes;
+            * an ``.npz`` file with ``bits`` (n, H, W / 8) uint8, rows of packed bits with 1 for
+              ink, ``labels`` (n,) integers, and ``classes`` (C,) names.
+        per_class: take so many of each class, evenly spread over it; None for all.
 
     Raises:
         FileNotFoundError: there is nothing there.
-        ValueError: nothing of that form is there, or there are fewer than two classes.
+        ValueError: nothing of that form is there, there are fewer than two classes, or `per_class`
+            is below 1.
     """
     path = Path(path)
+    if per_class is not None and per_class < 1:
+        raise ValueError(f"per_class: expected 1 or more, got {per_class}")
     if not path.exists():
         raise FileNotFoundError(f"no such file or folder: {path}")
-    sketches = _open_folder(path) if path.is_dir() else _open_packed(path)
+    sketches = _open_folder(path) if path.is_dir() else _open_file(path)
     if len(sketches.classes) < 2:
         raise ValueError(
-            f"{path}: expected at least two classes, one folder of images each, found "
-            f"{len(sketches.classes)}"
+            f"{path}: expected at least two classes, one folder of images or one file of Quick, "
+            f"Draw! each, found {len(sketches.classes)}"
         )
-    return sketches
+    return sketches if per_class is None else _thinned(sketches, per_class)
+
+
+def _thinned(sketches: ClassifiedSketches, per_class: int) -> ClassifiedSketches:
+    members = [np.flatnonzero(sketches.labels == label) for label in range(len(sketches.classes))]
+    spread = [
+        of_class[np.linspace(0, len(of_class), min(per_class, len(of_class)), False, dtype=int)]
+        for of_class in members
+    ]
+    chosen = np.concatenate(spread).astype(np.int64)
+    return replace(sketches, images=choose(sketches.images, chosen), labels=sketches.labels[chosen])
 
 
 def _open_folder(path: Path) -> ClassifiedSketches:
-    members = {
-        folder.name: sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES)
-        for folder in sorted(path.iterdir())
-        if folder.is_dir()
-    }
-    members = {name: files for name, files in members.items() if files}
-    labels = np.repeat(np.arange(len(members)), [len(files) for files in members.values()])
-    files = [file for folder in members.values() for file in folder]
-    return ClassifiedSketches(
-        path.name, ImageFiles(files, mode=None), labels.astype(np.int64), tuple(members)
-    )
+    listing = list_images(path)
+    drawings = [file for file in listing.others if file.suffix.lower() in DRAWINGS]
+    warn_of_others(path, [file for file in listing.others if file not in set(drawings)])
+    members: dict[str, list[Images]] = {}
+    folders = _class_folders(path, listing.images)
+    for name in sorted({*folders, *map(class_of, drawings)}):
+        files = folders.get(name, [])
+        members[name] = [ImageFiles(files, mode=None)] if files else []
+        members[name] += [open_drawings(file) for file in drawings if class_of(file) == name]
+    counts = {name: sum(map(len, parts)) for name, parts in members.items()}
+    classes = tuple(name for name, count in counts.items() if count)
+    images = Chained([part for name in classes for part in members[name]])
+    labels = np.repeat(np.arange(len(classes)), [counts[name] for name in classes])
+    return ClassifiedSketches(path.resolve().name, images, labels.astype(np.int64), classes)
+
+
+def _class_folders(top: Path, images: Sequence[Path]) -> dict[str, list[Path]]:
+    """The images of each class, by name; those that lie in no folder are of none."""
+    inside = [(image.relative_to(top).parts, image) for image in images]
+    while inside:
+        heads = {parts[0] for parts, _ in inside}
+        is_deep = all(len(parts) > 2 for parts, _ in inside)
+        if not (is_deep and (len(heads) == 1 or {head.casefold() for head in heads} <= SPLITS)):
+            break
+        inside = [(parts[1:], image) for parts, image in inside]
+    classes: dict[str, list[Path]] = {}
+    for parts, image in inside:
+        if len(parts) > 1:
+            classes.setdefault(parts[0], []).append(image)
+    return classes
+
+
+def _open_file(path: Path) -> ClassifiedSketches:
+    if path.suffix.lower() in DRAWINGS:
+        raise ValueError(
+            f"{path}: is of one class; give the folder of the files of two classes or more"
+        )
+    return _open_packed(path)
 
 
 def _open_packed(path: Path) -> ClassifiedSketches:

@@ -11,7 +11,8 @@ import numpy as np
 
 from .dataset import SketchPhotoSet
 from .edges import PhotoEdges
-from .images import SIZE, SUFFIXES, Chained, ImageFiles, Mirrored
+from .image_folders import list_images, warn_of_others
+from .images import SIZE, Chained, ImageFiles, Mirrored
 
 # Of the benchmark's train shoes: their extra sketches show other shoes.
 MISDRAWN = (111, 273, 290)
@@ -119,6 +120,6 @@ def load_photos(folder: str | Path, *, mirror: bool = False) -> SketchPhotoSet:
 
 
 def _images(folder: Path) -> list[Path]:
-    if not folder.is_dir():
-        raise FileNotFoundError(f"no such folder: {folder}")
-    return sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
+    listing = list_images(folder, deep=False)
+    warn_of_others(folder, listing.others)
+    return listing.images

@@ -1,4 +1,4 @@
-"""Images: their interface, views of them, and reading of files as uint8 arrays."""
+"""Images: their interface, files read when asked for, and views of others."""
 
 from __future__ import annotations
 
@@ -8,13 +8,11 @@ from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+
+from .decoding import read_image
 
 SIZE = 256
 """Pixels of the square that images are fitted into, as those of the QMUL benchmark are."""
-
-ORIENTATION = 0x0112  # the number of its EXIF tag
-SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
 
 
 class Images(Protocol):
@@ -28,103 +26,14 @@ class Images(Protocol):
         return (self[i] for i in range(len(self)))
 
 
-def verify_image(path: Path) -> None:
-    """Check that ``path`` is an image file that decodes to its end.
+class OfOneFile(Images):
+    """Images that all lie in one file.
 
-    Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: The file is not an image that Pillow can read; names the file.
+    Attributes:
+        file: they lie in.
     """
-    if not path.is_file():
-        raise FileNotFoundError(f"no such file: {path}")
-    try:
-        with Image.open(path) as image:
-            image.draft("L", (32, 32))  # of a JPEG the coarse part is enough to meet its end
-            image.load()
-    # Pillow's plugins report damage as OSError, SyntaxError, ValueError, struct.error, ...
-    except Exception as error:
-        raise ValueError(f"not a readable image: {path} ({error})") from error
 
-
-def read_image(
-    path: Path, *, mode: str | None = "RGB", size: int | None = None
-) -> NDArray[np.uint8]:
-    """Decode an image file of any mode, upright, on white.
-
-    EXIF orientation is applied, transparency becomes white, 16-bit and float grey values are
-    scaled to 8 bits.
-
-    Args:
-        path: The file.
-        mode: ``"RGB"`` for (H, W, 3), ``"L"`` for (H, W); None for what the file has, then (H, W),
-            (H, W, 3) or, with transparency as it is, (H, W, 4).
-        size: Fit the whole image into a white square of so many pixels, keeping its proportions;
-            None keeps the file's own size.
-
-    Returns:
-        uint8.
-
-    Raises:
-        ValueError: The file can't be decoded; names the file.
-    """
-    try:
-        with Image.open(path) as image:
-            return to_array(image, mode=mode, size=size)
-    except Exception as error:
-        raise ValueError(f"cannot decode image: {path} ({error})") from error
-
-
-def to_array(
-    image: Image.Image, *, mode: str | None = "RGB", size: int | None = None
-) -> NDArray[np.uint8]:
-    """What `read_image` gives of an image that is already open; damage raises Pillow's errors."""
-    flat = upright(image)
-    if mode is not None:
-        flat = on_white(flat).convert(mode)
-    if size is not None and flat.size != (size, size):
-        flat = ImageOps.pad(flat, (size, size), Image.Resampling.LANCZOS, color="white")
-    return np.array(flat, dtype=np.uint8)
-
-
-def upright(image: Image.Image) -> Image.Image:
-    """An open image as it is to be looked at: decoded, turned by its EXIF orientation, of 8 bits.
-
-    Returns:
-        Mode L, RGB or RGBA; damage raises Pillow's errors.
-    """
-    turned = ImageOps.exif_transpose(image) if ORIENTATION in image.getexif() else image
-    turned.load()
-    shown = _to_8_bit(turned)
-    if _has_alpha(shown):
-        plain = shown.convert("LA") if shown.mode == "La" else shown
-        return plain if plain.mode == "RGBA" else plain.convert("RGBA")
-    return (
-        shown if shown.mode in ("L", "RGB") else shown.convert("L" if shown.mode == "1" else "RGB")
-    )
-
-
-def _to_8_bit(image: Image.Image) -> Image.Image:
-    if not image.mode.startswith(("I", "F")):
-        return image
-    values = np.asarray(image, dtype=np.float64)
-    if image.mode == "F":  # TIFF and the like: [0, 1] by convention, else already [0, 255]
-        scale = 255.0 if values.max(initial=0.0) <= 1.0 else 1.0
-    else:
-        scale = 1.0 if image.mode == "I" and values.max(initial=0.0) <= 255 else 1 / 257
-    return Image.fromarray((values * scale).round().clip(0, 255).astype(np.uint8))
-
-
-def on_white(image: Image.Image) -> Image.Image:
-    """The picture on white, in mode RGB, where it is of mode RGBA; else itself."""
-    if image.mode != "RGBA":
-        return image
-    opaque = Image.new("RGB", image.size, "white")
-    opaque.paste(image, mask=image.getchannel("A"))
-    return opaque
-
-
-def _has_alpha(image: Image.Image) -> bool:
-    return image.mode in ("RGBA", "RGBa", "LA", "La", "PA") or "transparency" in image.info
+    file: Path
 
 
 class ImageFiles(Images):
@@ -202,6 +111,8 @@ def name_of(images: Images, index: int) -> str:
         return name_of(images.source, int(images.indices[index]))
     if isinstance(images, Chained):
         return name_of(*images.at(index))
+    if isinstance(images, OfOneFile):
+        return f"{images.file}, number {index}"
     return f"image {index}"
 
 

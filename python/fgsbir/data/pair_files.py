@@ -14,37 +14,42 @@ CSV: a header line, then one line per sketch. Paths are relative to the CSV's fo
   the test split, chosen by a hash of the id (see `fgsbir.data.pairs.Pair`).
 * ``attr:NAME``: attribute NAME of the photo, 1 yes, 0 no, -1 or empty unknown.
 
-Folder: a sketch belongs to the photo of the same stem, or of the stem before ``_NUMBER``.
+Folder: a sketch belongs to the photo of the same stem, or of the stem before ``_NUMBER`` or
+``-NUMBER``, in a folder of the same name, or wherever no other photo has that stem.
 
     photos/NAME.jpg  sketches/NAME.png  sketches/NAME_2.png  attributes.csv
+    photos/CLASS/NAME.jpg  sketches/CLASS/NAME-1.png
 
 Either directly, with a fifth held out as above, or once in ``train/`` and once in ``test/``.
-``attributes.csv`` is optional and lies at the top, with a column ``name`` (the photo's stem) and
-one column per attribute.
+``attributes.csv`` is optional and lies at the top, with a column ``name`` (the photo's stem, where
+several have that its path in ``photos/``) and one column per attribute.
 """
 
 from __future__ import annotations
 
-import csv
-import io
+import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from .dataset import SketchPhotoSet
-from .images import SIZE, SUFFIXES
+from .image_folders import kinds_of, list_images, warn_of_others
+from .images import SIZE
 from .layout import Layout
+from .names import WrittenPaths, one_form
 from .pairs import SPLITS, Pair, build_set
+from .tables import REFUSED, SUFFIXES, is_missing, read_table, read_tristate
 
+COLUMNS = ("sketch", "photo", "id", "split")
 PREFIX = "attr:"
-VALUES = {"1": 1, "0": 0, "-1": -1, "": -1}
+PHOTOS, SKETCHES = ("photos", "photo"), ("sketches", "sketch")
 
 
 def load_csv(path: str | Path, split: str = "train", *, size: int = SIZE) -> SketchPhotoSet:
     """Read one split of the pairs that a CSV file lists (form: `fgsbir.data.pair_files`).
 
     Args:
-        path: The CSV file, UTF-8.
+        path: The CSV file (what is read as one: `fgsbir.data.tables`).
         split: ``"train"`` or ``"test"``.
         size: Images are fitted into white squares of so many pixels, keeping their proportions.
 
@@ -53,154 +58,174 @@ def load_csv(path: str | Path, split: str = "train", *, size: int = SIZE) -> Ske
         ValueError: The first thing in it that is wrong, with file and line.
     """
     path = Path(path)
-    header, lines = read_table(path, ("sketch", "photo"))
-    optional = [c for c in header if c not in ("sketch", "photo", "id", "split")]
-    for column in optional:
-        if not column.removeprefix(PREFIX) or not column.startswith(PREFIX):
+    table = read_table(path, COLUMNS, COLUMNS[:2])
+    attributes = {c: _attribute(c) for c in table.columns if c not in COLUMNS}
+    for column, name in attributes.items():
+        if not name:
             raise ValueError(
-                f"{path}:1: unknown column {column!r}; known are sketch, photo, id, split and "
-                f"'{PREFIX}NAME' for an attribute"
+                f"{path}:1: unknown column {column!r}; known are {', '.join(COLUMNS[:-1])} and "
+                f"{COLUMNS[-1]}, and '{PREFIX}NAME' for an attribute"
             )
+    files = WrittenPaths(path.parent)
     pairs = []
-    for where, row in lines:
-        if not row["photo"]:
+    for where, row in table.rows:
+        if is_missing(row["photo"]):
             raise ValueError(f"{where}: column 'photo' is empty")
-        if "split" in row and row["split"] not in SPLITS:
+        split_of_row = row["split"].casefold() if "split" in row else None
+        if split_of_row is not None and split_of_row not in SPLITS:
             raise ValueError(f"{where}: split must be one of {SPLITS}, got {row['split']!r}")
+        photo = _file(files, row, "photo", where)
+        drawn = not is_missing(row["sketch"])
         pairs.append(
             Pair(
-                photo=path.parent / row["photo"],
-                sketch=path.parent / row["sketch"] if row["sketch"] else None,
-                instance=row.get("id") or str(Path(row["photo"])),
-                split=row.get("split"),
-                attributes={c.removeprefix(PREFIX): _value(row, c, where) for c in optional},
+                photo=photo,
+                sketch=_file(files, row, "sketch", where) if drawn else None,
+                instance=row.get("id") or one_form(os.path.relpath(photo, path.parent)),
+                split=split_of_row,
+                attributes={name: _value(row, c, where) for c, name in attributes.items()},
                 where=where,
             )
         )
-    names = [column.removeprefix(PREFIX) for column in optional]
-    return build_set(pairs, split, name=path.stem, size=size, attributes=names)
+    return build_set(pairs, split, name=path.stem, size=size, attributes=attributes.values())
 
 
 def load_folder(path: str | Path, split: str = "train", *, size: int = SIZE) -> SketchPhotoSet:
     """Read one split of the pairs in a folder (layout: `fgsbir.data.pair_files`).
 
-    Arguments and errors are those of `load_csv`.
+    Arguments and errors are those of `load_csv`. Files that are no images which are read are left
+    out with a warning.
     """
     path = Path(path)
     parts = [part for part in SPLITS if (path / part).is_dir()]
+    found = [_PairFolder(path / part, part) for part in parts] or [_PairFolder(path, None)]
     annotated = path / "attributes.csv"
-    names, attributes = _read_attributes(annotated) if annotated.is_file() else ([], {})
-    pairs: list[Pair] = []
-    for part in parts:
-        pairs += _pairs_in(path / part, part, attributes)
-    if not parts:
-        pairs += _pairs_in(path, None, attributes)
-    stems = {pair.photo.stem for pair in pairs}
-    for stem, (where, _) in attributes.items():
-        if stem not in stems:
-            raise ValueError(f"{where}: there is no photo of the name {stem!r}")
+    names, attributes = _read_attributes(annotated, found) if annotated.is_file() else ([], {})
+    pairs = [pair for part in found for pair in part.pairs(attributes)]
     return build_set(pairs, split, name=path.resolve().name, size=size, attributes=names)
 
 
 def is_pair_folder(path: str | Path) -> bool:
     """Whether ``path`` has the folders that `load_folder` reads."""
-    return any(all((p / d).is_dir() for d in ("photos", "sketches")) for p in _parts(Path(path)))
+    parts = [Path(path), *(Path(path) / part for part in SPLITS)]
+    return any(all(_inner(part, names).is_dir() for names in (PHOTOS, SKETCHES)) for part in parts)
 
 
-def _parts(path: Path) -> list[Path]:
-    return [path, *(path / part for part in SPLITS)]
+def _file(files: WrittenPaths, row: dict[str, str], column: str, where: str) -> Path:
+    found = files.find(row[column])
+    if re.match(r"[A-Za-z]:[\\/]", row[column]) and not found.exists():
+        raise FileNotFoundError(
+            f"{where}: {column}: {row[column]!r} is on a Windows machine; write it relative to the "
+            "folder of the table"
+        )
+    return found
 
 
-def _pairs_in(
-    folder: Path, split: str | None, attributes: dict[str, tuple[str, dict[str, int]]]
-) -> Iterator[Pair]:
-    photos: dict[str, Path] = {}
-    for photo in _images(folder / "photos"):
-        if photos.setdefault(photo.stem, photo) != photo:
-            raise ValueError(f"{photo}: {photos[photo.stem].name} has the same name")
-    sketches: dict[str, list[Path]] = {stem: [] for stem in photos}
-    for sketch in _images(folder / "sketches"):
-        stem = sketch.stem if sketch.stem in photos else re.sub(r"_\d+$", "", sketch.stem)
-        if stem not in photos:
-            raise ValueError(f"{sketch}: there is no photo {stem}.* in {folder / 'photos'}")
-        sketches[stem].append(sketch)
-    for stem, photo in photos.items():
-        values = attributes.get(stem, ("", {}))[1]
-        # The same name in train/ and test/ is another instance: the folder is part of the id.
-        instance = f"{split}/{stem}" if split else stem
-        for sketch in sketches[stem]:
-            yield Pair(photo, sketch, instance, split, values, where=str(sketch))
-        if not sketches[stem]:
-            yield Pair(photo, None, instance, split, values, where=str(photo))
+class _PairFolder:
+    """The photos and sketches of one split in a folder, by key.
+
+    A photo's key is its path in the folder of photos, without the ending and in one Unicode form.
+    """
+
+    def __init__(self, folder: Path, split: str | None) -> None:
+        self.split = split
+        self.photos: dict[str, Path] = {}
+        top = _inner(folder, PHOTOS)
+        photos, not_read = _images(top)
+        for photo in photos:
+            key = _key(photo, top)
+            if self.photos.setdefault(key, photo) != photo:
+                raise ValueError(f"{photo}: {self.photos[key].name} has the same name")
+        by_stem: dict[str, list[str]] = {}
+        for key in self.photos:
+            by_stem.setdefault(key.rpartition("/")[2], []).append(key)
+        self._only = {stem: keys[0] for stem, keys in by_stem.items() if len(keys) == 1}
+        self._sketches: dict[str, list[Path]] = {key: [] for key in self.photos}
+        drawn = _inner(folder, SKETCHES)
+        for sketch in _images(drawn)[0]:
+            key = _key(sketch, drawn)
+            shown = self.find(key) or self.find(re.sub(r"[_-]\d+$", "", key))
+            if shown is None:
+                also = f" (not read there: {kinds_of(not_read)})" if not_read else ""
+                stem = re.sub(r"[_-]\d+$", "", key)
+                raise ValueError(f"{sketch}: there is no photo {stem}.* in {top}{also}")
+            self._sketches[shown].append(sketch)
+
+    def find(self, name: str) -> str | None:
+        """The key of the photo of a name: its path, or its file's name where that is its alone."""
+        return name if name in self.photos else self._only.get(name.rpartition("/")[2])
+
+    def pairs(self, attributes: Mapping[Path, Mapping[str, int]]) -> Iterator[Pair]:
+        """A pair a sketch, and one for a photo without any."""
+        for key, photo in self.photos.items():
+            values = attributes.get(photo, {})
+            # The same name in train/ and test/ is another instance: the folder is part of the id.
+            instance = f"{self.split}/{key}" if self.split else key
+            for sketch in self._sketches[key]:
+                yield Pair(photo, sketch, instance, self.split, values, where=str(sketch))
+            if not self._sketches[key]:
+                yield Pair(photo, None, instance, self.split, values, where=str(photo))
 
 
-def _images(folder: Path) -> Sequence[Path]:
-    if not folder.is_dir():
-        raise FileNotFoundError(f"no such folder: {folder}")
-    return sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
+def _inner(folder: Path, names: Sequence[str]) -> Path:
+    """The folder in a folder that has one of some names; by the first where there is none."""
+    return next((folder / name for name in names if (folder / name).is_dir()), folder / names[0])
 
 
-def _read_attributes(path: Path) -> tuple[list[str], dict[str, tuple[str, dict[str, int]]]]:
-    """Names, and for each photo's stem the line that annotates it and its attributes."""
-    header, lines = read_table(path, ("name",))
-    names = [column for column in header if column != "name"]
-    rows: dict[str, tuple[str, dict[str, int]]] = {}
-    for where, row in lines:
-        if row["name"] in rows:
-            raise ValueError(f"{where}: {row['name']!r} was annotated at {rows[row['name']][0]}")
-        rows[row["name"]] = (where, {name: _value(row, name, where) for name in names})
-    return names, rows
+def _images(folder: Path) -> tuple[list[Path], list[Path]]:
+    """Images of a folder at any depth, and what is not read, which is warned of."""
+    listing = list_images(folder)
+    for error in listing.closed:
+        raise error
+    warn_of_others(folder, listing.others)
+    return listing.images, listing.others
 
 
-def read_table(
-    path: Path, required: Sequence[str]
-) -> tuple[list[str], list[tuple[str, dict[str, str]]]]:
-    """Header, and each line as ("file:line", {column: text}). Blank lines are skipped."""
-    if not path.is_file():
-        raise FileNotFoundError(f"no such file: {path}")
-    content = path.read_bytes()
-    try:
-        # utf-8-sig: spreadsheets put a byte order mark in front of the first column's name.
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = 1 + error.object[: error.start].count(b"\n")
-        raise ValueError(f"{path}:{line}: not UTF-8 ({error.reason})") from error
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-    table: list[tuple[int, list[str]]] = []
-    line = 1  # where the row begins: a quote that is never closed runs to the end of the file
-    try:
-        for row in reader:
-            table.append((line, [field.strip() for field in row]))
-            line = reader.line_num + 1
-    except csv.Error as error:
-        raise ValueError(f"{path}:{line}: not CSV ({error})") from error
-    header = table[0][1] if table else []
-    for column in required:
-        if column not in header:
-            raise ValueError(f"{path}:1: no column {column!r}; the columns are {header}")
-    if len(set(header)) < len(header):
-        raise ValueError(f"{path}:1: a column occurs twice in {header}")
-    lines = []
-    for number, row in table[1:]:
-        if not any(row):
-            continue
-        where = f"{path}:{number}"
-        if len(row) != len(header):
-            raise ValueError(f"{where}: {len(row)} fields, but the header has {len(header)}")
-        lines.append((where, dict(zip(header, row, strict=True))))
-    return header, lines
+def _key(file: Path, folder: Path) -> str:
+    return one_form(file.relative_to(folder).with_suffix("").as_posix())
+
+
+def _read_attributes(
+    path: Path, folders: Sequence[_PairFolder]
+) -> tuple[list[str], dict[Path, dict[str, int]]]:
+    """Names, and the attributes of each photo that a line annotates."""
+    columns, rows = read_table(path, ("name",), ("name",))
+    names = {column: _attribute(column) or column for column in columns if column != "name"}
+    annotated: dict[Path, str] = {}
+    values: dict[Path, dict[str, int]] = {}
+    for where, row in rows:
+        name = row["name"].replace("\\", "/")
+        photos = [
+            folder.photos[key]
+            for folder in folders
+            if (key := folder.find(name) or folder.find(os.path.splitext(name)[0])) is not None
+        ]
+        if not photos:
+            raise ValueError(f"{where}: there is no photo of the name {row['name']!r}")
+        for photo in photos:
+            if photo in annotated:
+                raise ValueError(f"{where}: {row['name']!r} was annotated at {annotated[photo]}")
+            annotated[photo] = where
+            values[photo] = {name: _value(row, column, where) for column, name in names.items()}
+    return list(names.values()), values
+
+
+def _attribute(column: str) -> str:
+    """The attribute that a column is of; empty for a column of anything else."""
+    is_one = column[: len(PREFIX)].casefold() == PREFIX
+    return column[len(PREFIX) :].strip() if is_one else ""
 
 
 def _value(row: dict[str, str], column: str, where: str) -> int:
-    if row[column] not in VALUES:
+    value = read_tristate(row[column])
+    if value is None:
         raise ValueError(
             f"{where}: column {column!r} must be 1, 0, -1 or empty, got {row[column]!r}"
         )
-    return VALUES[row[column]]
+    return value
 
 
 def _is_csv(path: str | Path) -> bool:
-    return Path(path).suffix.lower() == ".csv" and Path(path).is_file()
+    return Path(path).suffix.lower() in (*SUFFIXES, *REFUSED) and Path(path).is_file()
 
 
 def _of_no_category(

@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from .dataset import SketchPhotoSet
+from .decoding import verify_image
 from .edges import PhotoEdges
-from .images import SIZE, ImageFiles, verify_image
+from .images import SIZE, ImageFiles
 
 SPLITS = ("train", "test")
 HELD_OUT = 0.2  # share of the instances that make the test split where the user names none

@@ -26,8 +26,8 @@ from numpy.typing import NDArray
 from ..atomic_files import write_atomically
 from .dataset import SketchPhotoSet
 from .instance_attributes import expected_difference, instance_attributes
-from .pair_files import read_table
 from .sbir import majority
+from .tables import read_table, read_whole
 
 Source = Literal["attributes", "random", "people"]
 COLUMNS = ("sketch", "positive", "negative")
@@ -138,7 +138,7 @@ def read_triplets(path: str | Path, data: SketchPhotoSet) -> NDArray[np.int64]:
         FileNotFoundError: when there is no such file.
         ValueError: for the first line that is no triplet of the split; names file and line.
     """
-    header, lines = read_table(Path(path), COLUMNS)
+    header, lines = read_table(Path(path), COLUMNS, COLUMNS)
     if extra := [column for column in header if column not in COLUMNS]:
         raise ValueError(f"{path}:1: unknown column {extra[0]!r}; known are {', '.join(COLUMNS)}")
     sizes = dict(
@@ -148,13 +148,13 @@ def read_triplets(path: str | Path, data: SketchPhotoSet) -> NDArray[np.int64]:
     for where, line in lines:
         row = []
         for column, size in sizes.items():
-            text = line[column]
-            if not text.isdecimal() or int(text) >= size:
+            place = read_whole(line[column])
+            if place is None or not 0 <= place < size:
                 raise ValueError(
                     f"{where}: column {column!r} must be a whole number from 0 to {size - 1}, "
-                    f"the places in {data.name}, got {text!r}"
+                    f"the places in {data.name}, got {line[column]!r}"
                 )
-            row.append(int(text))
+            row.append(place)
         if row[1] == row[2]:
             raise ValueError(f"{where}: positive and negative are the same photo, {row[1]}")
         rows.append(tuple(row))

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter, ImageOps
 
-from ..data.images import SIZE, Images, to_array
+from ..data.decoding import to_array
+from ..data.images import SIZE, Images
 
 Array = NDArray[np.uint8]
 

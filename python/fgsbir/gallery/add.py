@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from tqdm import tqdm
 
+from ..data.image_folders import kinds_of
 from .calibrate import calibrate, read_sketches
 from .encoder import Encoder
 from .folder import Found, Photo, Skipped, find_photos
+from .moves import known_as, notes_of_missing, take_over
 from .read_files import read_files
 from .store import Store
 
@@ -30,14 +32,14 @@ class Added:
         unchanged: photos that were there already, by path, size and time of change.
         skipped: what could not be read, and why.
         removed: photos taken out, since their files are gone.
-        note: what else there is to know; empty mostly.
+        notes: what else there is to know, a sentence each.
     """
 
     count: int
     unchanged: int
     skipped: list[Skipped]
     removed: int
-    note: str = ""
+    notes: tuple[str, ...] = ()
 
 
 def add_photos(
@@ -52,8 +54,9 @@ def add_photos(
     if sketches is not None and not store.manifest.calibrated:
         raise ValueError(NO_SKETCHES)
     drawn = None if sketches is None else read_sketches(sketches)
-    found = find_photos(photos)
     with store.writing():
+        found = find_photos(known_as(store, photos))
+        taken_over = take_over(store, found)
         known = {photo.path: (number, photo) for number, photo in store.photos().items()}
         gone = [known[path][0] for path in _gone(known, found)]
         new = [photo for photo in found.photos if known.get(photo.path, (0, None))[1] != photo]
@@ -67,14 +70,16 @@ def add_photos(
         unchanged=len(found.photos) - len(new),
         skipped=[*found.skipped, *unreadable, *(drawn.skipped if drawn else ())],
         removed=len(gone),
-        note=_note(store),
+        notes=tuple(filter(None, (taken_over, *_notes(store, found)))),
     )
 
 
-def _note(store: Store) -> str:
-    if store.calibration is None or not store.calibration.alike:
-        return ""
-    return NOTE_ALIKE if len(store.calibration.sample) > 1 else NOTE_ONE
+def _notes(store: Store, found: Found) -> Iterator[str]:
+    if found.others:
+        yield f"not read: {kinds_of(found.others)}"
+    yield from notes_of_missing(store)
+    if store.calibration is not None and store.calibration.alike:
+        yield NOTE_ALIKE if len(store.calibration.sample) > 1 else NOTE_ONE
 
 
 def _gone(known: Iterable[str], found: Found) -> list[str]:

@@ -9,8 +9,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from ..data.decoding import read_image
 from ..data.edges import extract_edges
-from ..data.images import SIZE, read_image
+from ..data.images import SIZE
 from ..evaluation.ranking import embed
 from ..models.inference import without_normalisation
 from ..models.preprocess import photos_to_ink, to_ink

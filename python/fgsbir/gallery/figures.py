@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 from scipy.stats import rankdata
 
-from ..data.images import read_image
+from ..data.decoding import read_image
 from ..evaluation.figures import CELL_INCHES, FAINT, TEXT, show_image
 from ..models.retrieval import PREDICTED
 from ..sketches import Sketch, read_sketch
@@ -20,6 +21,7 @@ from .match import Match
 
 AGREES, DIFFERS, ASKED = "#9ecae1", "#f28e2b", "#52525b"
 PHOTOS_A_ROW = 10
+GONE = 235  # grey in place of a photo that can no longer be read
 PHOTO_PIXELS, THUMBNAIL_PIXELS = 256, 96
 
 
@@ -69,8 +71,10 @@ def draw_search(
                     axes[column].axis("off")
                 continue
             match = block[column - 1]
-            photo = read_image(match.path, size=PHOTO_PIXELS)
-            show_image(top[column], photo, f"{match.distance:.3f}", FAINT)
+            photo = _photo(match.path, PHOTO_PIXELS)
+            shown = np.full((1, 1, 3), GONE, np.uint8) if photo is None else photo
+            caption = f"{match.distance:.3f}" if photo is not None else "photo is gone"
+            show_image(top[column], shown, caption, FAINT)
             rank = PHOTOS_A_ROW * number + column
             top[column].set_title(str(rank), fontsize=9, color=TEXT)
             colours = [AGREES if name in match.agree else DIFFERS for name in match.attributes]
@@ -87,7 +91,7 @@ def draw_map(gallery: Gallery, path: str | Path, *, most: int = 400, seed: int =
     in a grid that is nearest to where it falls, so that none hides another.
 
     Args:
-        gallery: its photos have to be where they were.
+        gallery: photos that can no longer be read are grey.
         path: where the picture goes; its ending says the format (png, pdf, svg ...).
         most: photos; of a larger gallery as many are drawn at random.
         seed: of that draw.
@@ -112,7 +116,8 @@ def draw_map(gallery: Gallery, path: str | Path, *, most: int = 400, seed: int =
     side = THUMBNAIL_PIXELS
     canvas = np.full((down, side, across, side, 3), 255, dtype=np.uint8)
     for photo, (x, y) in zip(chosen[which], places[where], strict=True):
-        canvas[y, :, x] = read_image(Path(rows.paths[photo]), size=side)
+        image = _photo(Path(rows.paths[photo]), side)
+        canvas[y, :, x] = GONE if image is None else image
     figure = Figure(figsize=(across * 0.6, down * 0.6 + 0.5), layout="constrained")
     axes = figure.subplots()
     axes.imshow(canvas.reshape(down * side, across * side, 3), interpolation="lanczos")
@@ -121,6 +126,14 @@ def draw_map(gallery: Gallery, path: str | Path, *, most: int = 400, seed: int =
     axes.set_title(f"{shown} photos, similar ones side by side", fontsize=11, color=TEXT)
     figure.savefig(path, dpi=160, facecolor="white")
     return Path(path)
+
+
+def _photo(path: Path, size: int) -> NDArray[np.uint8] | None:
+    """A photo as a square; None where it can no longer be read."""
+    try:
+        return read_image(path, size=size)
+    except (OSError, ValueError):
+        return None
 
 
 def _bars(axes: Axes, probabilities: Mapping[str, float], colours: Sequence[str]) -> None:

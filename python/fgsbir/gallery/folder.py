@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from ..data.images import SUFFIXES
+from ..data.image_folders import kinds_of, list_images
 from .manifest import FILE_NAME as MANIFEST_NAME
 
 
@@ -42,19 +40,20 @@ class Found(NamedTuple):
         top: the folder, absolute.
         photos: in the order of their paths.
         skipped: folders that could not be looked into.
+        others: files that are no images which are read.
     """
 
     top: Path
     photos: list[Photo]
     skipped: list[Skipped]
+    others: list[Path]
 
 
 def find_photos(photos: str | Path) -> Found:
     """All image files under a folder, at any depth.
 
-    An image is a file with one of the endings of `fgsbir.data.images.SUFFIXES`. What is hidden is
-    left out (thumbnails, a Mac's ``._`` files), and so are galleries; links to folders are not
-    followed.
+    What is hidden is left out (thumbnails, a Mac's ``._`` files), and so are galleries; links to
+    folders are not followed.
 
     Args:
         photos: a folder, or one image file.
@@ -63,16 +62,18 @@ def find_photos(photos: str | Path) -> Found:
         FileNotFoundError: there is no such folder or file.
         ValueError: it holds no images.
     """
-    top = Path(photos).resolve()
+    top = Path(os.path.abspath(photos))  # where it is a link, the link's own path
     if top.is_file():
-        return Found(top, [_photo(str(top))], [])
+        return Found(top, [_photo(top)], [], [])
     if not top.is_dir():
         raise FileNotFoundError(f"no such folder: {photos}")
-    closed: list[OSError] = []
-    found = [_photo(path) for path in sorted(_image_files(top, closed))]
-    if not found:
-        raise ValueError(f"{photos}: no images; looked for {', '.join(sorted(SUFFIXES))}")
-    return Found(top, found, [Skipped(Path(e.filename), e.strerror or str(e)) for e in closed])
+    # A gallery's page keeps small copies of the photos in it.
+    found = list_images(top, is_left_out=lambda names: MANIFEST_NAME in names)
+    if not found.images:
+        there = f"; there are {kinds_of(found.others)}" if found.others else ""
+        raise ValueError(f"{photos}: no images of a kind that is read here{there}")
+    closed = [Skipped(Path(e.filename), e.strerror or str(e)) for e in found.closed]
+    return Found(top, [_photo(image) for image in found.images], closed, found.others)
 
 
 def beside(photos: str | Path) -> Path:
@@ -87,27 +88,9 @@ def beside(photos: str | Path) -> Path:
     return top.with_name(f"{top.name}.gallery")
 
 
-def printable(text: str) -> str:
-    """A file's name for people: what is no character, or would steer a terminal, is replaced."""
-    # A byte that is no character is a lone surrogate in Python's names of files.
-    odd = r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]"
-    return re.sub(odd, "\N{REPLACEMENT CHARACTER}", text)
-
-
-def _image_files(top: Path, closed: list[OSError]) -> Iterator[str]:
-    for folder, inner, names in os.walk(top, onerror=closed.append):
-        if MANIFEST_NAME in names:  # a gallery, where its page keeps small copies of the photos
-            inner.clear()
-            continue
-        inner[:] = [name for name in inner if not name.startswith(".")]
-        for name in names:
-            if not name.startswith(".") and os.path.splitext(name)[1].lower() in SUFFIXES:
-                yield os.path.join(folder, name)
-
-
-def _photo(path: str) -> Photo:
+def _photo(path: Path) -> Photo:
     try:
         status = os.stat(path)
     except OSError:  # a dangling link, or removed since it was listed: reading it will say so
-        return Photo(path, -1, -1)
-    return Photo(path, status.st_size, status.st_mtime_ns)
+        return Photo(str(path), -1, -1)
+    return Photo(str(path), status.st_size, status.st_mtime_ns)

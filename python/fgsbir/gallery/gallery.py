@@ -5,24 +5,27 @@ from __future__ import annotations
 import math
 import threading
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
 from ..config import BackboneName
+from ..data.names import printable
 from ..models.checkpoint import FILE_NAME as MODEL_NAME
 from ..models.checkpoint import Run, encode_run, load_run, untrained_run
 from ..sketches import Sketch
 from .add import NO_SKETCHES, Added, add_photos
-from .calibrate import read_sketches
+from .calibrate import calibrate, read_sketches
 from .calibration import Calibration
 from .encoder import Encoder
-from .folder import beside, find_photos, printable
+from .folder import beside, find_photos
 from .indexes import Index, checked_index, open_index
 from .manifest import FILE_NAME as MANIFEST_NAME
 from .manifest import read_manifest
-from .match import Match, best_matches
+from .match import Match, Ranking
+from .moves import forget, move
 from .store import Rows, Store
 
 UNTRAINED: BackboneName = "efficientnet-lite0"
@@ -146,8 +149,8 @@ class Gallery:
         if added.skipped:
             listed = "\n".join(f"  {printable(skipped.reason)}" for skipped in added.skipped)
             warnings.warn(f"{len(added.skipped)} unreadable:\n{listed}", stacklevel=2)
-        if added.note:
-            warnings.warn(added.note, stacklevel=2)
+        for note in added.notes:
+            warnings.warn(note, stacklevel=2)
         return gallery
 
     @classmethod
@@ -198,6 +201,39 @@ class Gallery:
             self._opened = self._open(update=True)
         return added
 
+    def move(self, old: str | Path, new: str | Path) -> None:
+        """Has the photos of one of the gallery's folders lie in another one, where they are now.
+
+        :meth:`add` recognises a folder that was renamed by itself, while its files are as they
+        were.
+
+        Args:
+            old: a folder that photos were added from; it need not be there.
+            new: the folder that they are in.
+
+        Raises:
+            FileNotFoundError: there is no folder `new`.
+            ValueError: `old` is no folder of the gallery, a damaged file of the gallery, or another
+                process is adding photos to it.
+        """
+        with self._changing():
+            move(self._store, old, new)
+
+    def forget(self, folder: str | Path) -> int:
+        """Takes all photos under a folder out of the gallery; their files are left alone.
+
+        Args:
+            folder: one that photos were added from, or inside of one; it need not be there.
+
+        Returns:
+            How many photos there were.
+
+        Raises:
+            ValueError: a damaged file of the gallery, or another process is adding photos to it.
+        """
+        with self._changing():
+            return forget(self._store, folder)
+
     def search(
         self,
         sketch: Sketch,
@@ -206,7 +242,7 @@ class Gallery:
         attribute_weight: float = 0.0,
         required: Mapping[str, bool] = ANY,
     ) -> list[Match]:
-        """The k photos nearest to a sketch, nearest first.
+        """The k photos nearest to a sketch, nearest first, each once whatever copies there are.
 
         Args:
             sketch: a file, a Pillow image or an array of uint8, as
@@ -232,8 +268,16 @@ class Gallery:
         query, opened = self._encoder.sketch(sketch), self._open_once()
         if opened.calibration is not None:
             query = query._replace(embedding=opened.calibration.of_sketches(query.embedding))
-        found = opened.index.search(query, k, attribute_weight, columns)
-        return best_matches(query, found, k, attribute_weight, self.attribute_names)
+        tells_apart = opened.calibration is None or not opened.calibration.alike
+        asked, most = k + tells_apart, opened.index.most_results
+        while True:
+            asked = max(k, min(asked, most))
+            found = opened.index.search(query, asked, attribute_weight, columns)
+            ranking = Ranking(query, found, attribute_weight)
+            groups = ranking.by_photo() if tells_apart else ranking.each()
+            if len(groups) > k or len(ranking) < asked or asked == most or not tells_apart:
+                return [ranking.match(group, self.attribute_names) for group in groups[:k]]
+            asked *= 4
 
     def predicted(self, sketch: Sketch) -> dict[str, float]:
         """The probability of each attribute in a sketch; errors as of :meth:`search`."""
@@ -262,6 +306,16 @@ class Gallery:
 
     def __repr__(self) -> str:
         return f"<Gallery {self._store.folder}: {len(self)} photos>"
+
+    @contextmanager
+    def _changing(self) -> Iterator[None]:
+        """Holds the gallery, and calibrates and opens it anew afterwards."""
+        with self._writing:
+            with self._store.writing():
+                yield
+                if self._store.manifest.calibrated:
+                    calibrate(self._store, self._encoder)
+            self._opened = self._open(update=True)
 
     def _index(self) -> Index:
         return self._open_once().index

@@ -6,6 +6,7 @@ docs/gallery.md says what each does and costs. A new one is a module with a subc
 
 from __future__ import annotations
 
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -46,7 +47,13 @@ KINDS = {
 
 
 class Index(ABC):
-    """What finds the candidates for a query. Searches may run in several threads at once."""
+    """What finds the candidates for a query. Searches may run in several threads at once.
+
+    Attributes:
+        most_results: the largest k of a search.
+    """
+
+    most_results: int = sys.maxsize
 
     @classmethod
     @abstractmethod

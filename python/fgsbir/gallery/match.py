@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import compress
@@ -12,9 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..data.names import printable
 from ..models.retrieval import PREDICTED, Output
-from .folder import printable
 from .inner_product import probabilities
+
+SAME = 1e-7
+"""Squared distance up to which two embeddings are of the same picture, but for rounding."""
 
 
 class Candidates(NamedTuple):
@@ -44,6 +48,7 @@ class Match:
         embedding_distance: d, squared Euclidean, in [0, 4].
         attribute_distance: D, squared Euclidean between the probabilities of K attributes, in
             [0, K]; 0 where the model predicts none.
+        copies: absolute paths of other files with the same photo in them.
         attributes: predicted probability of each attribute in the photo.
         agree: attributes that are predicted in both or in neither.
         differ: the others.
@@ -57,6 +62,7 @@ class Match:
     attributes: dict[str, float]
     agree: tuple[str, ...]
     differ: tuple[str, ...]
+    copies: tuple[Path, ...] = ()
 
     @property
     def name(self) -> str:
@@ -64,29 +70,74 @@ class Match:
         return printable(self.path.stem)
 
 
-def best_matches(
-    query: Output, found: Candidates, k: int, attribute_weight: float, names: Sequence[str]
-) -> list[Match]:
-    """The k candidates with the smallest r, nearest first, ties to the lowest number.
+class Ranking:
+    """Candidates for a query, nearest first, ties by the lowest number.
 
     Distances come from the rows themselves, in double precision, whatever an index worked with.
     """
-    asked = probabilities(query)
-    d = (found.embedding.double() - query.embedding.double()).square().sum(1)
-    big_d = (found.probabilities.double() - asked.double()).square().sum(1)
-    same = (found.probabilities > PREDICTED) == (asked > PREDICTED)
-    r = d + attribute_weight * big_d
-    order = np.lexsort((found.numbers, r.numpy()))[:k]
-    return [
-        Match(
-            index=int(found.numbers[i]),
-            path=Path(found.paths[i]),
-            distance=float(r[i]),
-            embedding_distance=float(d[i]),
-            attribute_distance=float(big_d[i]),
-            attributes=dict(zip(names, found.probabilities[i].tolist(), strict=True)),
-            agree=tuple(compress(names, same[i].tolist())),
-            differ=tuple(compress(names, (~same[i]).tolist())),
-        )
-        for i in order
-    ]
+
+    def __init__(self, query: Output, found: Candidates, attribute_weight: float) -> None:
+        self._attribute_weight = attribute_weight
+        asked = probabilities(query)
+        d = (found.embedding.double() - query.embedding.double()).square().sum(1)
+        big_d = (found.probabilities.double() - asked.double()).square().sum(1)
+        r = (d + attribute_weight * big_d).numpy()
+        order = np.lexsort((found.numbers, r))
+        self.r, self.d, self.big_d = r[order], d.numpy()[order], big_d.numpy()[order]
+        self.numbers = found.numbers[order]
+        self.paths = [Path(found.paths[i]) for i in order]
+        self.embedding = found.embedding[order]
+        self.probabilities = found.probabilities[order]
+        self.same = ((self.probabilities > PREDICTED) == (asked > PREDICTED)).tolist()
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def each(self) -> list[list[int]]:
+        """Places of the candidates, each on its own."""
+        return [[place] for place in range(len(self))]
+
+    def by_photo(self) -> list[list[int]]:
+        """Places of the candidates, the copies of one photo together, in the order of the first."""
+        groups: list[list[int]] = []
+        # Unit vectors as near as that are about as far from any other.
+        window = 4 * SAME**0.5 * (1 + self._attribute_weight)
+        for place in range(len(self)):
+            for group in reversed(groups):
+                if self.r[place] - self.r[group[0]] > window:
+                    groups.append([place])
+                    break
+                if self._is_copy(place, group[0]):
+                    group.append(place)
+                    break
+            else:
+                groups.append([place])
+        return groups
+
+    def match(self, places: Sequence[int], names: Sequence[str]) -> Match:
+        """The photo at some places: the copy with the lowest number, and where the others are."""
+        first, *copies = sorted(places, key=lambda place: int(self.numbers[place]))
+        return Match(
+            index=int(self.numbers[first]),
+            path=self.paths[first],
+            distance=float(self.r[first]),
+            embedding_distance=float(self.d[first]),
+            attribute_distance=float(self.big_d[first]),
+            attributes=dict(zip(names, self.probabilities[first].tolist(), strict=True)),
+            agree=tuple(compress(names, self.same[first])),
+            differ=tuple(name for name, same in zip(names, self.same[first], strict=True)
+                         if not same),
+            copies=tuple(self.paths[place] for place in copies),
+        )  # fmt: skip
+
+    def _is_copy(self, a: int, b: int) -> bool:
+        apart = (self.embedding[a].double() - self.embedding[b].double()).square().sum()
+        return float(apart) <= SAME and _sizes_agree(self.paths[a], self.paths[b])
+
+
+def _sizes_agree(a: Path, b: Path) -> bool:
+    """Whether two files are of the same size, as far as they are still there."""
+    try:
+        return os.path.getsize(a) == os.path.getsize(b)
+    except OSError:
+        return True

@@ -39,6 +39,8 @@ MOST_ATTRIBUTES = 4096  # likewise
 class MilvusIndex(Index):
     """The collection of one gallery in a database."""
 
+    most_results = MOST_RESULTS
+
     def __init__(self, store: Store, uri: str) -> None:
         """Connects, and makes the collection if there is none.
 

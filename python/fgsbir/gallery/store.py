@@ -233,6 +233,11 @@ class Store:
             self.manifest.folders.append(str(folder))
             self.manifest.write(self.folder)
 
+    def rename(self, old: str, new: Path) -> None:
+        """Makes known that what was in one of the folders is in another now."""
+        self.manifest.folders[self.manifest.folders.index(old)] = str(new)
+        self.manifest.write(self.folder)
+
     def path_of(self, folder: int, path: str) -> str:
         """The absolute path of what an entry calls `path` in one of the folders."""
         if not 0 <= folder < len(self.manifest.folders):

@@ -17,8 +17,13 @@ def format_matches(matches: Sequence[Match]) -> str:
         attribute_distance = f"{match.attribute_distance:8.3f}" if attributes else f"{'':8}"
         lines.append(
             f"{rank:4}{match.distance:8.3f}{match.embedding_distance:8.3f}{attribute_distance}"
-            f"  {match.path}"
+            f"  {match.path}{_and_copies(match)}"
         )
         if match.differ:
             lines.append(f"{'':30}differs in {', '.join(match.differ)}")
     return "\n".join(lines)
+
+
+def _and_copies(match: Match) -> str:
+    count = len(match.copies)
+    return f" and {count} {'copy' if count == 1 else 'copies'}" if count else ""

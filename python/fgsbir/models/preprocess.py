@@ -18,8 +18,9 @@ from PIL import Image
 from torch import Generator, Tensor
 
 from ..config import AugmentConfig
+from ..data.decoding import to_array
 from ..data.edges import PhotoEdges
-from ..data.images import SIZE, Images, to_array
+from ..data.images import SIZE, Images
 from ..sketches import ReadSketches
 
 PhotosAs = Literal["edges", "colour"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import tempfile
 from collections.abc import AsyncIterator, Callable
 from contextlib import ExitStack, asynccontextmanager
@@ -23,6 +24,8 @@ from .work import Abandoned, Overloaded, WorkQueue
 if TYPE_CHECKING:
     from ..gallery import Gallery
 
+log = logging.getLogger("fgsbir.serve")
+
 
 def create_app(gallery: Gallery, settings: Settings | None = None) -> FastAPI:
     """The page and its API over a gallery, as an ASGI application.
@@ -36,11 +39,9 @@ def create_app(gallery: Gallery, settings: Settings | None = None) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         with ExitStack() as stack:
-            folder = settings.thumbnails
-            if folder is None:
-                folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="fgsbir-")))
+            folder = settings.thumbnails or _temporary_folder(stack)
             thumbnails = Thumbnails(folder, settings.workers)
-            if settings.prepare_thumbnails:
+            if settings.prepare_thumbnails and folder is not None:
                 stack.enter_context(thumbnails.prepared_in_background(gallery))
             queue = WorkQueue(settings.workers, settings.max_waiting)
             app.state.service = Service(gallery, settings, thumbnails, queue, static)
@@ -53,6 +54,15 @@ def create_app(gallery: Gallery, settings: Settings | None = None) -> FastAPI:
     for kind, answer in ANSWERS.items():
         app.add_exception_handler(kind, answer)
     return app
+
+
+def _temporary_folder(stack: ExitStack) -> Path | None:
+    """A folder that goes with the stack; None on a machine that nothing can be written on."""
+    try:
+        return Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="fgsbir-")))
+    except OSError as error:
+        log.warning("thumbnails are made anew each time: %s", error)
+        return None
 
 
 def _http_error(_: Request, error: Exception) -> JSONResponse:

@@ -204,6 +204,7 @@ def _describe(thumbnails: Thumbnails, match: Match) -> PhotoMatch:
     return PhotoMatch(
         index=match.index,
         name=match.name,
+        copies=len(match.copies),
         photo=f"/photos/{match.index}?v={version}",
         distance=match.distance,
         embedding_distance=match.embedding_distance,

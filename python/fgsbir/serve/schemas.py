@@ -15,10 +15,14 @@ class GalleryInfo(BaseModel):
 
 
 class PhotoMatch(BaseModel):
-    """A photo that was found; see `fgsbir.gallery.Match` for the distances."""
+    """A photo that was found; see `fgsbir.gallery.Match` for the distances.
+
+    `copies` is how many other files the same photo is in.
+    """
 
     index: int
     name: str
+    copies: int
     photo: str
     distance: float
     embedding_distance: float

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import warnings
 
 import anyio
@@ -10,6 +9,7 @@ from fastapi import HTTPException, Request
 from PIL import Image
 from starlette.requests import ClientDisconnect
 
+from ..data.decoding import decode
 from ..sketches import EmptySketchError, SketchReading, read_sketch
 from ..sketches.picture import SVG_REFUSED, is_svg, open_sketch
 from .settings import Settings
@@ -54,25 +54,32 @@ def read_sketch_file(body: bytes, settings: Settings) -> SketchReading:
     """
     if not body:
         raise HTTPException(400, "the body is empty; send the sketch as PNG, JPEG or WebP")
+    if body.startswith(b"\xff\xd8") and body.count(b"\xff\xda") > MAX_SCANS:
+        raise HTTPException(422, f"the picture has more than {MAX_SCANS} scans")
+    known = False
+
+    def decoded(image: Image.Image) -> Image.Image:
+        nonlocal known
+        known = True
+        if image.width * image.height > settings.max_pixels:
+            size = f"; this one has {image.width} x {image.height}"
+            raise HTTPException(413, _too_many_pixels(settings) + size)
+        return open_sketch(image)
+
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our limit is lower
-            image = Image.open(io.BytesIO(body), formats=FORMATS)
+            picture = decode(body, decoded, formats=FORMATS)
+    except HTTPException:
+        raise
     except Image.DecompressionBombError as error:
         raise HTTPException(413, _too_many_pixels(settings)) from error
     except Exception as error:  # plugins report damage as SyntaxError, struct.error, ...
+        if known:
+            raise HTTPException(422, "the picture cannot be decoded") from error
         if is_svg(body):
             raise HTTPException(415, SVG_REFUSED) from error
         raise HTTPException(415, f"not a picture in {', '.join(FORMATS)}") from error
-    if image.width * image.height > settings.max_pixels:
-        size = f"; this one has {image.width} x {image.height}"
-        raise HTTPException(413, _too_many_pixels(settings) + size)
-    if body.startswith(b"\xff\xd8") and body.count(b"\xff\xda") > MAX_SCANS:
-        raise HTTPException(422, f"the picture has more than {MAX_SCANS} scans")
-    try:
-        picture = open_sketch(image)
-    except Exception as error:
-        raise HTTPException(422, "the picture cannot be decoded") from error
     try:
         return read_sketch(picture)
     except EmptySketchError as error:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from PIL import Image
 
 from ..atomic_files import write_atomically
-from ..data.images import to_array
+from ..data.decoding import decode, to_array
 
 if TYPE_CHECKING:
     from ..gallery import Gallery
@@ -37,8 +37,11 @@ class Thumbnails:
     looked like: a photo that changes gets a new one. Thread-safe.
     """
 
-    def __init__(self, folder: Path, workers: int) -> None:
-        """Of requests, `workers` unpack at a time: a photo may take hundreds of megabytes."""
+    def __init__(self, folder: Path | None, workers: int) -> None:
+        """Without a folder none are kept.
+
+        Of requests, `workers` unpack at a time: a photo may take hundreds of megabytes.
+        """
         self.folder = folder
         self._unpacking = threading.Semaphore(workers + 1)  # one for the thread in the background
 
@@ -62,6 +65,8 @@ class Thumbnails:
             ValueError: It can't be decoded.
         """
         file = self._file(photo)
+        if file is None:
+            return self._jpeg(photo, THUMBNAIL_SIDE)
         try:
             return file.read_bytes()
         except OSError:  # not made yet, mostly
@@ -97,7 +102,7 @@ class Thumbnails:
                 return
             try:
                 photo = gallery.photo_path(index)
-                if not self._file(photo).exists():
+                if (file := self._file(photo)) is not None and not file.exists():
                     self.small(photo)
             except (IndexError, OSError, ValueError) as error:  # IndexError: removed by now
                 log.warning("no thumbnail of photo %d: %s", index, error)
@@ -106,19 +111,22 @@ class Thumbnails:
         with self._unpacking:
             return _jpeg(photo, side)
 
-    def _file(self, photo: Path) -> Path:
+    def _file(self, photo: Path) -> Path | None:
         version = self.version(photo)
-        return self.folder / version[:2] / f"{version}.jpg"
+        return None if self.folder is None else self.folder / version[:2] / f"{version}.jpg"
 
 
 def _jpeg(path: Path, side: int) -> bytes:
-    with open(path, "rb") as file:
-        try:
-            photo = Image.open(file)
-            photo.draft("RGB", (2 * side, 2 * side))  # of a JPEG no more than is needed
-            image = Image.fromarray(to_array(photo))
-        except Exception as error:  # Pillow's plugins report damage in many ways
-            raise ValueError(f"cannot decode image: {path} ({error})") from error
+    def decoded(photo: Image.Image) -> Image.Image:
+        photo.draft("RGB", (2 * side, 2 * side))  # of a JPEG no more than is needed
+        return Image.fromarray(to_array(photo))
+
+    try:
+        image = decode(path, decoded)
+    except FileNotFoundError:
+        raise
+    except Exception as error:  # Pillow's plugins report damage in many ways
+        raise ValueError(f"cannot decode image: {path} ({error})") from error
     image.thumbnail((side, side), Image.Resampling.LANCZOS, reducing_gap=3.0)
     content = io.BytesIO()
     image.save(content, "JPEG", quality=QUALITY)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageChops
 
-from ..data.images import on_white, upright
+from ..data.decoding import decode, on_white, upright
 from .morphology import open_
 
 Picture = str | Path | Image.Image | NDArray[np.uint8]
@@ -56,8 +56,7 @@ def _open_file(path: Path) -> Image.Image:
     if not os.path.isfile(path):  # which answers for a name that is too long, too
         raise FileNotFoundError(f"no such file: {path}")
     try:
-        with Image.open(path) as image:
-            return upright(image)
+        return decode(path, upright)
     except Exception as error:
         with open(path, "rb") as file:
             if is_svg(file.read(1 << 16)):

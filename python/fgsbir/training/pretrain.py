@@ -5,6 +5,7 @@ From the command line: ``fgsbir pretrain --data tu_berlin.npz --backbone sketcha
 
 from __future__ import annotations
 
+import os
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -26,7 +27,13 @@ from ..models.checkpoint import (
     load_pretrained,
     save_pretrained,
 )
-from ..models.preprocess import as_float, augment, sketches_to_ink, source_size
+from ..models.preprocess import (
+    Preprocessing,
+    as_float,
+    augment,
+    sketches_to_ink,
+    source_size,
+)
 from ..models.retrieval import RetrievalModel
 from .device import choose_device, image_format, takes_bfloat16
 from .fingerprint import content_digest
@@ -87,6 +94,7 @@ def pretrain(
         raise ValueError(f"{sketches.name}: {len(rest)} images are less than one batch")
 
     network = create_model(config, DataFacts(sketches.name))
+    _check_memory(sketches, network.preprocessing)
     classifier = Classifier(network, len(sketches.classes)).to(device)
     classifier.to(memory_format=image_format(device))  # type: ignore[call-overload]
     reduced = takes_bfloat16(config.precision, device)
@@ -138,6 +146,16 @@ def pretrain(
         return load_pretrained(out)
     result.eval()
     return pretrained(config.optim.epochs)
+
+
+def _check_memory(sketches: ClassifiedSketches, given: Preprocessing) -> None:
+    needed = len(sketches.images) * given.channels * source_size(given.size) ** 2
+    there = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    if needed > there:
+        raise ValueError(
+            f"{sketches.name}: {len(sketches.images)} images take {needed / 1e9:.1f} GB, more than "
+            f"the {there / 1e9:.1f} GB of memory here; per_class takes fewer of each class"
+        )
 
 
 def _augmented(inks: Tensor, size: int, config: AugmentConfig, generator: Generator) -> Tensor:

@@ -76,6 +76,7 @@ export class Results {
         { class: "caption" },
         element("p", { class: "name", title: match.name }, match.name),
         element("p", { class: "quiet" }, `distance ${match.distance.toFixed(3)}`),
+        match.copies ? element("p", { class: "quiet" }, `and ${match.copies} ${match.copies === 1 ? "copy" : "copies"}`) : null,
         total ? element("p", { class: "quiet" }, `${match.agree.length} of ${total} agree`) : null,
       ),
       this.#attributes(match),
