@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from PIL import Image, ImageDraw
 
 from fgsbir.data.classified_images import open_classes
 from fgsbir.data.images import name_of
+from fgsbir.data.quick_draw import class_of
 from fgsbir.sketches import read_sketch
 
 HOUSE = [[[10, 10, 200, 200, 10], [100, 220, 220, 100, 100]], [[10, 105, 200], [100, 20, 100]]]
@@ -51,6 +53,58 @@ def test_folders_of_splits_are_put_together(tmp_path: Path) -> None:
     assert sorted(found.labels.tolist()) == [0, 0, 1, 1, 2, 2]
 
 
+def test_sketchys_transforms_and_its_photos(tmp_path: Path) -> None:
+    for transform in ("tx_000000000000", "tx_000100000000"):
+        for kind in ("cat", "dog"):
+            draw(tmp_path / "sketch" / transform / kind / f"{transform}.png")
+            draw(tmp_path / "photo" / transform / kind / f"{transform}.png")
+    found = open_classes(tmp_path)
+    assert found.classes == ("cat", "dog")
+    assert found.labels.tolist() == [0, 0, 1, 1]
+    assert all("sketch" in name_of(found.images, i) for i in range(4))
+
+
+def test_images_above_the_classes_do_not_matter(tmp_path: Path) -> None:
+    for split in ("train", "dev"):
+        for kind in ("cat", "dog"):
+            for i in range(6):
+                draw(tmp_path / split / kind / f"{i}.png")
+        draw(tmp_path / split / "contact sheet.png")
+    draw(tmp_path / "preview.png")
+    found = open_classes(tmp_path)
+    assert found.classes == ("cat", "dog")
+    assert len(found.labels) == 24
+
+
+def test_classes_are_compared_in_one_unicode_form(tmp_path: Path) -> None:
+    names = [unicodedata.normalize(form, "café") for form in ("NFC", "NFD")]
+    draw(tmp_path / "train" / names[0] / "1.png")
+    draw(tmp_path / "test" / names[1] / "2.png")
+    draw(tmp_path / "train" / "dog" / "1.png")
+    assert open_classes(tmp_path).classes == (names[0], "dog")
+
+
+def test_links_to_classes_are_followed(tmp_path: Path) -> None:
+    for kind in ("cat", "dog"):
+        draw(tmp_path / "all" / kind / "1.png")
+    (tmp_path / "chosen").mkdir()
+    for kind in ("cat", "dog"):
+        (tmp_path / "chosen" / kind).symlink_to(tmp_path / "all" / kind)
+    (tmp_path / "chosen" / "again").symlink_to(tmp_path / "chosen")
+    assert open_classes(tmp_path / "chosen").classes == ("cat", "dog")
+
+
+def test_the_name_of_a_class_is_not_cut() -> None:
+    names = ("straw_hat", "full_simplified_straw_hat", "numpy_bitmap_cat", "raw_egg", "raw_")
+    assert [class_of(Path(f"{name}.ndjson")) for name in names] == [
+        "straw_hat",
+        "straw_hat",
+        "cat",
+        "egg",
+        "raw_",
+    ]
+
+
 def test_a_class_may_have_folders_of_its_own(tmp_path: Path) -> None:
     for path in ("cat/1.png", "cat/old/2.png", "cat/old/3.png", "dog/old/1.png"):
         draw(tmp_path / path)
@@ -74,7 +128,7 @@ def test_bitmaps_of_quick_draw_are_lines_on_white(tmp_path: Path) -> None:
     ys, xs = np.nonzero(read < 128)
     radius = np.hypot(ys - ys.mean(), xs - xs.mean())
     assert radius.std() < 0.06 * radius.mean()  # one ring, and a thin one
-    assert name_of(found.images, 5) == f"{tmp_path / 'ring.npy'}, number 1"
+    assert name_of(found.images, 5) == f"{tmp_path / 'ring.npy'}, drawing 2"
 
 
 @pytest.mark.parametrize("scale", [1, 7.5, 0.01])
@@ -102,7 +156,7 @@ def test_so_many_of_each_class_are_spread_over_it(tmp_path: Path) -> None:
     found = open_classes(tmp_path, per_class=10)
     assert found.labels.tolist() == [0] * 10 + [1] * 3
     assert [name_of(found.images, i).split()[-1] for i in range(10)] == [
-        str(i) for i in range(0, 100, 10)
+        str(i + 1) for i in range(0, 100, 10)
     ]
     with pytest.raises(ValueError, match="per_class: expected 1 or more, got 0"):
         open_classes(tmp_path, per_class=0)
@@ -111,13 +165,16 @@ def test_so_many_of_each_class_are_spread_over_it(tmp_path: Path) -> None:
 BAD = {
     "not an array": ("a.npy", b"\x93NUMPY junk", r"a\.npy: not an array of NumPy"),
     "an empty file": ("a.npy", b"", r"a\.npy: not an array of NumPy"),
-    "strokes without JSON": ("a.ndjson", b"{not json\n", r"a\.ndjson: number 0 is no line"),
-    "no drawing": ("a.ndjson", b'{"word": "a"}\n', r"a\.ndjson: number 0 is no line"),
-    "a drawing of words": ("a.ndjson", b'{"drawing": [["x", "y"]]}\n', r"number 0 is no line"),
-    "uneven strokes": ("a.ndjson", b'{"drawing": [[[1, 2], [1]]]}\n', r"number 0 is no line"),
-    "no number": ("a.ndjson", b'{"drawing": [[[NaN], [1]]]}\n', r"number 0 is no line"),
-    "deep brackets": ("a.ndjson", b"[" * 100_000 + b"\n", r"number 0 is no line"),
-}
+    "strokes without JSON": ("a.ndjson", b"{not json\n", r"a\.ndjson: drawing 1 is no line"),
+    "no drawing": ("a.ndjson", b'{"word": "a"}\n', r"a\.ndjson: drawing 1 is no line"),
+    "a drawing of words": ("a.ndjson", b'{"drawing": [["x", "y"]]}\n', r"drawing 1 is no line"),
+    "a short stroke": ("a.ndjson", b'{"drawing": [[[1]]]}\n', r"drawing 1 is no line"),
+    "strokes too far apart": ("a.ndjson", b'{"drawing": [[[1e308, -1e308], [0, 1]]]}\n',
+                              r"drawing 1 is no line"),
+    "uneven strokes": ("a.ndjson", b'{"drawing": [[[1, 2], [1]]]}\n', r"drawing 1 is no line"),
+    "no number": ("a.ndjson", b'{"drawing": [[[NaN], [1]]]}\n', r"drawing 1 is no line"),
+    "deep brackets": ("a.ndjson", b"[" * 100_000 + b"\n", r"drawing 1 is no line"),
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", BAD)

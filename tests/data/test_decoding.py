@@ -52,6 +52,13 @@ def jpeg_with(*segments: tuple[int, bytes]) -> bytes:
     return content[:2] + b"".join(inserted) + content[2:]
 
 
+def webp_with(rest: bytes) -> bytes:
+    """The photo as WebP that says it has EXIF, with something behind its pixels."""
+    content = saved("WEBP", lossless=True, exif=JUNK)
+    content = content[: content.index(b"EXIF")] + rest
+    return content[:4] + struct.pack("<I", len(content) - 8) + content[8:]
+
+
 def saved(kind: str, **options: object) -> bytes:
     file = io.BytesIO()
     photo().save(file, kind, **options)
@@ -87,6 +94,11 @@ METADATA: dict[str, Callable[[], bytes]] = {
     "a huge profile": lambda: png_with(chunk(b"iCCP", b"profile\0\0" + TEXT)),
     "a profile that is packed in no known way": lambda: png_with(chunk(b"iCCP", b"profile\0\7x")),
     "a text whose checksum is wrong": lambda: png_with(chunk(b"tEXt", b"a\0b", 1)),
+    "a transparency of the wrong length": lambda: png_with(chunk(b"tRNS", b"\0")),
+    "an Adobe part of JPEG that is too short": lambda: jpeg_with((0xEE, b"Adobe")),
+    "a JFIF part of JPEG that is too short": lambda: jpeg_with((0xE0, b"JFIF\0")),
+    "EXIF of WebP that is cut off": lambda: webp_with(b"EXIF\xff\xff\0\0II*\0"),
+    "a chunk of WebP whose length is wrong": lambda: webp_with(b"XMP \x02\0\0\0<x:xmpmeta"),
     "a density that is too short": lambda: png_with(chunk(b"pHYs", b"\0")),
 }
 
@@ -140,14 +152,18 @@ def test_an_orientation_that_there_is_not_turns_nothing(value: int, tmp_path: Pa
 
 
 def test_only_metadata_are_left_out() -> None:
-    for kind in ("JPEG", "PNG"):
-        plain = without_metadata(saved(kind))
-        assert plain is not None
-        with Image.open(io.BytesIO(plain)) as image, Image.open(io.BytesIO(saved(kind))) as same:
-            assert np.array_equal(np.asarray(image), np.asarray(same))
-    assert without_metadata(saved("GIF")) is None
-    assert without_metadata(b"\xff\xd8\xff\xe0") is None
-    assert without_metadata(b"\x89PNG\r\n\x1a\n\0\0") is None
+    for kind in ("JPEG", "PNG", "WEBP"):
+        plain = list(without_metadata(saved(kind)))
+        assert plain
+        for content in plain:
+            with Image.open(io.BytesIO(content)) as image:
+                again = np.asarray(image)
+            with Image.open(io.BytesIO(saved(kind))) as image:
+                assert np.array_equal(again, np.asarray(image))
+    assert not list(without_metadata(saved("GIF")))
+    assert not list(without_metadata(b"\xff\xd8\xff\xe0"))
+    assert not list(without_metadata(b"\x89PNG\r\n\x1a\n\0\0"))
+    assert not list(without_metadata(b"\xff\xd8" + bytes(1 << 24)))  # quickly, too
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP"])
@@ -199,6 +215,25 @@ def test_real_numbers_are_scaled(top: float, tmp_path: Path) -> None:
     read = grey(tmp_path / "float.tif").astype(int)
     assert np.abs(read - np.arange(256)).max() <= 6
     assert np.all(np.diff(read) >= 0)
+
+
+@pytest.mark.parametrize("top", [1.3, 2.0, 5.0])
+def test_real_numbers_beyond_1_are_white(top: float, tmp_path: Path) -> None:
+    """A few lights brighter than white, as pictures of a high range have them."""
+    ramp = np.linspace(0, 1, 256).astype(np.float32).reshape(16, 16)
+    ramp[15, 12:] = top
+    Image.fromarray(ramp).save(tmp_path / "float.tif")
+    assert np.abs(grey(tmp_path / "float.tif").astype(int)[:252] - np.arange(252)).max() <= 1
+
+
+def test_a_bitmap_of_two_bytes_a_pixel_is_as_it_is(tmp_path: Path) -> None:
+    header = struct.pack("<IiiHHIIiiII", 40, 4, 1, 1, 16, 3, 8, 0, 0, 0, 0)
+    masks = struct.pack("<III", 0xF800, 0x07E0, 0x001F)
+    pixels = struct.pack("<4H", 0x2104, 0x2104, 0, 0x1082)
+    size = 14 + len(header) + len(masks)
+    start = b"BM" + struct.pack("<IHHI", size + len(pixels), 0, 0, size)
+    (tmp_path / "565.bmp").write_bytes(start + header + masks + pixels)
+    assert read_image(tmp_path / "565.bmp").max() < 60
 
 
 def test_what_is_no_number_is_white(tmp_path: Path) -> None:

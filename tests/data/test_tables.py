@@ -66,6 +66,13 @@ GOOD: dict[str, str | bytes] = {
     "an index of pandas": with_index(","),
     "an index that was read back": with_index("Unnamed: 0,"),
     "an index that was reset": with_index("index,"),
+    "an index that was saved twice": with_index(",Unnamed: 0,").strip().replace("\n", "\n0.0,"),
+    "an index of several levels": with_index("level_0,index,").strip().replace("\n", "\n-1,"),
+    "empty columns with names": "\n".join(
+        [f"Unnamed: 5,{HEAD},notes", *(f",{row},NaN" for row in ROWS)]
+    ),
+    "two marks": b"\xef\xbb\xbf" + TEXT.encode("utf-8-sig"),
+    "numbers of NumPy": edited((",0,1\n", ",0.000000e+00,1e0\n"), (",1,1\n", ",1e+00,1E0\n")),
     "empty columns behind": "\n".join(f"{line},," for line in [HEAD, *ROWS]),
     "empty lines before and between": "\n\n" + TEXT.replace("\n", "\n\n,,,,,\n"),
     "semicolons": SEMICOLONS,
@@ -129,10 +136,28 @@ def test_what_stands_for_nothing_is_unknown(text: str, folder: Path) -> None:
     ("text", "value"),
     [("1", 1), ("0", 0), ("-1", -1), ("1.0", 1), ("0.000", 0), ("-1.0", -1), ("-0.0", 0),
      ("1,0", 1), ("+1", 1), ("2", None), ("0.5", None), ("1.01", None), ("-2.0", None),
-     ("maybe", None), ("\u0661", None), ("1e0", None)],
+     ("maybe", None), ("\u0661", None), ("1e0", 1), ("0.000000e+00", 0), ("1" * 5000, None)],
 )  # fmt: skip
 def test_attributes_are_whole(text: str, value: int | None) -> None:
     assert read_tristate(text) == value
+
+
+def test_a_column_of_nothing_is_none(folder: Path) -> None:
+    """Without splits a fifth is held out, and without ids the photo is the id."""
+    for nothing in ("", "NaN", "null"):
+        lines = ["sketch,photo,id,split"]
+        lines += [f"sketches/{n}.png,photos/{n}.jpg,{nothing},{nothing}" for n in "abcdef"]
+        (folder / "bare.csv").write_text("\n".join(lines))
+        sets = [load_csv(folder / "bare.csv", split) for split in ("train", "test")]
+        assert [len(one.photos) for one in sets] == [5, 1]
+        assert len(set(sets[0].photo_labels)) == 5
+
+
+def test_an_attribute_has_one_column(folder: Path) -> None:
+    for head in ("attr:open toe,ATTR:open toe", "attr:open toe,attr: open toe"):
+        text = edited(("attr:open toe,attr:heel", head))
+        with pytest.raises(ValueError, match=r"pairs\.csv:1: attribute 'open toe' has 2 columns"):
+            load(folder, text)
 
 
 def test_windows_letters_are_read(folder: Path) -> None:
@@ -183,7 +208,7 @@ BAD: dict[str, tuple[str | bytes, str]] = {
     "Parquet": (b"PAR1rest", r": is Parquet"),
     "colons": (TEXT.replace("attr:", "a").replace(",", ":"), r":1: no column 'sketch'.*commas"),
     "a column without a name": (with_index(",").replace("\n1,", "\nx,"),
-                                r":1: column 1 has no name"),
+                                r":1: column 1 has values and no name; name or delete it"),
     "a value between": (edited((",a,train,0,", ",a,train,0.5,")), r":2: column 'attr:open toe'"),
     "a number on a separator line": ("sep=;\n" + SEMICOLONS.replace("a;train;0", "a;train;7"),
                                      r":3: column 'attr:open toe' must be .* got '7'"),

@@ -107,10 +107,10 @@ def test_moved_photos_keep_their_numbers(gallery: Path, tmp_path: Path) -> None:
     numbers = {before.photo_path(i).name: i for i in before.numbers(COUNT)}
     new = (tmp_path / "photos").rename(tmp_path / "shoes")
     loaded = Gallery.load(gallery)
-    loaded.move(tmp_path / "photos", new)
+    loaded.move({tmp_path / "photos": new})
     assert {loaded.photo_path(i).name: i for i in loaded.numbers(COUNT)} == numbers
     assert paths(gallery) == names(new)
-    loaded.move(tmp_path / "photos", new)  # once more changes nothing
+    loaded.move({tmp_path / "photos": new})  # once more changes nothing
     assert paths(gallery) == names(new)
 
 
@@ -152,7 +152,10 @@ def test_a_folder_may_be_forgotten(
         (["photos", "--out", "none", "--moved", "a", "b"], "none: no gallery here"),
         (["--out", "gallery", "--moved", "photos", "none"], "moved: no such folder: none"),
         (["--out", "gallery", "--moved", "none", "model"], "none is no folder of the gallery; its"),
-        (["--out", "gallery", "--forget", "photos"], "gallery: holds no photos now"),
+        (
+            ["--out", "gallery", "--moved", "photos", "model", "--moved", "model", "none"],
+            "moved: no such folder: none",
+        ),
     ],
 )
 def test_moves_that_are_none_are_one_line(
@@ -170,6 +173,92 @@ def test_moves_that_are_none_are_one_line(
     assert error.startswith("fgsbir: error: ")
     assert message in error
     assert not Path("none").exists()
+    assert paths(gallery) == names(tmp_path / "photos")
+
+
+def test_all_may_be_forgotten(
+    gallery: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert index("--out", gallery, "--forget", tmp_path / "photos") == 0
+    assert "gallery: 0 photos" in capsys.readouterr().out
+
+
+def test_folders_inside_of_each_other_move_together(
+    tmp_path: Path, data: SketchPhotoSet, model: Path
+) -> None:
+    write_photos(data, tmp_path / "photos", range(COUNT))
+    built = Gallery.build(tmp_path / "photos" / "inner", model, tmp_path / "gallery",
+                          progress=False)  # fmt: skip
+    built.add(tmp_path / "photos")
+    new = (tmp_path / "photos").rename(tmp_path / "shoes")
+    added = built.add(new)
+    assert (added.count, added.removed) == (0, 0)
+    assert paths(tmp_path / "gallery") == names(new)
+    again = new.rename(tmp_path / "again")
+    built.move({new: again})
+    assert paths(tmp_path / "gallery") == names(again)
+    built.move({again: again.rename(tmp_path / "photos")})
+    assert paths(tmp_path / "gallery") == names(tmp_path / "photos")
+
+
+def test_folders_are_merged_and_swapped(
+    gallery: Path, tmp_path: Path, data: SketchPhotoSet
+) -> None:
+    write_photos(data, tmp_path / "others", range(COUNT, 2 * COUNT))
+    loaded = Gallery.load(gallery)
+    loaded.add(tmp_path / "others")
+    (tmp_path / "photos").rename(tmp_path / "middle")
+    (tmp_path / "others").rename(tmp_path / "photos")
+    (tmp_path / "middle").rename(tmp_path / "others")
+    arguments = ("--moved", tmp_path / "photos", tmp_path / "others")
+    arguments += ("--moved", tmp_path / "others", tmp_path / "photos")
+    assert index("--out", gallery, *arguments) == 0
+    assert paths(gallery) == names(tmp_path / "photos") | names(tmp_path / "others")
+    for photo in names(tmp_path / "photos"):
+        target = tmp_path / "others" / photo.relative_to(tmp_path / "photos")
+        photo.rename(target)
+    loaded = Gallery.load(gallery)
+    loaded.move({tmp_path / "photos": tmp_path / "others"})
+    assert paths(gallery) == names(tmp_path / "others")
+    (tmp_path / "others").rename(tmp_path / "all")
+    loaded.move({tmp_path / "others": tmp_path / "all"})
+    assert paths(gallery) == names(tmp_path / "all")
+    assert loaded.add(tmp_path / "all").unchanged == 2 * COUNT
+
+
+def test_links_that_lead_in_a_circle_are_no_folders(
+    gallery: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    circle = tmp_path / "circle"
+    circle.symlink_to(circle)
+    assert index("--out", gallery, "--forget", circle) == 0
+    assert index("--out", gallery, "--moved", circle, tmp_path / "photos") == 0
+    assert index("--out", gallery, "--moved", tmp_path / "photos", circle) == 2
+    (tmp_path / "photos").rename(tmp_path / "others")
+    (tmp_path / "photos").symlink_to(tmp_path / "photos")
+    assert index(tmp_path / "others", "--out", gallery) == 0
+    assert paths(gallery) == names(tmp_path / "others")
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_the_copy_of_a_part_is_not_taken_for_a_disk_that_is_away(
+    gallery: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "photos").rename(tmp_path / "away")
+    shutil.copytree(tmp_path / "away", tmp_path / "part")
+    for photo in sorted(names(tmp_path / "part"))[:2]:
+        photo.unlink()
+    Gallery.load(gallery).add(tmp_path / "part")
+    assert len(paths(gallery)) == COUNT + COUNT - 2
+
+
+def test_a_folder_by_a_link_is_forgotten_by_its_own_path(
+    tmp_path: Path, data: SketchPhotoSet, model: Path
+) -> None:
+    write_photos(data, tmp_path / "v1", range(2))
+    (tmp_path / "photos").symlink_to("v1")
+    built = Gallery.build(tmp_path / "photos", model, tmp_path / "gallery", progress=False)
+    assert built.forget(tmp_path / "v1" / "inner") == 1
 
 
 def test_a_link_that_moved_on_is_followed(
@@ -249,14 +338,27 @@ def test_many_copies_leave_room_for_others(
 def test_other_photos_that_look_the_same_are_not_copies(
     tmp_path: Path, data: SketchPhotoSet, model: Path
 ) -> None:
-    """A model of edges cannot tell these apart; their files differ in size."""
+    """A model of edges cannot tell these apart."""
     folder = tmp_path / "photos"
     folder.mkdir()
     for i, grey in enumerate((200, 220, 240)):
-        Image.new("L", (64 + 8 * i, 64 + 8 * i), grey).save(folder / f"{i}.bmp")
+        Image.new("L", (64, 64), grey).save(folder / f"{i}.bmp")
     gallery = Gallery.build(folder, model, tmp_path / "gallery", progress=False)
     matches = gallery.search(data.sketches[0], 3)
     assert [match.copies for match in matches] == [(), (), ()]
+
+
+def test_of_copies_one_that_is_there_is_shown(
+    gallery: Path, tmp_path: Path, data: SketchPhotoSet
+) -> None:
+    loaded = Gallery.load(gallery)
+    best = loaded.search(data.sketches[0], 1)[0].path
+    copy = tmp_path / "photos" / "z.png"
+    shutil.copyfile(best, copy)
+    loaded.add(tmp_path / "photos")
+    best.unlink()
+    first = loaded.search(data.sketches[0], 2)[0]
+    assert (first.path, first.copies) == (copy, (best,))
 
 
 def test_a_deleted_photo_ends_no_picture(
@@ -272,6 +374,8 @@ def test_a_deleted_photo_ends_no_picture(
     assert "note: 1 of these photos are gone" in capsys.readouterr().err
     assert min(Image.open(picture).size) > 100
     assert draw_search(sketch, {}, matches, tmp_path / "drawn.png").is_file()
+    assert draw_map(Gallery.load(gallery), tmp_path / "map.png").is_file()
+    os.mkfifo(matches[1].path)  # opening it would wait for ever
     assert draw_map(Gallery.load(gallery), tmp_path / "map.png").is_file()
     shutil.rmtree(tmp_path / "photos")
     assert draw_map(Gallery.load(gallery), tmp_path / "map.png").is_file()
@@ -290,6 +394,17 @@ def test_a_reader_that_has_enough_is_no_error(gallery: Path, tmp_path: Path,
     assert searching.stderr is not None
     assert searching.stderr.read() == b""
     assert searching.wait() == 0
+
+
+def test_output_that_is_closed_before_is_no_error(gallery: Path, tmp_path: Path) -> None:
+    """Of the shell: >&-, 2>&-, and an error that nobody reads."""
+    fgsbir = f"'{sys.executable}' -m fgsbir index --out '{gallery}' --forget '{tmp_path / 'none'}'"
+    for redirected in (">&-", "2>&-", ">&- 2>&-"):
+        done = subprocess.run(f"{fgsbir} {redirected}", shell=True, capture_output=True)
+        assert done.returncode == 0, done.stderr
+        assert b"Traceback" not in done.stderr + done.stdout
+    done = subprocess.run(f"{fgsbir} --moved a b 2>&-", shell=True, capture_output=True)
+    assert done.returncode == 2
 
 
 def test_letters_that_the_terminal_lacks_are_replaced(

@@ -12,6 +12,7 @@ import os
 import sys
 import warnings
 from collections.abc import Sequence
+from contextlib import suppress
 from inspect import cleandoc
 from typing import Protocol, TextIO, cast
 
@@ -49,17 +50,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
             warnings.showwarning = _show_warning
             warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")  # of metadata
             _parse(arguments).run()
-            sys.stdout.flush()
+            if sys.stdout is not None:  # as where it was closed before
+                sys.stdout.flush()
     except BrokenPipeError:  # whoever reads has read enough, as `head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except (OSError, ValueError, FloatingPointError) as error:
         if os.environ.get("FGSBIR_TRACEBACK"):
             raise
-        print(f"fgsbir: error: {error}", file=sys.stderr)
+        from ..data.names import printable
+
+        _say(f"fgsbir: error: {printable(str(error))}")
         return 2
     except KeyboardInterrupt:
-        print("\nfgsbir: stopped", file=sys.stderr)
+        _say("\nfgsbir: stopped")
         return 130
     return 0
 
@@ -68,6 +73,11 @@ def _show_any_text() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
+
+
+def _say(text: str) -> None:
+    with suppress(OSError):  # where nobody reads any more
+        print(text, file=sys.stderr, flush=True)
 
 
 def _show_warning(
@@ -80,9 +90,9 @@ def _show_warning(
 ) -> None:
     """A warning that is meant for users as one line; any other as Python has it."""
     if category is UserWarning:
-        print(f"fgsbir: warning: {message}", file=file or sys.stderr)
+        _say(f"fgsbir: warning: {message}")
     else:
-        print(warnings.formatwarning(message, category, filename, lineno, line), file=sys.stderr)
+        _say(warnings.formatwarning(message, category, filename, lineno, line))
 
 
 def _parse(arguments: list[str]) -> Command:

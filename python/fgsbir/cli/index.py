@@ -52,6 +52,7 @@ class Index:
     """Where to embed: cpu, cuda, cuda:1 ..."""
 
     def run(self) -> None:
+        from ..data.names import printable
         from ..gallery import Gallery
         from ..gallery.folder import beside, find_photos
         from ..gallery.manifest import read_manifest
@@ -67,14 +68,15 @@ class Index:
         gallery = Gallery.create(
             self.model, out, sketches=self.sketches, index=self.index, device=self.device
         )
-        for old, new in self.moved:
-            gallery.move(old, new)
+        if self.moved:
+            gallery.move(dict(self.moved))
         for folder in self.forget:
-            print(f"{gallery.forget(folder)} photos of {folder} forgotten", file=sys.stderr)
+            said = f"{gallery.forget(folder)} photos of {folder} forgotten"
+            print(printable(said), file=sys.stderr)
         done = self._add(gallery, self.photos) if self.photos is not None else ""
         print(f"{out}: {len(gallery)} photos{done}")
         if not len(gallery):
-            raise ValueError(f"{out}: holds no photos now")
+            return
         if self.picture is not None:
             from ..gallery.figures import draw_map
 

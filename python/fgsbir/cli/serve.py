@@ -28,7 +28,10 @@ class Serve:
     attribute_weight: float = 0.0
     """mu, the weight of predicted attributes that the page starts with."""
     allow_host: UseAppendAction[tuple[str, ...]] = ()
-    """Another name that the server goes by; localhost and any IP address always work."""
+    """Another name that the server goes by, also behind a proxy; localhost and any IP address
+    always work."""
+    root_path: str = ""
+    """Path that a reverse proxy serves the page under, as /shoes, where it passes that path on."""
     trusted_proxy: str | None = None
     """Address of a reverse proxy in front, whose X-Forwarded-For is believed."""
     searches_per_second: float = 10.0
@@ -57,6 +60,7 @@ class Serve:
             name=self.name or self.gallery.resolve().name.removesuffix(".gallery"),
             attribute_weight=self.attribute_weight,
             allowed_hosts=self.allow_host,
+            root_path=self.root_path,
             thumbnails=self._thumbnails(),
             searches_per_second=self.searches_per_second,
             workers=default_workers() if self.workers is None else self.workers,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import zipfile
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,12 +10,17 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from .image_folders import list_images, warn_of_others
+from .image_folders import list_all_images
 from .images import Chained, ImageFiles, Images, choose
+from .names import in_a_line, one_form
 from .quick_draw import SUFFIXES as DRAWINGS
 from .quick_draw import class_of, open_drawings
 
-SPLITS = frozenset({"train", "test", "val", "valid", "validation"})
+SPLITS = frozenset({"train", "test", "val", "valid", "validation", "dev"})
+SKETCHES = frozenset({"sketch", "sketches"})
+BOTH = SKETCHES | {"photo", "photos"}
+TRANSFORM = re.compile(r"tx_\d+")  # of Sketchy: its folders hold the same images, placed otherwise
+STRAY = 0.9  # share of the images that lie deeper, from which a folder's own are not its class
 
 
 @dataclass(frozen=True)
@@ -55,7 +60,8 @@ def open_classes(path: str | Path, *, per_class: int | None = None) -> Classifie
         path: one of
 
             * a folder that holds one folder of images (of any depth) for each class, itself or in
-              the only folder in it; folders named after splits are put together;
+              the only folder in it, and so on; folders named after splits, or as Sketchy's are, are
+              put together;
             * a folder of files of Quick, Draw!, one for each class: ``cat.npy`` of bitmaps, or
               ``cat.ndjson`` of strokes;
             * an ``.npz`` file with ``bits`` (n, H, W / 8) uint8, rows of packed bits with 1 for
@@ -92,9 +98,8 @@ def _thinned(sketches: ClassifiedSketches, per_class: int) -> ClassifiedSketches
 
 
 def _open_folder(path: Path) -> ClassifiedSketches:
-    listing = list_images(path)
+    listing = list_all_images(path, also_read=DRAWINGS)
     drawings = [file for file in listing.others if file.suffix.lower() in DRAWINGS]
-    warn_of_others(path, [file for file in listing.others if file not in set(drawings)])
     members: dict[str, list[Images]] = {}
     folders = _class_folders(path, listing.images)
     for name in sorted({*folders, *map(class_of, drawings)}):
@@ -111,16 +116,20 @@ def _open_folder(path: Path) -> ClassifiedSketches:
 def _class_folders(top: Path, images: Sequence[Path]) -> dict[str, list[Path]]:
     """The images of each class, by name; those that lie in no folder are of none."""
     inside = [(image.relative_to(top).parts, image) for image in images]
-    while inside:
-        heads = {parts[0] for parts, _ in inside}
-        is_deep = all(len(parts) > 2 for parts, _ in inside)
-        if not (is_deep and (len(heads) == 1 or {head.casefold() for head in heads} <= SPLITS)):
+    while True:
+        inside = [(parts, image) for parts, image in inside if len(parts) > 1]
+        heads = {parts[0].casefold() for parts, _ in inside}
+        chosen = heads & SKETCHES if heads <= BOTH else heads  # which may lie beside photos
+        if len(chosen) != 1 and not chosen <= SPLITS and not all(map(TRANSFORM.fullmatch, chosen)):
             break
-        inside = [(parts[1:], image) for parts, image in inside]
+        under = [(parts, image) for parts, image in inside if parts[0].casefold() in chosen]
+        deeper = [(parts[1:], image) for parts, image in under if len(parts) > 2]
+        if not deeper or len(deeper) < STRAY * len(under):
+            break
+        inside = deeper
     classes: dict[str, list[Path]] = {}
     for parts, image in inside:
-        if len(parts) > 1:
-            classes.setdefault(parts[0], []).append(image)
+        classes.setdefault(one_form(parts[0]), []).append(image)
     return classes
 
 
@@ -136,10 +145,10 @@ def _open_packed(path: Path) -> ClassifiedSketches:
     try:
         with np.load(path) as stored:
             bits, labels, classes = (stored[key] for key in ("bits", "labels", "classes"))
-    except (KeyError, ValueError, OSError, TypeError, zipfile.BadZipFile) as error:
+    except Exception as error:  # NumPy and zipfile report damage in many ways
         raise ValueError(
             f"{path}: expected a folder of classes, or an .npz file with bits, labels and classes "
-            f"({error})"
+            f"({in_a_line(error)})"
         ) from error
     labels = labels.astype(np.int64)
     if bits.ndim != 3 or bits.dtype != np.uint8 or labels.shape != (len(bits),):

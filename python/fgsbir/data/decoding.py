@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import os
+import re
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -13,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms, ImageOps
 
 from .depth import stretched, to_8_bits
+from .names import in_a_line
 from .without_metadata import without_metadata
 
 ORIENTATION = 0x0112  # the number of its EXIF tag
@@ -36,7 +39,7 @@ def verify_image(path: Path) -> None:
         FileNotFoundError: There is no such file.
         ValueError: The file cannot be decoded; names the file.
     """
-    if not path.is_file():
+    if not os.path.isfile(path):  # which answers for a name that is too long, too
         raise FileNotFoundError(f"no such file: {path}")
 
     def decode_coarsely(image: Image.Image) -> None:
@@ -47,7 +50,7 @@ def verify_image(path: Path) -> None:
         decode(path, decode_coarsely)
     # Pillow's plugins report damage as OSError, SyntaxError, ValueError, struct.error, ...
     except Exception as error:
-        raise ValueError(f"not a readable image: {path} ({error})") from error
+        raise ValueError(f"not a readable image: {path} ({in_a_line(error)})") from error
 
 
 def read_image(
@@ -74,7 +77,7 @@ def read_image(
     try:
         return decode(path, lambda image: to_array(image, mode=mode, size=size))
     except Exception as error:
-        raise ValueError(f"cannot decode image: {path} ({error})") from error
+        raise ValueError(f"cannot decode image: {path} ({in_a_line(error)})") from error
 
 
 def decode(
@@ -93,13 +96,14 @@ def decode(
         formats: Names of Pillow's that are tried; None for all.
 
     Raises:
-        Exception: Of whatever kind Pillow's plugins and the function raise.
+        Exception: Of whatever kind Pillow's plugins and the function raise at first.
     """
     try:
         return _opened(source, use, formats)
+    except (MemoryError, Image.DecompressionBombError):
+        raise
     except Exception:
-        plain = without_metadata(source if isinstance(source, bytes) else source.read_bytes())
-        if plain is not None:
+        for plain in without_metadata(source if isinstance(source, bytes) else source.read_bytes()):
             with suppress(Exception):  # the first error is the one to tell of
                 return _opened(plain, use, formats)
         raise
@@ -123,7 +127,7 @@ def upright(image: Image.Image) -> Image.Image:
     Returns:
         Mode L, RGB or RGBA; damage raises Pillow's errors.
     """
-    was_deep = ";16" in str(getattr(image, "tile", ""))  # two bytes a channel in the file
+    was_deep = re.search(r";16[BLN]", str(getattr(image, "tile", "")))  # two bytes a channel
     image.load()
     turn = TURNED.get(_orientation(image))
     shown = image if turn is None else image.transpose(turn)

@@ -11,7 +11,7 @@ import numpy as np
 
 from .dataset import SketchPhotoSet
 from .edges import PhotoEdges
-from .image_folders import list_images, warn_of_others
+from .image_folders import list_all_images
 from .images import SIZE, Chained, ImageFiles, Mirrored
 
 # Of the benchmark's train shoes: their extra sketches show other shoes.
@@ -120,6 +120,4 @@ def load_photos(folder: str | Path, *, mirror: bool = False) -> SketchPhotoSet:
 
 
 def _images(folder: Path) -> list[Path]:
-    listing = list_images(folder, deep=False)
-    warn_of_others(folder, listing.others)
-    return listing.images
+    return list_all_images(folder, deep=False).images

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -66,13 +66,15 @@ def list_images(
     folder: Path,
     *,
     deep: bool = True,
+    follow: bool = False,
     is_left_out: Callable[[Sequence[str]], bool] = lambda names: False,
 ) -> Listing:
-    """The image files of a folder. What is hidden is left out; links to folders are not followed.
+    """The image files of a folder, without what is hidden.
 
     Args:
         folder: to look into.
         deep: whether to look into the folders in it, too.
+        follow: whether to follow links to folders; none is looked into twice.
         is_left_out: by the names of the files in a folder, whether to pass over all of it.
 
     Raises:
@@ -84,7 +86,7 @@ def list_images(
     suffixes = image_suffixes()
     images: list[Path] = []
     others: list[Path] = []
-    for file in sorted(_visible_files(folder, deep, is_left_out, closed)):
+    for file in sorted(_visible_files(folder, deep, follow, is_left_out, closed)):
         is_image = os.path.splitext(file)[1].lower() in suffixes
         (images if is_image else others).append(Path(file))
     return Listing(images, others, closed)
@@ -100,18 +102,38 @@ def kinds_of(files: Sequence[Path]) -> str:
     return ", ".join(shown)
 
 
-def warn_of_others(folder: str | Path, others: Sequence[Path]) -> None:
-    """Warns of the files of a folder that are not read, where there are any."""
-    if others:
-        warnings.warn(f"{folder}: not read: {kinds_of(others)}", stacklevel=3)
+def list_all_images(folder: Path, *, deep: bool = True, also_read: Collection[str] = ()) -> Listing:
+    """The same of a folder to learn from: links are followed, and what is not read is warned of.
+
+    Args:
+        folder, deep: as of `list_images`.
+        also_read: endings of other files that are read.
+
+    Raises:
+        OSError: a folder cannot be looked into, or is not there; names it.
+    """
+    listing = list_images(folder, deep=deep, follow=True)
+    for error in listing.closed:
+        raise error
+    left_out = [file for file in listing.others if file.suffix.lower() not in also_read]
+    if left_out:
+        warnings.warn(f"{folder}: not read: {kinds_of(left_out)}", stacklevel=3)
+    return listing
 
 
 def _visible_files(
-    top: Path, deep: bool, is_left_out: Callable[[Sequence[str]], bool], closed: list[OSError]
+    top: Path,
+    deep: bool,
+    follow: bool,
+    is_left_out: Callable[[Sequence[str]], bool],
+    closed: list[OSError],
 ) -> Iterator[str]:
-    for folder, inner, names in os.walk(top, onerror=closed.append):
-        if is_left_out(names):
+    seen: set[str] = set()
+    for folder, inner, names in os.walk(top, onerror=closed.append, followlinks=follow):
+        real = os.path.realpath(folder) if follow else folder
+        if real in seen or is_left_out(names):
             inner.clear()
             continue
+        seen.add(real)
         inner[:] = [name for name in inner if deep and not is_hidden(name)]
         yield from (os.path.join(folder, name) for name in names if not is_hidden(name))

@@ -100,7 +100,7 @@ class Mirrored(Images):
         return len(self.source)
 
     def __getitem__(self, index: int, /) -> NDArray[np.uint8]:
-        return self.source[index][:, ::-1]
+        return np.ascontiguousarray(self.source[index][:, ::-1])
 
 
 def name_of(images: Images, index: int) -> str:
@@ -112,7 +112,7 @@ def name_of(images: Images, index: int) -> str:
     if isinstance(images, Chained):
         return name_of(*images.at(index))
     if isinstance(images, OfOneFile):
-        return f"{images.file}, number {index}"
+        return f"{images.file}, drawing {index + 1}"
     return f"image {index}"
 
 

@@ -7,6 +7,9 @@ import re
 import unicodedata
 from pathlib import Path
 
+LONGEST = 400  # letters of an error
+SHOWN = 60  # letters of a text that is quoted
+
 
 def one_form(text: str) -> str:
     """A name in the composed Unicode form (NFC), in which equal names are equal.
@@ -21,6 +24,17 @@ def printable(text: str) -> str:
     # A byte that is no character is a lone surrogate in Python's names of files.
     odd = r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]"
     return re.sub(odd, "\N{REPLACEMENT CHARACTER}", text)
+
+
+def in_a_line(error: Exception) -> str:
+    """What an error says, on one line that is not too long."""
+    text = printable(" ".join(str(error).split())) or type(error).__name__
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
+
+
+def quoted(text: str) -> str:
+    """A text of a file in quotes, as an error shows it; no more than its beginning."""
+    return repr(text if len(text) <= SHOWN else f"{text[:SHOWN]}...")
 
 
 class WrittenPaths:

@@ -29,14 +29,15 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from .dataset import SketchPhotoSet
-from .image_folders import kinds_of, list_images, warn_of_others
+from .image_folders import kinds_of, list_all_images
 from .images import SIZE
 from .layout import Layout
-from .names import WrittenPaths, one_form
+from .names import WrittenPaths, one_form, quoted
 from .pairs import SPLITS, Pair, build_set
 from .tables import REFUSED, SUFFIXES, is_missing, read_table, read_tristate
 
@@ -60,27 +61,32 @@ def load_csv(path: str | Path, split: str = "train", *, size: int = SIZE) -> Ske
     path = Path(path)
     table = read_table(path, COLUMNS, COLUMNS[:2])
     attributes = {c: _attribute(c) for c in table.columns if c not in COLUMNS}
+    _check_once(table.where, attributes.values())
     for column, name in attributes.items():
         if not name:
             raise ValueError(
-                f"{path}:1: unknown column {column!r}; known are {', '.join(COLUMNS[:-1])} and "
-                f"{COLUMNS[-1]}, and '{PREFIX}NAME' for an attribute"
+                f"{table.where}: unknown column {quoted(column)}; known are "
+                f"{', '.join(COLUMNS[:-1])} and {COLUMNS[-1]}, and '{PREFIX}NAME' for an attribute"
             )
     files = WrittenPaths(path.parent)
+    # A column without anything is none.
+    has_splits = any(not is_missing(row.get("split", "")) for _, row in table.rows)
     pairs = []
     for where, row in table.rows:
         if is_missing(row["photo"]):
             raise ValueError(f"{where}: column 'photo' is empty")
-        split_of_row = row["split"].casefold() if "split" in row else None
+        split_of_row = row["split"].casefold() if has_splits else None
         if split_of_row is not None and split_of_row not in SPLITS:
-            raise ValueError(f"{where}: split must be one of {SPLITS}, got {row['split']!r}")
+            raise ValueError(f"{where}: split must be one of {SPLITS}, got {quoted(row['split'])}")
         photo = _file(files, row, "photo", where)
         drawn = not is_missing(row["sketch"])
         pairs.append(
             Pair(
                 photo=photo,
                 sketch=_file(files, row, "sketch", where) if drawn else None,
-                instance=row.get("id") or one_form(os.path.relpath(photo, path.parent)),
+                instance=row["id"]
+                if not is_missing(row.get("id", ""))
+                else one_form(os.path.relpath(photo, path.parent)),
                 split=split_of_row,
                 attributes={name: _value(row, c, where) for c, name in attributes.items()},
                 where=where,
@@ -114,8 +120,8 @@ def _file(files: WrittenPaths, row: dict[str, str], column: str, where: str) -> 
     found = files.find(row[column])
     if re.match(r"[A-Za-z]:[\\/]", row[column]) and not found.exists():
         raise FileNotFoundError(
-            f"{where}: {column}: {row[column]!r} is on a Windows machine; write it relative to the "
-            "folder of the table"
+            f"{where}: {column}: {quoted(row[column])} is on a Windows machine; write it relative "
+            "to the folder of the table"
         )
     return found
 
@@ -130,29 +136,34 @@ class _PairFolder:
         self.split = split
         self.photos: dict[str, Path] = {}
         top = _inner(folder, PHOTOS)
-        photos, not_read = _images(top)
-        for photo in photos:
+        listing = list_all_images(top)
+        for photo in listing.images:
             key = _key(photo, top)
             if self.photos.setdefault(key, photo) != photo:
                 raise ValueError(f"{photo}: {self.photos[key].name} has the same name")
-        by_stem: dict[str, list[str]] = {}
+        self._by_stem: dict[str, list[str]] = {}
         for key in self.photos:
-            by_stem.setdefault(key.rpartition("/")[2], []).append(key)
-        self._only = {stem: keys[0] for stem, keys in by_stem.items() if len(keys) == 1}
+            self._by_stem.setdefault(key.rpartition("/")[2], []).append(key)
         self._sketches: dict[str, list[Path]] = {key: [] for key in self.photos}
         drawn = _inner(folder, SKETCHES)
-        for sketch in _images(drawn)[0]:
+        for sketch in list_all_images(drawn).images:
             key = _key(sketch, drawn)
-            shown = self.find(key) or self.find(re.sub(r"[_-]\d+$", "", key))
+            stem = re.sub(r"[_-]\d+$", "", key)
+            shown = self.find(key) or self.find(stem)
             if shown is None:
-                also = f" (not read there: {kinds_of(not_read)})" if not_read else ""
-                stem = re.sub(r"[_-]\d+$", "", key)
+                same = self._by_stem.get(stem.rpartition("/")[2], [])
+                others = kinds_of(listing.others)
+                also = f"; not read there: {others}" if others else ""
+                also = f"; of that name there are {', '.join(same)}" if same else also
                 raise ValueError(f"{sketch}: there is no photo {stem}.* in {top}{also}")
             self._sketches[shown].append(sketch)
 
     def find(self, name: str) -> str | None:
         """The key of the photo of a name: its path, or its file's name where that is its alone."""
-        return name if name in self.photos else self._only.get(name.rpartition("/")[2])
+        if name in self.photos:
+            return name
+        same = self._by_stem.get(name.rpartition("/")[2], [])
+        return same[0] if len(same) == 1 else None
 
     def pairs(self, attributes: Mapping[Path, Mapping[str, int]]) -> Iterator[Pair]:
         """A pair a sketch, and one for a photo without any."""
@@ -171,15 +182,6 @@ def _inner(folder: Path, names: Sequence[str]) -> Path:
     return next((folder / name for name in names if (folder / name).is_dir()), folder / names[0])
 
 
-def _images(folder: Path) -> tuple[list[Path], list[Path]]:
-    """Images of a folder at any depth, and what is not read, which is warned of."""
-    listing = list_images(folder)
-    for error in listing.closed:
-        raise error
-    warn_of_others(folder, listing.others)
-    return listing.images, listing.others
-
-
 def _key(file: Path, folder: Path) -> str:
     return one_form(file.relative_to(folder).with_suffix("").as_posix())
 
@@ -188,8 +190,9 @@ def _read_attributes(
     path: Path, folders: Sequence[_PairFolder]
 ) -> tuple[list[str], dict[Path, dict[str, int]]]:
     """Names, and the attributes of each photo that a line annotates."""
-    columns, rows = read_table(path, ("name",), ("name",))
+    where_header, columns, rows = read_table(path, ("name",), ("name",))
     names = {column: _attribute(column) or column for column in columns if column != "name"}
+    _check_once(where_header, names.values())
     annotated: dict[Path, str] = {}
     values: dict[Path, dict[str, int]] = {}
     for where, row in rows:
@@ -200,13 +203,21 @@ def _read_attributes(
             if (key := folder.find(name) or folder.find(os.path.splitext(name)[0])) is not None
         ]
         if not photos:
-            raise ValueError(f"{where}: there is no photo of the name {row['name']!r}")
+            raise ValueError(f"{where}: there is no photo of the name {quoted(row['name'])}")
         for photo in photos:
             if photo in annotated:
-                raise ValueError(f"{where}: {row['name']!r} was annotated at {annotated[photo]}")
+                raise ValueError(
+                    f"{where}: {quoted(row['name'])} was annotated at {annotated[photo]}"
+                )
             annotated[photo] = where
             values[photo] = {name: _value(row, column, where) for column, name in names.items()}
     return list(names.values()), values
+
+
+def _check_once(where: str, attributes: Iterable[str]) -> None:
+    for name, count in Counter(attributes).items():
+        if name and count > 1:
+            raise ValueError(f"{where}: attribute {quoted(name)} has {count} columns")
 
 
 def _attribute(column: str) -> str:
@@ -219,7 +230,7 @@ def _value(row: dict[str, str], column: str, where: str) -> int:
     value = read_tristate(row[column])
     if value is None:
         raise ValueError(
-            f"{where}: column {column!r} must be 1, 0, -1 or empty, got {row[column]!r}"
+            f"{where}: column {quoted(column)} must be 1, 0, -1 or empty, got {quoted(row[column])}"
         )
     return value
 

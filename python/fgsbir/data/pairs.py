@@ -13,6 +13,7 @@ from .dataset import SketchPhotoSet
 from .decoding import verify_image
 from .edges import PhotoEdges
 from .images import SIZE, ImageFiles
+from .names import in_a_line, quoted
 
 SPLITS = ("train", "test")
 HELD_OUT = 0.2  # share of the instances that make the test split where the user names none
@@ -110,7 +111,7 @@ def _check(pairs: list[Pair], name: str) -> dict[str, str]:
         of_instance = first_of_instance.setdefault(pair.instance, pair)
         if pair.split != of_instance.split:
             raise ValueError(
-                f"{pair.where}: instance {pair.instance!r} is in split {pair.split!r} here, "
+                f"{pair.where}: instance {quoted(pair.instance)} is in split {pair.split!r} here, "
                 f"but in {of_instance.split!r} at {of_instance.where}"
             )
         if (pair.split is None) != (pairs[0].split is None):
@@ -120,8 +121,8 @@ def _check(pairs: list[Pair], name: str) -> dict[str, str]:
             _verify(pair.photo, "photo", pair.where)
         if pair.instance != of_photo.instance:
             raise ValueError(
-                f"{pair.where}: photo {pair.photo.name} shows instance {pair.instance!r} here, "
-                f"but {of_photo.instance!r} at {of_photo.where}"
+                f"{pair.where}: photo {pair.photo.name} shows instance {quoted(pair.instance)} "
+                f"here, but {quoted(of_photo.instance)} at {of_photo.where}"
             )
         for attribute, value in pair.attributes.items():
             if value == -1:
@@ -129,8 +130,8 @@ def _check(pairs: list[Pair], name: str) -> dict[str, str]:
             before, at = stated.setdefault((pair.photo, attribute), (value, pair.where))
             if value != before:
                 raise ValueError(
-                    f"{pair.where}: attribute {attribute!r} of photo {pair.photo.name} is {value} "
-                    f"here, but {before} at {at}"
+                    f"{pair.where}: attribute {quoted(attribute)} of photo {pair.photo.name} is "
+                    f"{value} here, but {before} at {at}"
                 )
         if pair.sketch is not None:
             of_sketch = first_of_sketch.setdefault(pair.sketch, pair)
@@ -148,7 +149,7 @@ def _verify(path: Path, role: str, where: str) -> None:
     try:
         verify_image(path)
     except (FileNotFoundError, ValueError) as error:
-        raise type(error)(f"{where}: {role}: {error}") from error
+        raise type(error)(f"{where}: {role}: {in_a_line(error)}") from error
 
 
 def _hold_out(instances: Iterable[str]) -> dict[str, str]:

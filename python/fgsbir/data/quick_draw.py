@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from scipy.ndimage import binary_dilation
 from skimage.morphology import skeletonize
 
 from .images import SIZE, Images, OfOneFile
+from .names import in_a_line, one_form
 
 SUFFIXES = (".npy", ".ndjson")
 SIDE = 28
@@ -21,7 +23,7 @@ ENLARGED = 10 * SIDE
 INK = 96  # grey of an enlarged bitmap from which it is a line
 MARGIN = 16  # pixels around a drawing that is made of strokes
 WIDTH = 2
-_PREFIX = re.compile(r"(full_)?(numpy_bitmap|simplified|raw|binary)_")
+_PREFIX = re.compile(r"^(full_)?(numpy_bitmap|simplified|raw|binary)_")
 
 
 class Bitmaps(OfOneFile):
@@ -31,8 +33,8 @@ class Bitmaps(OfOneFile):
         """Raises a ValueError for a file of anything else; names it."""
         try:
             rows = np.load(file, mmap_mode="r", allow_pickle=False)
-        except (ValueError, OSError, EOFError) as error:
-            raise ValueError(f"{file}: not an array of NumPy ({error})") from error
+        except Exception as error:  # NumPy reports damage in many ways
+            raise ValueError(f"{file}: not an array of NumPy ({in_a_line(error)})") from error
         if rows.dtype != np.uint8 or rows.shape[1:] not in ((SIDE * SIDE,), (SIDE, SIDE)):
             raise ValueError(
                 f"{file}: expected bitmaps (n, {SIDE * SIDE}) of uint8, as Quick, Draw! has them, "
@@ -71,10 +73,10 @@ class Strokes(OfOneFile):
             line = opened.readline()
         try:
             return _draw(json.loads(line)["drawing"])
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
+        except Exception as error:  # whatever else may be in there
             raise ValueError(
-                f"{self.file}: number {index} is no line of JSON with strokes as "
-                f'"drawing": [[[x, ...], [y, ...]], ...] ({error})'
+                f"{self.file}: drawing {index + 1} is no line of JSON with strokes as "
+                f'"drawing": [[[x, ...], [y, ...]], ...] ({in_a_line(error)})'
             ) from error
 
 
@@ -84,12 +86,14 @@ def open_drawings(file: Path) -> Images:
     Raises:
         ValueError: it is a file of anything else; names it.
     """
+    if not file.is_file():  # to open a pipe would wait for whoever writes into it
+        raise ValueError(f"{file}: is no file")
     return Bitmaps(file) if file.suffix.lower() == ".npy" else Strokes(file)
 
 
 def class_of(file: Path) -> str:
     """The class that a file is of by its name, ``full_numpy_bitmap_cat.npy`` or ``cat.npy``."""
-    return _PREFIX.sub("", file.stem) or file.stem
+    return one_form(_PREFIX.sub("", file.stem) or file.stem)
 
 
 def _draw(strokes: Any) -> NDArray[np.uint8]:
@@ -100,7 +104,11 @@ def _draw(strokes: Any) -> NDArray[np.uint8]:
     image = Image.new("L", (SIZE, SIZE), 255)
     if len(points):
         low = points.min(0)
-        scale = (SIZE - 1 - 2 * MARGIN) / max(1.0, float((points.max(0) - low).max()))
+        with np.errstate(over="ignore"):
+            extent = float((points.max(0) - low).max())
+        if not math.isfinite(extent):
+            raise ValueError("numbers too far apart")
+        scale = (SIZE - 1 - 2 * MARGIN) / max(1.0, extent)
         pen = ImageDraw.Draw(image)
         for line in lines:
             drawn = [(float(x), float(y)) for x, y in MARGIN + scale * (line - low)]

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from .names import one_form
+from .names import one_form, quoted
 
 SUFFIXES = (".csv", ".tsv")
 REFUSED = (".xlsx", ".xls", ".ods", ".parquet")
@@ -24,20 +24,28 @@ SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 MISSING = frozenset({"", "nan", "na", "n/a", "#n/a", "null", "none", "<na>", "nat"})
 """What stands for nothing, in lower case."""
 WORDS = {"true": 1, "yes": 1, "false": 0, "no": 0}
-_WHOLE = re.compile(r"([+-]?[0-9]+)(?:[.,]0*)?")
-_INDEX = re.compile(r"(?:unnamed: \d+|index)?", re.IGNORECASE)
+_NUMBER = re.compile(r"[+-]?[0-9]+(?:[.,][0-9]*)?(?:e[+-]?[0-9]+)?", re.IGNORECASE)
+DIGITS = 40  # that a number may have
+_INDEX = re.compile(r"(?:unnamed: [\d.]+|index|level_\d+)?", re.IGNORECASE)
+LISTED = 8  # names of columns that an error lists
 _SAVE = "save it as 'CSV UTF-8'"
-_STARTS = {b"PK": "a spreadsheet", b"\xd0\xcf\x11\xe0": "an old spreadsheet", b"PAR1": "Parquet"}
+_STARTS = {
+    b"PK\3\4": "a spreadsheet",
+    b"\xd0\xcf\x11\xe0": "an old spreadsheet",
+    b"PAR1": "Parquet",
+}
 
 
 class Table(NamedTuple):
     """A table as it was read.
 
     Attributes:
+        where: the header is, "file:line".
         columns: their names.
         rows: each as ("file:line", {column: text}).
     """
 
+    where: str
     columns: list[str]
     rows: list[tuple[str, dict[str, str]]]
 
@@ -64,25 +72,34 @@ def read_table(path: Path, known: Sequence[str], required: Sequence[str]) -> Tab
         raise ValueError(f"{path}:1: no column {required[0]!r}; the file is empty")
     (line, header), *lines = numbered
     columns = [_known(one_form(name), known) for name in header]
-    kept = [i for i in range(len(columns)) if not _is_no_column(i, columns, lines)]
+    fields = [[row[i] for _, row in lines if i < len(row)] for i in range(len(columns))]
+    first = next((i for i in range(len(columns)) if not _is_index(columns[i], fields[i])), 0)
+    kept = [
+        i
+        for i in range(first, len(columns))
+        if columns[i] in known or not _is_empty(columns[i], fields[i], len(lines))
+    ]
     names = [columns[i] for i in kept]
     for column in required:
         if column not in names:
             raise ValueError(
                 f"{path}:{line}: no column {column!r}; the columns, parted by "
-                f"{SEPARATORS[separator]}, are {names}"
+                f"{SEPARATORS[separator]}, are {_listed(names)}"
             )
     if len(set(names)) < len(names):
-        raise ValueError(f"{path}:{line}: a column occurs twice in {names}")
+        raise ValueError(f"{path}:{line}: a column occurs twice in {_listed(names)}")
     if "" in names:
-        raise ValueError(f"{path}:{line}: column {1 + kept[names.index('')]} has no name")
+        number = 1 + kept[names.index("")]
+        raise ValueError(
+            f"{path}:{line}: column {number} has values and no name; name or delete it"
+        )
     rows = []
     for number, row in lines:
         where = f"{path}:{number}"
         if len(row) < len(columns) or any(row[len(columns) :]):
             raise ValueError(f"{where}: {len(row)} fields, but the header has {len(columns)}")
         rows.append((where, {columns[i]: one_form(row[i]) for i in kept}))
-    return Table(names, rows)
+    return Table(f"{path}:{line}", names, rows)
 
 
 def is_missing(text: str) -> bool:
@@ -92,8 +109,10 @@ def is_missing(text: str) -> bool:
 
 def read_whole(text: str) -> int | None:
     """A whole number, also as a table of floats has it, ``3.0``; None for anything else."""
-    match = _WHOLE.fullmatch(text)
-    return int(match[1]) if match else None
+    if len(text) > DIGITS or not _NUMBER.fullmatch(text):
+        return None
+    number = float(text.replace(",", "."))
+    return int(number) if number.is_integer() else None
 
 
 def read_tristate(text: str) -> int | None:
@@ -119,7 +138,7 @@ def _decode(path: Path, content: bytes) -> str:
     else:
         encoding = "utf-8-sig"  # spreadsheets put a byte order mark before the first name
     try:
-        return content.decode(encoding)
+        return content.decode(encoding).lstrip("\ufeff")  # of a file that was marked twice
     except UnicodeDecodeError as error:
         western = _western(content) if encoding == "utf-8-sig" else None
         if western is not None:
@@ -177,16 +196,22 @@ def _split(path: Path, text: str, separator: str, first: int) -> list[tuple[int,
     return table
 
 
+def _listed(names: Sequence[str]) -> str:
+    more = [f"{len(names) - LISTED} more"] if len(names) > LISTED else []
+    return ", ".join([*map(quoted, names[:LISTED]), *more])
+
+
 def _known(name: str, known: Sequence[str]) -> str:
     return name.casefold() if name.casefold() in known else name
 
 
-def _is_no_column(
-    at: int, columns: Sequence[str], lines: Sequence[tuple[int, Sequence[str]]]
-) -> bool:
-    """Whether a column has neither name nor content, or is the numbers of pandas' rows."""
-    name = columns[at]
-    fields = [row[at] for _, row in lines if at < len(row)]
-    if not name and not any(fields):
-        return True
-    return at == 0 and bool(_INDEX.fullmatch(name)) and all(map(str.isdecimal, fields))
+def _is_index(name: str, fields: Sequence[str]) -> bool:
+    """Whether a column is the numbers of rows, which pandas puts first whenever it saves."""
+    return bool(_INDEX.fullmatch(name)) and all(
+        is_missing(text) or read_whole(text) is not None for text in fields
+    )
+
+
+def _is_empty(name: str, fields: Sequence[str], rows: int) -> bool:
+    """Whether a column has no content, and is not there for it: one without a name, or of rows."""
+    return all(map(is_missing, fields)) and (not name or rows > 0) and ":" not in name

@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from ..atomic_files import write_atomically
 from .dataset import SketchPhotoSet
 from .instance_attributes import expected_difference, instance_attributes
+from .names import quoted
 from .sbir import majority
 from .tables import read_table, read_whole
 
@@ -138,9 +139,11 @@ def read_triplets(path: str | Path, data: SketchPhotoSet) -> NDArray[np.int64]:
         FileNotFoundError: when there is no such file.
         ValueError: for the first line that is no triplet of the split; names file and line.
     """
-    header, lines = read_table(Path(path), COLUMNS, COLUMNS)
+    where_header, header, lines = read_table(Path(path), COLUMNS, COLUMNS)
     if extra := [column for column in header if column not in COLUMNS]:
-        raise ValueError(f"{path}:1: unknown column {extra[0]!r}; known are {', '.join(COLUMNS)}")
+        raise ValueError(
+            f"{where_header}: unknown column {extra[0]!r}; known are {', '.join(COLUMNS)}"
+        )
     sizes = dict(
         zip(COLUMNS, (len(data.sketches), len(data.photos), len(data.photos)), strict=True)
     )
@@ -151,8 +154,8 @@ def read_triplets(path: str | Path, data: SketchPhotoSet) -> NDArray[np.int64]:
             place = read_whole(line[column])
             if place is None or not 0 <= place < size:
                 raise ValueError(
-                    f"{where}: column {column!r} must be a whole number from 0 to {size - 1}, "
-                    f"the places in {data.name}, got {line[column]!r}"
+                    f"{where}: column {quoted(column)} must be a whole number from 0 to "
+                    f"{size - 1}, the places in {data.name}, got {quoted(line[column])}"
                 )
             row.append(place)
         if row[1] == row[2]:

@@ -1,43 +1,51 @@
-"""JPEG and PNG files without what says nothing of their pixels."""
+"""JPEG, PNG and WebP files without what says nothing of their pixels."""
 
 from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
+from contextlib import suppress
 
 JPEG_START = b"\xff\xd8"
 PNG_START = b"\x89PNG\r\n\x1a\n"
+RIFF, WEBP = b"RIFF", b"WEBP"
 START_OF_SCAN = 0xDA
-# The first frame's size and range of colours, transparency, and which way is up.
-JPEG_KEPT = frozenset({0xE0, 0xE1, 0xEE})  # JFIF, Exif, Adobe
-PNG_KEPT = frozenset({b"tRNS", b"eXIf"})
 JPEG_APPLICATION = range(0xE0, 0xF0)
 JPEG_COMMENT = 0xFE
+JPEG_KEPT = frozenset({0xE0, 0xE1, 0xEE})  # JFIF, Exif for which way is up, Adobe for the colours
+PNG_KEPT = frozenset({b"tRNS", b"eXIf"})
+WEBP_PIXELS = frozenset({b"VP8 ", b"VP8L", b"VP8X", b"ALPH", b"ANIM", b"ANMF"})
+WEBP_METADATA_FLAGS = 0x20 | 0x08 | 0x04  # of a profile, of Exif, of XMP
 
 
-def without_metadata(content: bytes) -> bytes | None:
-    """The file of the same pixels, without text, colour profiles, previews and the like.
+def without_metadata(content: bytes) -> Iterator[bytes]:
+    """Files of the same pixels, without text, colour profiles, previews and the like.
 
-    Returns:
-        None for a file of another kind, and for one that is cut off before its pixels.
+    The first keeps what says how pixels are to be shown, the second nothing but pixels. There are
+    none of a file of another kind, or of one that is cut off before its pixels.
     """
-    try:
-        if content.startswith(JPEG_START):
-            return JPEG_START + b"".join(_jpeg_segments(content))
-        if content.startswith(PNG_START):
-            return PNG_START + b"".join(_png_chunks(content))
-    except (IndexError, struct.error):
-        pass
-    return None
+    parts: Callable[[bytes, Collection[int | bytes]], Iterator[bytes]]
+    kept: tuple[Collection[int | bytes], ...]
+    if content.startswith(JPEG_START):
+        start, parts, kept = JPEG_START, _jpeg_segments, (JPEG_KEPT, frozenset())
+    elif content.startswith(PNG_START):
+        start, parts, kept = PNG_START, _png_chunks, (PNG_KEPT, frozenset())
+    elif content.startswith(RIFF) and content[8:12] == WEBP:
+        start, parts, kept = b"", _webp, (frozenset(),)
+    else:
+        return
+    for names in kept:
+        with suppress(IndexError, struct.error):
+            yield start + b"".join(parts(content, names))
 
 
-def _jpeg_segments(content: bytes) -> Iterator[bytes]:
+def _jpeg_segments(content: bytes, kept: Collection[int | bytes]) -> Iterator[bytes]:
     at = len(JPEG_START)
     while True:
-        if content[at] != 0xFF:  # bytes between segments mean nothing
-            at += 1
-            continue
+        at = content.find(b"\xff", at)  # bytes between segments mean nothing
+        if at < 0:
+            raise IndexError
         marker = content[at + 1]
         if marker == START_OF_SCAN:
             yield content[at:]
@@ -46,18 +54,18 @@ def _jpeg_segments(content: bytes) -> Iterator[bytes]:
             at += 1 if marker == 0xFF else 2
             continue
         (length,) = struct.unpack_from(">H", content, at + 2)
-        if marker in JPEG_KEPT or not (marker in JPEG_APPLICATION or marker == JPEG_COMMENT):
+        if marker in kept or not (marker in JPEG_APPLICATION or marker == JPEG_COMMENT):
             yield content[at : at + 2 + length]
         at += 2 + length
 
 
-def _png_chunks(content: bytes) -> Iterator[bytes]:
+def _png_chunks(content: bytes, kept: Collection[int | bytes]) -> Iterator[bytes]:
     at = len(PNG_START)
     while at < len(content):
         length, name = struct.unpack_from(">I4s", content, at)
         chunk = content[at : at + 12 + length]
         is_critical = not name[0] & 0x20
-        if is_critical or (name in PNG_KEPT and _is_whole(chunk)):
+        if is_critical or (name in kept and _is_whole(chunk)):
             yield chunk
         if name == b"IEND":
             return
@@ -66,3 +74,18 @@ def _png_chunks(content: bytes) -> Iterator[bytes]:
 
 def _is_whole(chunk: bytes) -> bool:
     return struct.pack(">I", zlib.crc32(chunk[4:-4])) == chunk[-4:]
+
+
+def _webp(content: bytes, kept: Collection[int | bytes]) -> Iterator[bytes]:
+    chunks = []
+    at = len(RIFF) + 4 + len(WEBP)
+    while at + 8 <= len(content):
+        name, length = struct.unpack_from("<4sI", content, at)
+        chunk = bytearray(content[at : at + 8 + length + length % 2])
+        if name == b"VP8X" and length:
+            chunk[8] &= ~WEBP_METADATA_FLAGS & 0xFF
+        if name in WEBP_PIXELS:
+            chunks.append(bytes(chunk))
+        at += 8 + length + length % 2
+    body = WEBP + b"".join(chunks)
+    yield RIFF + struct.pack("<I", len(body)) + body

@@ -130,8 +130,8 @@ def draw_map(gallery: Gallery, path: str | Path, *, most: int = 400, seed: int =
 
 def _photo(path: Path, size: int) -> NDArray[np.uint8] | None:
     """A photo as a square; None where it can no longer be read."""
-    try:
-        return read_image(path, size=size)
+    try:  # to open a pipe would wait for whoever writes into it
+        return read_image(path, size=size) if path.is_file() else None
     except (OSError, ValueError):
         return None
 

@@ -69,10 +69,12 @@ def find_photos(photos: str | Path) -> Found:
         raise FileNotFoundError(f"no such folder: {photos}")
     # A gallery's page keeps small copies of the photos in it.
     found = list_images(top, is_left_out=lambda names: MANIFEST_NAME in names)
+    if not found.images and found.closed:
+        raise found.closed[0]
     if not found.images:
         there = f"; there are {kinds_of(found.others)}" if found.others else ""
         raise ValueError(f"{photos}: no images of a kind that is read here{there}")
-    closed = [Skipped(Path(e.filename), e.strerror or str(e)) for e in found.closed]
+    closed = [Skipped(Path(e.filename), f"{e.filename}: {e.strerror}") for e in found.closed]
     return Found(top, [_photo(image) for image in found.images], closed, found.others)
 
 

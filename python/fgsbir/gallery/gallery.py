@@ -201,23 +201,23 @@ class Gallery:
             self._opened = self._open(update=True)
         return added
 
-    def move(self, old: str | Path, new: str | Path) -> None:
-        """Has the photos of one of the gallery's folders lie in another one, where they are now.
+    def move(self, moved: Mapping[str | Path, str | Path]) -> None:
+        """Has the photos of the gallery's folders lie in others, where they are now, all at once.
 
         :meth:`add` recognises a folder that was renamed by itself, while its files are as they
         were.
 
         Args:
-            old: a folder that photos were added from; it need not be there.
-            new: the folder that they are in.
+            moved: by a folder that photos were added from, which need not be there, the one that
+                they are in.
 
         Raises:
-            FileNotFoundError: there is no folder `new`.
-            ValueError: `old` is no folder of the gallery, a damaged file of the gallery, or another
-                process is adding photos to it.
+            FileNotFoundError: there is no folder to move to.
+            ValueError: the gallery has no such folder, a file of it is damaged, or another process
+                is adding photos to it.
         """
         with self._changing():
-            move(self._store, old, new)
+            move(self._store, moved)
 
     def forget(self, folder: str | Path) -> int:
         """Takes all photos under a folder out of the gallery; their files are left alone.

@@ -11,6 +11,7 @@ from ..atomic_files import write_json
 
 FILE_NAME = "gallery.json"
 FORMAT = "fgsbir-gallery-1"
+LARGEST_DIM = 1 << 24
 
 
 @dataclass
@@ -74,6 +75,7 @@ def _is_sound(manifest: Manifest) -> bool:
     lists = (manifest.attributes, manifest.folders)
     if not (
         isinstance(manifest.embedding_dim, int)
+        and 0 < manifest.embedding_dim < LARGEST_DIM
         and isinstance(manifest.calibrated, bool)
         and all(isinstance(one, list) for one in lists)
     ):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import filecmp
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import compress
@@ -100,23 +100,27 @@ class Ranking:
     def by_photo(self) -> list[list[int]]:
         """Places of the candidates, the copies of one photo together, in the order of the first."""
         groups: list[list[int]] = []
-        # Unit vectors as near as that are about as far from any other.
-        window = 4 * SAME**0.5 * (1 + self._attribute_weight)
-        for place in range(len(self)):
-            for group in reversed(groups):
-                if self.r[place] - self.r[group[0]] > window:
-                    groups.append([place])
-                    break
-                if self._is_copy(place, group[0]):
-                    group.append(place)
-                    break
-            else:
-                groups.append([place])
+        by_size: dict[int | None, list[list[int]]] = {None: []}
+        for place, path in enumerate(self.paths):
+            size = _size(path)
+            alike = by_size.setdefault(size, [])
+            # A file that is gone may have been of any size.
+            asked = groups if size is None else [*by_size[None], *alike]
+            group = self._group_of(place, asked)
+            if group is None:
+                group = []
+                groups.append(group)
+                alike.append(group)
+            group.append(place)
         return groups
 
     def match(self, places: Sequence[int], names: Sequence[str]) -> Match:
-        """The photo at some places: the copy with the lowest number, and where the others are."""
-        first, *copies = sorted(places, key=lambda place: int(self.numbers[place]))
+        """The photo at some places: the first copy that is there, and where the others are."""
+        first, *copies = places
+        if copies:
+            first, *copies = sorted(
+                places, key=lambda place: (_size(self.paths[place]) is None, self.numbers[place])
+            )
         return Match(
             index=int(self.numbers[first]),
             path=self.paths[first],
@@ -130,14 +134,28 @@ class Ranking:
             copies=tuple(self.paths[place] for place in copies),
         )  # fmt: skip
 
+    def _group_of(self, place: int, groups: Sequence[list[int]]) -> list[int] | None:
+        """That of the groups whose photo is the one at a place."""
+        # Unit vectors as near as that are about as far from any other.
+        window = 4 * SAME**0.5 * (1 + self._attribute_weight)
+        for group in reversed(groups):
+            if self.r[place] - self.r[group[0]] <= window and self._is_copy(place, group[0]):
+                return group
+        return None
+
     def _is_copy(self, a: int, b: int) -> bool:
         apart = (self.embedding[a].double() - self.embedding[b].double()).square().sum()
-        return float(apart) <= SAME and _sizes_agree(self.paths[a], self.paths[b])
+        if float(apart) > SAME:
+            return False
+        try:
+            return filecmp.cmp(self.paths[a], self.paths[b], shallow=False)
+        except OSError:  # one of them is gone
+            return True
 
 
-def _sizes_agree(a: Path, b: Path) -> bool:
-    """Whether two files are of the same size, as far as they are still there."""
+def _size(file: Path) -> int | None:
+    """In bytes; None of a file that is gone."""
     try:
-        return os.path.getsize(a) == os.path.getsize(b)
+        return file.stat().st_size if file.is_file() else None
     except OSError:
-        return True
+        return None

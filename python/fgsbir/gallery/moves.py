@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from .folder import Found, Photo
 from .store import Store
 
-Known = Mapping[int, Photo]
+MOST_LOST = 0.2
+"""Share of the photos that a folder may have lost since it was renamed. More make it another one,
+as the copy of a part of a folder on a disk that is not mounted."""
 
 
 def known_as(store: Store, photos: str | Path) -> Path:
@@ -18,9 +20,11 @@ def known_as(store: Store, photos: str | Path) -> Path:
     What a folder of the gallery is now, through whatever links, is that folder.
     """
     path = Path(os.path.abspath(photos))
-    real = path.parent.resolve() / path.name if path.is_file() else path.resolve()
+    # Not Path.resolve(), which fails at links that lead in a circle.
+    real = Path(os.path.realpath(path.parent if path.is_file() else path))
+    real = real / path.name if path.is_file() else real
     for folder in store.manifest.folders:
-        if real.is_relative_to(there := Path(folder).resolve()):
+        if real.is_relative_to(there := Path(os.path.realpath(folder))):
             return Path(folder) / real.relative_to(there)
     is_behind_a_link = any(path.is_relative_to(folder) for folder in store.manifest.folders)
     return real if is_behind_a_link else path
@@ -29,8 +33,8 @@ def known_as(store: Store, photos: str | Path) -> Path:
 def take_over(store: Store, found: Found) -> str:
     """Recognises a folder of the gallery that was renamed or moved, by the photos in it.
 
-    It is no longer where it was, and half of its photos or more are in the new one by the same
-    paths, sizes and times.
+    It is no longer where it was, and nearly all of its photos are in the new one by the same paths,
+    sizes and times.
 
     Args:
         store: open for writing.
@@ -43,9 +47,9 @@ def take_over(store: Store, found: Found) -> str:
         return ""
     here = {_inside(photo, str(found.top)) for photo in found.photos}
     for old, photos in missing(store).items():
-        there = [_inside(photo, old) for photo in photos]
-        if 2 * sum(photo in here for photo in there) >= len(there):
-            move(store, old, found.top)
+        lost = sum(_inside(photo, old) not in here for photo in photos)
+        if lost <= MOST_LOST * len(photos):
+            move(store, {old: found.top})
             return f"{old} is gone, and its photos lie in {found.top}: they were taken over"
     return ""
 
@@ -69,36 +73,44 @@ def missing(store: Store) -> dict[str, list[Photo]]:
     return {folder: those for folder, those in under.items() if those}
 
 
-def move(store: Store, old: str | Path, new: str | Path) -> None:
-    """Has the photos of one of the gallery's folders lie in another one.
+def move(store: Store, moved: Mapping[Path | str, Path | str]) -> None:
+    """Has the photos under folders lie under other ones, all at once.
 
     Those that the gallery has there already are kept as they are.
 
     Args:
         store: open for writing.
-        old: as the gallery knows it, or a path that leads there.
-        new: where its photos are now.
+        moved: where what was in a folder is now.
 
     Raises:
-        FileNotFoundError: there is no folder `new`.
-        ValueError: the gallery has neither a folder `old` nor one `new`.
+        FileNotFoundError: there is no folder to move to.
+        ValueError: the gallery has neither the one folder nor the other.
     """
-    if not os.path.isdir(new):
-        raise FileNotFoundError(f"moved: no such folder: {new}")
-    before = {str(folder) for folder in _spellings(old)} & set(store.manifest.folders)
-    after = Path(os.path.abspath(new))
-    if not before:
-        if any(after.is_relative_to(folder) for folder in store.manifest.folders):
-            return  # of an earlier call
-        listed = ", ".join(store.manifest.folders) or "none"
-        raise ValueError(f"moved: {old} is no folder of the gallery; its folders are {listed}")
-    folder = min(before)
-    photos = store.photos()
-    own = [number for number, photo in photos.items() if _is_under(photo, folder)]
-    others = {photo.path for photo in photos.values() if not _is_under(photo, folder)}
-    twice = [n for n in own if str(after / os.path.relpath(photos[n].path, folder)) in others]
-    store.remove(twice)
-    store.rename(folder, after)
+    folders = store.manifest.folders
+    renamed: dict[str, str] = {}
+    for old, new in moved.items():
+        if not os.path.isdir(new):
+            raise FileNotFoundError(f"moved: no such folder: {new}")
+        after = os.path.abspath(new)
+        inside = {
+            folder: os.path.normpath(os.path.join(after, os.path.relpath(folder, spelling)))
+            for folder in folders
+            for spelling in _spellings(store, old)
+            if Path(folder).is_relative_to(spelling)
+        }
+        # Where it is there already, an earlier call has done it.
+        if not inside and not any(Path(after).is_relative_to(folder) for folder in folders):
+            listed = ", ".join(dict.fromkeys(folders)) or "none"
+            raise ValueError(f"moved: {old} is no folder of the gallery; its folders are {listed}")
+        renamed |= inside
+    before = store.photos()
+    store.rename(renamed)
+    by_path: dict[str, list[int]] = {}
+    for number, photo in store.photos().items():
+        by_path.setdefault(photo.path, []).append(number)
+    for path, numbers in by_path.items():
+        numbers.sort(key=lambda number: before[number].path != path)
+    store.remove(number for numbers in by_path.values() for number in numbers[1:])
 
 
 def forget(store: Store, folder: str | Path) -> int:
@@ -111,20 +123,19 @@ def forget(store: Store, folder: str | Path) -> int:
     Returns:
         How many there were.
     """
-    spellings = _spellings(folder)
+    spellings = _spellings(store, folder)
     gone = [
         number
         for number, photo in store.photos().items()
-        if any(_is_under(photo, str(path)) for path in spellings)
+        if any(_is_under(photo, path) for path in spellings)
     ]
     store.remove(gone)
     return len(gone)
 
 
-def _spellings(folder: str | Path) -> Iterable[Path]:
+def _spellings(store: Store, folder: str | Path) -> set[str]:
     """Paths by which a folder may be known that need not be there any more."""
-    path = Path(os.path.abspath(folder))
-    return {path, path.resolve()}
+    return {os.path.abspath(folder), os.path.realpath(folder), str(known_as(store, folder))}
 
 
 def _is_under(photo: Photo, folder: str) -> bool:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -233,9 +233,10 @@ class Store:
             self.manifest.folders.append(str(folder))
             self.manifest.write(self.folder)
 
-    def rename(self, old: str, new: Path) -> None:
-        """Makes known that what was in one of the folders is in another now."""
-        self.manifest.folders[self.manifest.folders.index(old)] = str(new)
+    def rename(self, renamed: Mapping[str, str]) -> None:
+        """Makes known that what was in some of the folders is in others now."""
+        folders = self.manifest.folders
+        self.manifest.folders = [renamed.get(folder, folder) for folder in folders]
         self.manifest.write(self.folder)
 
     def path_of(self, folder: int, path: str) -> str:

@@ -64,8 +64,12 @@ class Guard:
         host = headers.get("host", "")
         if not self._is_ours(host):
             return refusal(400, f"Host: this server is not called {host[:100]!r}; see --allow-host")
-        if scope["method"] not in ("GET", "HEAD") and _is_foreign(headers, host):
-            return refusal(403, "only the page of this server may do this")
+        if scope["method"] not in ("GET", "HEAD") and self._is_foreign(headers, host):
+            return refusal(
+                403,
+                "only the page of this server may do this; behind a proxy have it pass on the Host "
+                "header, or name the page's host by --allow-host",
+            )
         address = scope["client"][0] if scope.get("client") else ""
         cost = SEARCH_COST if scope["method"] == "POST" else OTHER_COST
         wait = self.buckets.take(client_key(address), cost)
@@ -79,10 +83,7 @@ class Guard:
         An address always does: only a name can be pointed at this machine by a stranger's DNS, to
         make a browser take the stranger's page for ours.
         """
-        try:
-            name = urlsplit(f"//{host}").hostname or ""
-        except ValueError:
-            return False
+        name = _name_of(host)
         if name in self.allowed_hosts or name.endswith(".localhost"):
             return True
         try:
@@ -91,6 +92,22 @@ class Guard:
             return False
         return True
 
+    def _is_foreign(self, headers: Headers, host: str) -> bool:
+        """Whether a browser says that another site's page sent this; programs say nothing.
+
+        Sec-Fetch-Site is the browser's own verdict, which a proxy that changes the Host header, as
+        nginx does unless it is told otherwise, leaves alone. Browsers send it to where nobody can
+        listen; elsewhere the origin has to be a name of this server.
+        """
+        site = headers.get("sec-fetch-site")
+        if site is not None:
+            return site not in ("same-origin", "none")
+        origin = headers.get("origin")
+        # Compared as text, since what a stranger sends need not be an address at all.
+        if origin is None or origin.partition("://")[2] == host:
+            return False
+        return _name_of(origin.partition("://")[2]) not in self.allowed_hosts - {"localhost"}
+
 
 def refusal(status: int, error: str, *, retry_after: float | None = None) -> JSONResponse:
     """An answer that says in one line what is wrong."""
@@ -98,10 +115,9 @@ def refusal(status: int, error: str, *, retry_after: float | None = None) -> JSO
     return JSONResponse({"error": error}, status, headers)
 
 
-def _is_foreign(headers: Headers, host: str) -> bool:
-    """Whether a browser says that another site's page sent this; programs say nothing."""
-    origin = headers.get("origin")
-    # Compared as text, since what a stranger sends need not be an address at all.
-    if origin is not None and origin.partition("://")[2] != host:
-        return True
-    return headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none")
+def _name_of(host: str) -> str:
+    """The name or address in a Host header, without the port; empty where there is none."""
+    try:
+        return urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        return ""

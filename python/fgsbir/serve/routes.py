@@ -33,6 +33,7 @@ Size = Literal["small", "large"]
 log = logging.getLogger("fgsbir.serve")
 
 router = APIRouter()
+reading = partial(router.api_route, methods=["GET", "HEAD"])
 
 
 @dataclass(frozen=True)
@@ -51,25 +52,25 @@ def service_of(request: Request) -> Service:
     return cast(Service, request.app.state.service)
 
 
-@router.get("/")
+@reading("/")
 async def page(request: Request) -> Response:
     """The page."""
     return _static(request, "index.html")
 
 
-@router.get("/static/{name}")
+@reading("/static/{name}")
 async def static_file(request: Request, name: str) -> Response:
     """A script, a style sheet, an icon."""
     return _static(request, name)
 
 
-@router.get("/healthz")
+@reading("/healthz")
 def health(request: Request) -> dict[str, str | int]:
     """Whether the server is up, for whoever watches it."""
     return {"status": "ok", "photos": len(service_of(request).gallery)}
 
 
-@router.get("/api/gallery")
+@reading("/api/gallery")
 def gallery_info(request: Request) -> GalleryInfo:
     """What the page needs to know before the first stroke."""
     service = service_of(request)
@@ -112,7 +113,7 @@ async def search(
         return await service.queue.run(work, request.is_disconnected)
 
 
-@router.get("/photos/{index}")
+@reading("/photos/{index}")
 async def photo(
     request: Request,
     index: Annotated[int, Path(ge=0, lt=2**63)],

@@ -30,6 +30,8 @@ class Settings:
     """mu of r = d + mu D that the page starts with."""
     allowed_hosts: tuple[str, ...] = ()
     """Names that the server answers to, beside ``localhost`` and any IP address."""
+    root_path: str = ""
+    """Path that a proxy serves the page under, ``"/shoes"``, where it passes that path on."""
     thumbnails: Path | None = None
     """Folder that keeps the thumbnails; None for a temporary one."""
     prepare_thumbnails: bool = True
@@ -58,5 +60,10 @@ class Settings:
         for name in ("searches_per_second", "burst", "workers", "max_body_bytes", "max_pixels"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name}: expected above 0, got {getattr(self, name)}")
+        if self.root_path and (self.root_path[0] != "/" or self.root_path[-1] == "/"):
+            raise ValueError(
+                f"root_path: expected a path as '/shoes', without a slash behind, "
+                f"got {self.root_path!r}"
+            )
         if self.max_waiting < 0:
             raise ValueError(f"max_waiting: expected 0 or more, got {self.max_waiting}")

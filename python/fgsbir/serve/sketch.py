@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 
 import anyio
 from fastapi import HTTPException, Request
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 from starlette.requests import ClientDisconnect
 
 from ..data.decoding import decode
@@ -56,11 +57,8 @@ def read_sketch_file(body: bytes, settings: Settings) -> SketchReading:
         raise HTTPException(400, "the body is empty; send the sketch as PNG, JPEG or WebP")
     if body.startswith(b"\xff\xd8") and body.count(b"\xff\xda") > MAX_SCANS:
         raise HTTPException(422, f"the picture has more than {MAX_SCANS} scans")
-    known = False
 
     def decoded(image: Image.Image) -> Image.Image:
-        nonlocal known
-        known = True
         if image.width * image.height > settings.max_pixels:
             size = f"; this one has {image.width} x {image.height}"
             raise HTTPException(413, _too_many_pixels(settings) + size)
@@ -74,16 +72,34 @@ def read_sketch_file(body: bytes, settings: Settings) -> SketchReading:
         raise
     except Image.DecompressionBombError as error:
         raise HTTPException(413, _too_many_pixels(settings)) from error
-    except Exception as error:  # plugins report damage as SyntaxError, struct.error, ...
-        if known:
-            raise HTTPException(422, "the picture cannot be decoded") from error
+    except UnidentifiedImageError as error:
         if is_svg(body):
             raise HTTPException(415, SVG_REFUSED) from error
-        raise HTTPException(415, f"not a picture in {', '.join(FORMATS)}") from error
+        came = f"{_kind_of(body)} came, " if _kind_of(body) else ""
+        raise HTTPException(
+            415,
+            f"{came}not a picture in {', '.join(FORMATS)}; send the file itself as the body, as "
+            "curl --data-binary @sketch.png does",
+        ) from error
+    except Exception as error:  # plugins report damage as SyntaxError, struct.error, ...
+        raise HTTPException(422, "the picture cannot be decoded") from error
     try:
         return read_sketch(picture)
     except EmptySketchError as error:
         raise HTTPException(422, str(error)) from error
+
+
+def _kind_of(body: bytes) -> str:
+    """What came in place of a picture, where that is a usual mistake."""
+    start = body[:200].lstrip()
+    kinds = {
+        "a form": start.startswith(b"--") and b"content-disposition" in body[:1000].lower(),
+        "a data URL": start.startswith(b"data:"),
+        "base 64": start.startswith((b"iVBORw0KGgo", b"/9j/", b"UklGR")),
+        "JSON": start.startswith((b"{", b"[", b'"')),
+        "a form ": re.match(rb"[\w.%-]+=", start) is not None,
+    }
+    return next((kind.strip() for kind, is_this in kinds.items() if is_this), "")
 
 
 def _too_large(limit: int) -> HTTPException:

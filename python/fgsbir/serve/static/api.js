@@ -12,15 +12,18 @@ export class Refusal extends Error {
 
 /** The gallery's name, number of photos, attributes, and the attribute weight to start with. */
 export function galleryInfo() {
-  return ask("/api/gallery");
+  return ask("api/gallery");
 }
 
 /** The photos nearest to a sketch. */
-export function search(png, { k = 10, weight, must, mustNot }, signal) {
+export async function search(png, { k = 10, weight, must, mustNot }, signal) {
   const query = new URLSearchParams({ k, attribute_weight: weight });
   for (const name of must) query.append("must", name);
   for (const name of mustNot) query.append("must_not", name);
-  return ask(`/api/search?${query}`, { method: "POST", body: png, signal });
+  const answer = await ask(`api/search?${query}`, { method: "POST", body: png, signal });
+  // The server counts from its root, which a proxy may have put elsewhere; the page lies there, too.
+  for (const match of answer.matches) match.photo = match.photo.slice(1);
+  return answer;
 }
 
 async function ask(url, { signal, ...options } = {}) {

@@ -4,6 +4,7 @@ import { galleryInfo, search } from "./api.js";
 import { openDetails } from "./details.js";
 import { element } from "./dom.js";
 import { Filters } from "./filters.js";
+import { keep, restore } from "./kept.js";
 import { Paper } from "./paper.js";
 import { pictureStep } from "./picture.js";
 import { Results } from "./results.js";
@@ -195,5 +196,7 @@ async function meetGallery() {
 }
 
 setWidth(by("width").value);
+keep(sketch);
+restore(sketch);
 by("filters").open = matchMedia("(min-width: 60rem)").matches;
 meetGallery().catch((error) => notice(error.message, "Try again", refresh));

@@ -4,6 +4,8 @@ import { drawSteps, paperOf } from "./sketch.js";
 
 const ERASER = 6; // times as wide as the pen
 const STEP = 0.02; // of the side, for an arrow key; with Shift four times that
+const PALM = 500; // milliseconds after a pen was last seen in which a finger is taken for the palm beside it
+const LOST = 3000; // milliseconds without a word of a pen that draws, after which it is taken to be gone
 
 export class Paper {
   width = 2.5;
@@ -13,7 +15,8 @@ export class Paper {
   #context;
   #kept = document.createElement("canvas"); // all finished steps
   #stroke = null; // the one being drawn
-  #pointer = null;
+  #pointer = null; // that draws: { id, type, seen }
+  #penSeen = -Infinity; // when a pen was last near, drawing or not
   #crosshair;
   #state;
   #at = [0.5, 0.5]; // of the crosshair
@@ -33,6 +36,11 @@ export class Paper {
     canvas.addEventListener("pointermove", (event) => this.#move(event));
     canvas.addEventListener("pointerup", (event) => this.#up(event));
     canvas.addEventListener("pointercancel", (event) => this.#cancel(event));
+    canvas.addEventListener("lostpointercapture", (event) => this.#up(event));
+    // A window that is switched to takes the mouse along, and the end of its stroke.
+    addEventListener("blur", () => this.#pointer?.type === "mouse" && this.#end());
+    // A pen's button, and a finger held still, would open a menu over the drawing.
+    canvas.addEventListener("contextmenu", (event) => event.pointerType !== "mouse" && event.preventDefault());
     canvas.addEventListener("keydown", (event) => this.#key(event));
     canvas.addEventListener("focus", () => this.#showCrosshair());
     canvas.addEventListener("blur", () => {
@@ -51,32 +59,69 @@ export class Paper {
   }
 
   #down(event) {
-    // One pointer at a time: a palm beside the pen draws nothing.
-    if (this.#pointer !== null || (event.pointerType === "mouse" && event.button !== 0)) return;
+    this.#meetPen(event);
+    if (event.pointerType === "mouse" ? event.button !== 0 : !touches(event)) return;
+    if (!this.#makeWay(event)) return;
     this.#finishByKey();
     this.#crosshair.hidden = true;
-    this.#pointer = event.pointerId;
-    this.#canvas.setPointerCapture(event.pointerId);
+    this.#pointer = { id: event.pointerId, type: event.pointerType, seen: event.timeStamp };
+    try {
+      this.#canvas.setPointerCapture(event.pointerId);
+    } catch {
+      // It has gone by now; what it did is drawn all the same.
+    }
     this.#begin(event.button === 5 || this.erasing); // 5 is a pen's other end
     this.#add(event);
     this.#paintSoon();
   }
 
+  /** Whether a pointer that goes down may draw. One does at a time; of the others some have gone, or give way. */
+  #makeWay(event) {
+    const { id, type, seen } = this.#pointer ?? {};
+    const sincePen = event.timeStamp - this.#penSeen;
+    if (event.pointerType === "touch" && sincePen < PALM) return false;
+    if (!this.#pointer) return true;
+    if (type === "touch" && event.pointerType === "pen") return this.abandon(); // the palm came first
+    const isAgain = id === event.pointerId || (type === event.pointerType && event.isPrimary);
+    if (isAgain || type === "mouse" || (type === "pen" && event.timeStamp - seen > LOST)) return this.#end();
+    return false; // a second finger, or a palm beside the pen
+  }
+
+  #meetPen(event) {
+    if (event.pointerType === "pen") this.#penSeen = event.timeStamp;
+  }
+
   #move(event) {
-    if (event.pointerId !== this.#pointer) return;
+    this.#meetPen(event);
+    if (event.pointerId !== this.#pointer?.id) {
+      // With its button held a pen comes down without a word.
+      if (!this.#pointer && event.pointerType === "pen" && event.buttons & 2 && touches(event)) this.#down(event);
+      return;
+    }
+    this.#pointer.seen = event.timeStamp;
+    if (!touches(event)) {
+      this.#end();
+      return;
+    }
     const all = event.getCoalescedEvents?.() ?? [];
     for (const one of all.length ? all : [event]) this.#add(one);
     this.#paintSoon();
   }
 
   #up(event) {
-    if (event.pointerId !== this.#pointer) return;
-    this.#pointer = null;
-    this.#finish();
+    this.#meetPen(event);
+    if (event.pointerId === this.#pointer?.id) this.#end();
   }
 
   #cancel(event) {
-    if (event.pointerId === this.#pointer) this.abandon();
+    if (event.pointerId === this.#pointer?.id) this.abandon();
+  }
+
+  /** Finishes the stroke of the pointer that draws. */
+  #end() {
+    this.#pointer = null;
+    this.#finish();
+    return true;
   }
 
   #begin(erases) {
@@ -178,4 +223,10 @@ export class Paper {
     if (this.#stroke) drawSteps(this.#context, [this.#stroke], side, { paper: paperOf(this.#sketch.visible()) });
     this.#canvas.classList.toggle("has-ink", this.#stroke !== null || !this.#sketch.isEmpty);
   }
+}
+
+/** Whether a mouse's button is held, a finger or the tip or the other end of a pen is down; a pen may only be near. */
+function touches({ pointerType, buttons, pressure }) {
+  if (pointerType === "mouse") return (buttons & 1) !== 0;
+  return pointerType !== "pen" || (buttons & (1 | 32)) !== 0 || pressure > 0;
 }

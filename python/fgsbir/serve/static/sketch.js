@@ -23,7 +23,7 @@ export class Sketch extends EventTarget {
 
   /** Whether there is nothing on the paper. */
   get isEmpty() {
-    return !this.visible().some((step) => step.image || (step.points && !step.erases));
+    return !this.visible().some((step) => step.image || (step.points && !step.erases && isOnPaper(step)));
   }
 
   /** The steps since the paper was last blank. */
@@ -35,6 +35,17 @@ export class Sketch extends EventTarget {
   add(step) {
     this.#done.push(step);
     this.#undone = [];
+    this.#changed();
+  }
+
+  /** All steps, those that were undone too. */
+  get steps() {
+    return { done: this.#done, undone: this.#undone };
+  }
+
+  /** Goes on from the steps of another sketch. */
+  restore({ done, undone }) {
+    [this.#done, this.#undone] = [done, undone];
     this.#changed();
   }
 
@@ -113,9 +124,19 @@ function reachBeyond(steps, image) {
   return left < right && (left < x || top < y || right > x + width || bottom > y + height);
 }
 
-/** Left, top, right and bottom of all strokes of the pen, in shares of the side. */
+/** Left, top, right and bottom of all strokes of the pen on the paper, in shares of the side. */
 function strokesBox(steps) {
-  const box = [1, 1, 0, 0];
+  return boxOf(steps).map((value) => Math.min(Math.max(value, 0), 1));
+}
+
+/** Whether a stroke, which may run over the edge, is on the paper at all. */
+function isOnPaper(step) {
+  const [left, top, right, bottom] = boxOf([step]);
+  return left <= 1 && top <= 1 && right >= 0 && bottom >= 0;
+}
+
+function boxOf(steps) {
+  const box = [Infinity, Infinity, -Infinity, -Infinity];
   for (const { points = [], erases } of steps) {
     for (let i = 0; i < points.length && !erases; i += 3) {
       box[0] = Math.min(box[0], points[i]);
