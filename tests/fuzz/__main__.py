@@ -40,6 +40,8 @@ def main() -> int:
     seed = time.time_ns() % 10**9 if options.seed is None else options.seed
     targets = options.targets or list(TARGETS)
     if options.here:
+        faulthandler.enable()
+        warnings.simplefilter("ignore")
         return try_target(targets[0], options.seconds, seed, options.out)
     failed = 0
     for name in targets:
@@ -56,8 +58,6 @@ def main() -> int:
 
 def try_target(name: str, seconds: float, seed: int, out: Path) -> int:
     """Tries cases of one target; 1 if one fails."""
-    faulthandler.enable()
-    warnings.simplefilter("ignore")
     signal.signal(signal.SIGALRM, _hung)
     random = np.random.default_rng([seed, *name.encode()])
     counts: Counter[str] = Counter()
