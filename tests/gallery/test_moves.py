@@ -317,6 +317,20 @@ def test_copies_are_shown_once(
     assert sorted(found[0]["copies"]) == sorted(map(str, matches[0].copies))
 
 
+def test_copies_may_differ_in_what_is_no_pixel(
+    gallery: Path, tmp_path: Path, data: SketchPhotoSet
+) -> None:
+    loaded = Gallery.load(gallery)
+    best = loaded.search(data.sketches[0], 1)[0].path
+    exif = Image.Exif()
+    exif[0x010E] = "a description"
+    Image.open(best).save(tmp_path / "photos" / "described.webp", lossless=True, exif=exif)
+    Image.open(best).save(tmp_path / "photos" / "packed.png", compress_level=0)
+    loaded.add(tmp_path / "photos")
+    first = loaded.search(data.sketches[0], 1)[0]
+    assert {path.name for path in first.copies} == {"described.webp", "packed.png"}
+
+
 @pytest.mark.parametrize("index_name", ["exact", "faiss"])
 def test_many_copies_leave_room_for_others(
     index_name: str, tmp_path: Path, data: SketchPhotoSet, model: Path

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import filecmp
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import compress
@@ -15,6 +15,7 @@ from torch import Tensor
 
 from ..data.names import printable
 from ..models.retrieval import PREDICTED, Output
+from .copies import is_same_photo
 from .inner_product import probabilities
 
 SAME = 1e-7
@@ -100,18 +101,20 @@ class Ranking:
     def by_photo(self) -> list[list[int]]:
         """Places of the candidates, the copies of one photo together, in the order of the first."""
         groups: list[list[int]] = []
-        by_size: dict[int | None, list[list[int]]] = {None: []}
-        for place, path in enumerate(self.paths):
-            size = _size(path)
-            alike = by_size.setdefault(size, [])
-            # A file that is gone may have been of any size.
-            asked = groups if size is None else [*by_size[None], *alike]
-            group = self._group_of(place, asked)
-            if group is None:
-                group = []
-                groups.append(group)
-                alike.append(group)
-            group.append(place)
+        firsts: list[int] = []
+        rows = self.embedding.numpy()
+        # Unit vectors as near as copies are about as far from any other.
+        window = 4 * SAME**0.5 * (1 + self._attribute_weight)
+        for place in range(len(self)):
+            start = bisect_left(firsts, self.r[place] - window, key=lambda first: self.r[first])
+            near = np.square(rows[firsts[start:]] - rows[place]).sum(1) <= SAME
+            for i in np.flatnonzero(near):
+                if is_same_photo(self.paths[place], self.paths[firsts[start + i]]):
+                    groups[start + i].append(place)
+                    break
+            else:
+                groups.append([place])
+                firsts.append(place)
         return groups
 
     def match(self, places: Sequence[int], names: Sequence[str]) -> Match:
@@ -119,7 +122,7 @@ class Ranking:
         first, *copies = places
         if copies:
             first, *copies = sorted(
-                places, key=lambda place: (_size(self.paths[place]) is None, self.numbers[place])
+                places, key=lambda place: (not self.paths[place].is_file(), self.numbers[place])
             )
         return Match(
             index=int(self.numbers[first]),
@@ -133,29 +136,3 @@ class Ranking:
                          if not same),
             copies=tuple(self.paths[place] for place in copies),
         )  # fmt: skip
-
-    def _group_of(self, place: int, groups: Sequence[list[int]]) -> list[int] | None:
-        """That of the groups whose photo is the one at a place."""
-        # Unit vectors as near as that are about as far from any other.
-        window = 4 * SAME**0.5 * (1 + self._attribute_weight)
-        for group in reversed(groups):
-            if self.r[place] - self.r[group[0]] <= window and self._is_copy(place, group[0]):
-                return group
-        return None
-
-    def _is_copy(self, a: int, b: int) -> bool:
-        apart = (self.embedding[a].double() - self.embedding[b].double()).square().sum()
-        if float(apart) > SAME:
-            return False
-        try:
-            return filecmp.cmp(self.paths[a], self.paths[b], shallow=False)
-        except OSError:  # one of them is gone
-            return True
-
-
-def _size(file: Path) -> int | None:
-    """In bytes; None of a file that is gone."""
-    try:
-        return file.stat().st_size if file.is_file() else None
-    except OSError:
-        return None
