@@ -44,8 +44,12 @@ def call(name: str, tensors: Sequence[Tensor | None], options: Sequence[Any] = (
             f"fgsbir_ext.{name} has a reverse-mode derivative only, and no rules for torch.func; "
             "the functions of fgsbir_ext.reference are made of torch's own operations"
         )
+    differentiated = torch.is_grad_enabled() and any(x.requires_grad for x in given)
+    if differentiated and any(x.is_inference() for x in given):
+        # Autograd does not save what was made in inference mode; a copy is made outside of it.
+        tensors = [x.clone() if x is not None and x.is_inference() else x for x in tensors]
+        given = [x for x in tensors if x is not None]
     if _unobserved(given):
-        differentiated = torch.is_grad_enabled() and any(x.requires_grad for x in given)
         kernel = KERNELS[given[0].device.type][name]
         if not differentiated:
             return kernel(tensors, options)

@@ -27,9 +27,13 @@ class BatchHardMiner(nn.Module):
             (pytorch-metric-learning normalises them first: ``"cosine"`` ranks the same).
         attribute_guidance: beta >= 0, how much shared attributes make a negative harder.
         attribute_weights: (K,) weights of the attributes.
+
+    Attributes:
+        num_triplets: how many the last call mined, as pytorch-metric-learning's miners tell.
     """
 
     attribute_weights: Tensor | None
+    num_triplets: int
 
     def __init__(
         self,
@@ -44,6 +48,7 @@ class BatchHardMiner(nn.Module):
         self.metric = metric
         self.attribute_guidance = attribute_guidance
         self.register_buffer("attribute_weights", attribute_weights, persistent=False)
+        self.num_triplets = 0
 
     def forward(
         self,
@@ -83,4 +88,5 @@ class BatchHardMiner(nn.Module):
             message = str(error).replace("sketch_attributes", names[0].attributes)
             raise ValueError(message.replace("photo_attributes", names[1].attributes)) from error
         anchor = triplets.valid.nonzero().squeeze(1)
+        self.num_triplets = len(anchor)
         return anchor, triplets.positive[anchor], triplets.negative[anchor]

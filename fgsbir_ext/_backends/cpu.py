@@ -6,6 +6,7 @@ float32 and float64 are native; 16-bit inputs are computed in float32. Threads a
 from __future__ import annotations
 
 import functools
+import os
 from typing import Any
 
 import torch
@@ -16,6 +17,22 @@ from .. import _C
 from .. import _results as results
 from ..types import ChosenTriplets, LossOptions, MiningOptions, SearchOptions, Side
 from . import common
+
+_forked = False
+
+
+def _note_fork() -> None:
+    global _forked
+    _forked = True
+
+
+os.register_at_fork(after_in_child=_note_fork)
+
+
+def _threads() -> int:
+    """Torch's; one in a forked process, which has none of the threads of OpenMP's pool."""
+    return 1 if _forked else torch.get_num_threads()
+
 
 _NO_ATTRIBUTES = _C.cpu.PackedAttributes()
 
@@ -41,7 +58,7 @@ def pairwise_distance_backward(
 def attribute_distance(a: Tensor, b: Tensor, weights: Tensor | None) -> Tensor:
     attributes = _packed(("a", a), ("b", b), ("weights", weights))
     distance = results.attribute_distances(a, b)
-    _C.cpu.attribute_distance(attributes, distance, torch.get_num_threads())
+    _C.cpu.attribute_distance(attributes, distance, _threads())
     return distance
 
 
@@ -102,7 +119,7 @@ def topk(query: Side, gallery: Side, options: SearchOptions) -> tuple[Tensor, Te
 
 def _run(name: str, like: Tensor, *arguments: Any) -> None:
     """Runs the instance of a kernel for the type that a tensor is computed in."""
-    _instance(name, like.dtype)(*arguments, torch.get_num_threads())
+    _instance(name, like.dtype)(*arguments, _threads())
 
 
 @functools.cache

@@ -107,3 +107,38 @@ def test_calls_from_several_python_threads() -> None:
     with ThreadPoolExecutor(4) as pool:
         for actual, result in zip(pool.map(compute, batches * 4), expected * 4, strict=True):
             assert_same_bits(actual, result)
+
+
+def test_a_forked_child_has_one_thread_and_the_same_results() -> None:
+    """OpenMP's pool does not come along; the child would wait for its threads for ever."""
+    ended, threads = run_python(
+        ALL_OPERATIONS
+        + """
+    import time
+    torch.set_num_threads(2)
+    torch.manual_seed(0)
+    x = torch.randn(900, 64)
+    y = x.flip(0)  # which takes threads of torch's, for which the child would wait as well
+    expected = fx.mine_batch_hard(x, y)
+    values = fx.topk(x, x, 5)
+    read, write = os.pipe()
+    child = os.fork()
+    if child == 0:
+        found = fx.mine_batch_hard(x, y)
+        same = all(torch.equal(a, b) for a, b in zip(found, expected))
+        same &= all(torch.equal(a, b) for a, b in zip(fx.topk(x, x, 5), values))
+        fx.pairwise_distance(x, x)
+        os.write(write, bytes([same, threads()]))
+        os._exit(0)
+    for _ in range(600):
+        if os.waitpid(child, os.WNOHANG)[0]:
+            break
+        time.sleep(0.1)
+    else:
+        os.kill(child, 9)
+        os.write(write, bytes([9, 9]))
+    print(json.dumps(list(os.read(read, 2))))
+    """
+    )
+    assert ended == 1
+    assert threads == 1

@@ -255,3 +255,23 @@ def test_a_trace_leaves_nothing_behind(device: str) -> None:
     before = len(functional._PASSED._keys)
     torch.jit.trace(fx.attribute_triplet_loss, (batch["sketch"], batch["photo"]), check_trace=False)
     assert len(functional._PASSED._keys) == before
+
+
+def test_what_was_made_in_inference_mode_is_taken_as_any_constant(device: str) -> None:
+    arguments = {name: x.detach() for name, x in make_batch(device=device).items()}
+    with torch.inference_mode():
+        constant = {name: x.clone() for name, x in arguments.items() if name != "sketch"}
+    assert constant["photo"].is_inference()
+    results = []
+    for functions, given in ((fx, constant), (fx, arguments), (fx.reference, constant)):
+        sketch = arguments["sketch"].detach().requires_grad_()
+        loss = functions.attribute_triplet_loss(**{**arguments, **given, "sketch": sketch})
+        loss.backward()
+        results.append((loss.detach(), sketch.grad))
+    torch.testing.assert_close(results[0], results[1], rtol=0, atol=0)
+    torch.testing.assert_close(results[0], results[2])
+    x = torch.randn(4, 5, device=device, requires_grad=True)
+    with torch.inference_mode():
+        y = torch.randn(3, 5, device=device)
+    fx.pairwise_distance(x, y, metric="cosine").sum().backward()
+    assert x.grad is not None

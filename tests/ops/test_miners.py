@@ -137,3 +137,13 @@ def test_guidance_may_change_between_calls(device: str) -> None:
 def test_nothing_to_mine(device: str) -> None:
     x, labels = torch.zeros(0, 3, device=device), torch.zeros(0, dtype=torch.int64, device=device)
     assert_same_bits(fx.BatchHardMiner()(x, labels), (labels, labels, labels))
+
+
+def test_the_number_of_triplets_is_told(device: str) -> None:
+    miner = fx.BatchHardMiner()
+    assert miner.num_triplets == 0
+    rows = torch.randn(7, 3, device=device)
+    anchors, _, _ = miner(rows, torch.tensor([0, 0, 1, 1, 2, 2, 3]))
+    assert miner.num_triplets == len(anchors) == 6
+    miner(rows, torch.arange(7))
+    assert miner.num_triplets == 0

@@ -18,6 +18,7 @@ from fgsbir.evaluation.metrics import (
     mean_reciprocal_rank,
     score,
     triplet_accuracy,
+    why_meaningless,
 )
 from fgsbir.evaluation.ranking import Ranking, embed, rank, rank_together
 from fgsbir.evaluation.tables import format_scores
@@ -69,7 +70,21 @@ def test_mean_reciprocal_rank_by_hand():
 def test_triplet_accuracy_by_hand():
     # 0.2 < 0.9 right, 0.5 < 0.1 wrong, 0.1 < 0.3 right, 0.8 < 0.6 wrong
     assert triplet_accuracy(SORTED, ORDER, tiny_set().triplets) == 50
-    assert triplet_accuracy(SORTED, ORDER, np.array([[0, 1, 1]])) == 0  # a tie agrees with nobody
+    assert triplet_accuracy(SORTED, ORDER, np.array([[0, 1, 1]])) == 50  # a tie is half right
+
+
+def test_a_collapsed_model_is_named():
+    def ranking(distances):
+        output = Output(torch.zeros(2, 1), None)
+        return Ranking(distances, ORDER, output, output)
+
+    assert why_meaningless(ranking(SORTED)) == ""
+    equal = torch.full_like(SORTED, 0.25)
+    assert triplet_accuracy(equal, ORDER, tiny_set().triplets) == 50
+    assert why_meaningless(ranking(equal)).startswith("all distances are equal")
+    broken = SORTED.clone()
+    broken[1, 2] = float("nan")
+    assert why_meaningless(ranking(broken)).startswith("some distances are not finite")
 
 
 def test_attribute_accuracy_leaves_out_the_unknown():

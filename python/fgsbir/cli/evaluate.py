@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -48,7 +49,7 @@ class Evaluate:
 
     def run(self) -> None:
         from ..data import open_datasets
-        from ..evaluation.metrics import score
+        from ..evaluation.metrics import score, why_meaningless
         from ..evaluation.ranking import rank_together
         from ..evaluation.robustness import robustness_table
         from ..evaluation.tables import format_robustness, format_scores
@@ -78,6 +79,8 @@ class Evaluate:
             ranking = rank_together(members, data, self.config, bank=bank)
             scores = score(ranking, data)
             found[data.name] = scores.to_dict()
+            if why := why_meaningless(ranking):
+                print(f"note: {data.name}: {why}", file=sys.stderr)
             if not self.as_json:
                 print(format_scores(data.name, scores))
             if self.robustness:

@@ -108,11 +108,23 @@ def mean_reciprocal_rank(
 def triplet_accuracy(distances: Tensor, order: Tensor, triplets: NDArray[np.int64]) -> float:
     """Share in percent of (T, 3) verdicts (sketch, nearer, farther) with r(nearer) < r(farther).
 
+    A tie counts one half, as guessing would come to.
+
     distances (S, P) ascending, and order (S, P) the photo that each belongs to.
     """
     r = torch.empty_like(distances).scatter_(1, order, distances).numpy()
     sketch, nearer, farther = triplets.T
-    return 100 * float((r[sketch, nearer] < r[sketch, farther]).mean())
+    near, far = r[sketch, nearer], r[sketch, farther]
+    return 100 * float(((near < far) + 0.5 * (near == far)).mean())
+
+
+def why_meaningless(ranking: Ranking) -> str:
+    """Why the scores of a ranking say nothing of a model; empty where they do."""
+    if not ranking.distances.isfinite().all():
+        return "some distances are not finite, as of a training that diverged"
+    if ranking.distances.numel() > 1 and ranking.distances.max() == ranking.distances.min():
+        return "all distances are equal: the model has collapsed, and ranks by chance"
+    return ""
 
 
 def attribute_accuracy(sketch: Output, photo: Output, data: SketchPhotoSet) -> dict[str, float]:
