@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Mapping
 from dataclasses import replace
 from fnmatch import fnmatch
 from pathlib import Path
@@ -47,8 +48,10 @@ def pairs(seed: int = 0, count: int = COUNT) -> SketchPhotoSet:
     return everything.take(np.arange(count), np.arange(count))
 
 
-def run(kind: str, folder: Path, **options: Any) -> dict[str, torch.Tensor]:
-    """The final weights."""
+def run(
+    kind: str, folder: Path, settings: Mapping[str, Any] | None = None, **options: Any
+) -> dict[str, torch.Tensor]:
+    """The final weights; `settings` replace some of the configuration of a training."""
     if kind == "pretrain":
         sketches = ClassifiedSketches("drawn", images(0), np.arange(COUNT) % 3, ("a", "b", "c"))
         config = PretrainConfig(model=MODEL, optim=OPTIM, holdout=2)
@@ -66,6 +69,7 @@ def run(kind: str, folder: Path, **options: Any) -> dict[str, torch.Tensor]:
         trained_layers=1 if frozen else 0,
     )
     data = [pairs(0), pairs(1)] if kind == "joint" else pairs()
+    training = replace(training, **(settings or {}))
     return train(data, training, folder, progress=False, **options).model.state_dict()
 
 

@@ -105,6 +105,20 @@ def test_a_killed_run_ends_in_the_same_weights(start, kind, moment, undisturbed,
     assert {path.name for path in tmp_path.iterdir()} == {name, LOG_NAME} | features
 
 
+def test_a_run_goes_on_scored_more_often_and_elsewhere(start, undisturbed, tmp_path):
+    """The device is none that this machine has two of; where it was is not asked for."""
+    start("train", tmp_path, "step:5")
+    state = tmp_path / STATE_NAME
+    content = torch.load(state, weights_only=True)
+    task = json.loads(content["task"])
+    assert task["config"]["device"] == "cpu"
+    task["config"]["device"] = "cuda:1"
+    torch.save({**content, "task": json.dumps(task)}, state)
+    killed.run("train", tmp_path, {"eval_every": 2})
+    ours, theirs = (load_file(f / CHECKPOINT["train"]) for f in (tmp_path, undisturbed["train"]))
+    assert all(torch.equal(ours[key], theirs[key]) for key in theirs)
+
+
 def test_half_a_line_of_the_log_is_dropped(start, undisturbed, tmp_path):
     start("train", tmp_path, "step:5")
     with open(tmp_path / LOG_NAME, "a") as log:

@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 
 from ..config import PretrainConfig, TrainConfig
 
+NOT_OF_THE_TASK = frozenset({"config.device", "config.eval_every"})
+"""Settings that a run may go on with others of: where it computes, and how often it is scored."""
+
 
 def content_digest(*parts: NDArray[Any] | str | None) -> str:
     """SHA-256 of arrays and texts, with their types and shapes, in hexadecimal."""
@@ -34,7 +37,7 @@ def refuse_other_task(found: dict[str, Any], asked: dict[str, Any], what: str) -
     # Through JSON a tuple has become a list.
     different = [
         f"{name} {theirs.get(name)} instead of {ours.get(name)}"
-        for name in sorted(ours.keys() | theirs.keys())
+        for name in sorted((ours.keys() | theirs.keys()) - NOT_OF_THE_TASK)
         if json.dumps(ours.get(name)) != json.dumps(theirs.get(name))
     ]
     if different:

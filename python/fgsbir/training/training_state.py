@@ -81,6 +81,7 @@ class TrainingState:
         self.stepper.schedule.load_state_dict(content["schedule"])
         self.generator.set_state(content["generator"])
         torch.set_rng_state(content["random"])
-        if torch.cuda.is_available():
-            torch.cuda.set_rng_state_all(content["random_cuda"])
+        if torch.cuda.is_available():  # it may have been on fewer devices, or on none
+            for device, random in enumerate(content["random_cuda"][: torch.cuda.device_count()]):
+                torch.cuda.set_rng_state(random, device)
         self.epoch = content["epoch"]
