@@ -89,6 +89,11 @@ def tensor(name: str, value: ArrayLike) -> Tensor:
         if value.is_nested or value.layout != torch.strided:
             kind = "a nested tensor" if value.is_nested else value.layout
             raise TypeError(f"{name} must be a dense tensor, got {kind}")
+        if type(value) is not Tensor and hasattr(value, "full_tensor"):
+            raise TypeError(
+                f"{name} must be a tensor of one process, got a DTensor; pass its full_tensor(), "
+                "or its to_local() to fgsbir_ext.distributed"
+            )
         return value
     if not hasattr(value, "__dlpack__"):
         raise TypeError(

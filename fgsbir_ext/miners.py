@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import sys
+from functools import cache
+from typing import Any
+
 from torch import Tensor, nn
 
 from . import _checks as checks
@@ -12,15 +16,17 @@ from .types import ArrayLike, Metric, Weights, unchecked_side
 
 _ANCHORS = SideNames("embeddings", "", "attributes", "labels", "N")
 _REFERENCES = SideNames("ref_emb", "", "ref_attributes", "ref_labels", "M")
+_METRIC_LEARNING = "MetricLearningMiner"
 
 
 class BatchHardMiner(nn.Module):
     """Hardest positive and negative of each embedding: indices (anchor, positive, negative).
 
     A drop-in for ``pytorch_metric_learning.miners.BatchHardMiner``: hand the result to any of that
-    library's tuple losses. Called with (embeddings, labels) it mines within one set, where an item
-    is never its own positive; with (embeddings, labels, ref_emb, ref_labels) the positives and
-    negatives are rows of ``ref_emb``. Anchors without a positive or a negative are left out.
+    library's tuple losses, or the miner to its ``DistributedMinerWrapper``. Called with
+    (embeddings, labels) it mines within one set, where an item is never its own positive; with
+    (embeddings, labels, ref_emb, ref_labels) the positives and negatives are rows of ``ref_emb``.
+    Anchors without a positive or a negative are left out.
 
     Args:
         metric: One of :func:`fgsbir_ext.pairwise_distance`, over embeddings as they are
@@ -34,6 +40,11 @@ class BatchHardMiner(nn.Module):
 
     attribute_weights: Tensor | None
     num_triplets: int
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> BatchHardMiner:
+        """Where pytorch-metric-learning is loaded, a miner that its wrappers know as one of its."""
+        is_plain = cls is BatchHardMiner and "pytorch_metric_learning" in sys.modules
+        return super().__new__(_metric_learning_class() if is_plain else cls)
 
     def __init__(
         self,
@@ -90,3 +101,18 @@ class BatchHardMiner(nn.Module):
         anchor = triplets.valid.nonzero().squeeze(1)
         self.num_triplets = len(anchor)
         return anchor, triplets.positive[anchor], triplets.negative[anchor]
+
+
+@cache
+def _metric_learning_class() -> type[BatchHardMiner]:
+    from pytorch_metric_learning.miners import BaseMiner
+
+    members = {"__module__": __name__, "__doc__": BatchHardMiner.__doc__}
+    return type(_METRIC_LEARNING, (BatchHardMiner, BaseMiner), members)
+
+
+def __getattr__(name: str) -> Any:
+    """By its name, as pickle looks for it, the class that pytorch-metric-learning knows."""
+    if name == _METRIC_LEARNING:
+        return _metric_learning_class()
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -21,6 +21,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 import fgsbir_ext as fx
 from fgsbir_ext.types import AttributeMetric, Metric
 from tests.support import cases
+from tests.support.subprocesses import run_python
 
 N, M, D, K = 3, 4, 5, 2
 
@@ -511,3 +512,34 @@ def test_numpy_numbers_are_numbers() -> None:
     arguments = GOOD[fx.attribute_triplet_loss]
     assert fx.attribute_triplet_loss(**arguments, **options).isfinite()
     assert fx.topk(SKETCH, PHOTO, np.int64(2))[0].shape == (N, 2)
+
+
+def test_a_tensor_of_several_processes_is_refused_with_the_way_out() -> None:
+    messages = run_python(
+        """
+    import json, torch, torch.distributed as dist
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.tensor import Shard, distribute_tensor
+    import fgsbir_ext as fx
+
+    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    sharded = distribute_tensor(torch.randn(8, 4), init_device_mesh("cpu", (1,)), [Shard(0)])
+    messages = []
+    for call in (
+        lambda: fx.attribute_triplet_loss(torch.randn(8, 4, requires_grad=True), sharded),
+        lambda: fx.mine_batch_hard(sharded, sharded),
+        lambda: fx.topk(sharded, sharded, 2),
+        lambda: fx.BatchHardMiner()(sharded, torch.arange(8)),
+        lambda: fx.AttributeTripletLoss()(sharded, sharded.full_tensor()),
+    ):
+        try:
+            call()
+        except TypeError as error:
+            messages.append(str(error))
+    fx.attribute_triplet_loss(sharded.full_tensor(), sharded.to_local())
+    print(json.dumps(messages))
+    """
+    )
+    assert len(messages) == 5
+    assert all("got a DTensor; pass its full_tensor()" in message for message in messages)
+    assert messages[0].startswith("photo must be")

@@ -12,6 +12,7 @@ import fgsbir_ext as fx
 from tests.support import brute_force
 from tests.support.cases import METRICS, both, make_batch
 from tests.support.compare import assert_same_bits
+from tests.support.subprocesses import run_python
 
 INF = float("inf")
 
@@ -147,3 +148,33 @@ def test_the_number_of_triplets_is_told(device: str) -> None:
     assert miner.num_triplets == len(anchors) == 6
     miner(rows, torch.arange(7))
     assert miner.num_triplets == 0
+
+
+def test_pytorch_metric_learnings_wrapper_takes_it() -> None:
+    """In a process of its own: what a miner is goes by whether that library is loaded."""
+    pytest.importorskip("pytorch_metric_learning")
+    plain, wrapped, expected, count, again = run_python(
+        """
+    import copy, json, pickle, sys, torch, torch.distributed as dist
+    import fgsbir_ext as fx
+
+    plain = type(fx.BatchHardMiner()) is fx.BatchHardMiner
+    from pytorch_metric_learning.losses import TripletMarginLoss
+    from pytorch_metric_learning.utils.distributed import DistributedMinerWrapper
+
+    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    torch.manual_seed(0)
+    rows, labels = torch.randn(12, 4), torch.arange(12) % 4
+    miner = fx.BatchHardMiner(metric="cosine")
+    assert isinstance(miner, fx.BatchHardMiner) and miner.metric == "cosine"
+    wrapped = DistributedMinerWrapper(miner=miner, efficient=True)(rows, labels)
+    expected = miner(rows, labels)
+    TripletMarginLoss()(rows, labels, expected)
+    again = copy.deepcopy(pickle.loads(pickle.dumps(miner)))(rows, labels)
+    lists = [[x.tolist() for x in found] for found in (wrapped, expected, again)]
+    print(json.dumps([plain, lists[0], lists[1], miner.num_triplets, lists[2]]))
+    """
+    )
+    assert plain
+    assert wrapped == expected == again
+    assert count == len(expected[0]) == 12
