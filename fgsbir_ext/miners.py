@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from functools import cache
-from typing import Any
+from typing import Any, TypeVar, cast
 
 from torch import Tensor, nn
 
@@ -17,6 +17,7 @@ from .types import ArrayLike, Metric, Weights, unchecked_side
 _ANCHORS = SideNames("embeddings", "", "attributes", "labels", "N")
 _REFERENCES = SideNames("ref_emb", "", "ref_attributes", "ref_labels", "M")
 _METRIC_LEARNING = "MetricLearningMiner"
+Labels = TypeVar("Labels", bound=ArrayLike | None)
 
 
 class BatchHardMiner(nn.Module):
@@ -73,9 +74,13 @@ class BatchHardMiner(nn.Module):
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Mine. embeddings (N, D), labels (N,), ref_emb (M, D), ref_labels (M,), attributes (., K).
 
+        Labels may be on another device than their embeddings.
+
         Returns:
             Three int64 tensors of one length, the number of valid anchors.
         """
+        labels = _beside(labels, embeddings)
+        ref_labels = _beside(ref_labels, ref_emb)
         within = ref_emb is None and ref_labels is None and ref_attributes is None
         if within:
             if labels is None:
@@ -101,6 +106,13 @@ class BatchHardMiner(nn.Module):
         anchor = triplets.valid.nonzero().squeeze(1)
         self.num_triplets = len(anchor)
         return anchor, triplets.positive[anchor], triplets.negative[anchor]
+
+
+def _beside(labels: Labels, embeddings: ArrayLike | None) -> Labels:
+    """Labels on the device of the embeddings, as pytorch-metric-learning's miners move them."""
+    if isinstance(labels, Tensor) and isinstance(embeddings, Tensor):
+        return cast(Labels, labels.to(embeddings.device))
+    return labels
 
 
 @cache

@@ -144,10 +144,12 @@ def test_the_number_of_triplets_is_told(device: str) -> None:
     miner = fx.BatchHardMiner()
     assert miner.num_triplets == 0
     rows = torch.randn(7, 3, device=device)
-    anchors, _, _ = miner(rows, torch.tensor([0, 0, 1, 1, 2, 2, 3]))
+    labels = torch.tensor([0, 0, 1, 1, 2, 2, 3])  # on the CPU, wherever the embeddings are
+    anchors, _, _ = miner(rows, labels)
     assert miner.num_triplets == len(anchors) == 6
     miner(rows, torch.arange(7))
     assert miner.num_triplets == 0
+    assert len(miner(rows, labels, rows.clone(), labels)[0]) == 7
 
 
 def test_pytorch_metric_learnings_wrapper_takes_it() -> None:

@@ -16,6 +16,11 @@ NOT_OF_THE_TASK = frozenset({"config.device", "config.eval_every"})
 """Settings that a run may go on with others of: where it computes, and how often it is scored."""
 
 
+LONGER = (
+    "; the learning rate falls over all epochs, so to train longer --init from the run's folder"
+)
+
+
 def content_digest(*parts: NDArray[Any] | str | None) -> str:
     """SHA-256 of arrays and texts, with their types and shapes, in hexadecimal."""
     digest = hashlib.sha256()
@@ -41,9 +46,10 @@ def refuse_other_task(found: dict[str, Any], asked: dict[str, Any], what: str) -
         if json.dumps(ours.get(name)) != json.dumps(theirs.get(name))
     ]
     if different:
+        longer = any(one.startswith("config.optim.epochs ") for one in different)
         raise ValueError(
             f"{what} with other settings or data ({', '.join(different)}); choose another --out, "
-            "or --overwrite"
+            f"or --overwrite{LONGER if longer else ''}"
         )
 
 
