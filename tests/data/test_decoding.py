@@ -153,13 +153,16 @@ def test_an_orientation_that_there_is_not_turns_nothing(value: int, tmp_path: Pa
 
 def test_only_metadata_are_left_out() -> None:
     for kind in ("JPEG", "PNG", "WEBP"):
-        plain = list(without_metadata(saved(kind)))
+        described = saved(kind, exif=JUNK)
+        plain = list(without_metadata(described))
         assert plain
+        assert b"junk" not in plain[-1]
         for content in plain:
             with Image.open(io.BytesIO(content)) as image:
                 again = np.asarray(image)
-            with Image.open(io.BytesIO(saved(kind))) as image:
+            with Image.open(io.BytesIO(described)) as image:
                 assert np.array_equal(again, np.asarray(image))
+    assert not list(without_metadata(plain[-1]))  # there is nothing more to leave out
     assert not list(without_metadata(saved("GIF")))
     assert not list(without_metadata(b"\xff\xd8\xff\xe0"))
     assert not list(without_metadata(b"\x89PNG\r\n\x1a\n\0\0"))
@@ -246,28 +249,25 @@ def test_what_is_no_number_is_white(tmp_path: Path) -> None:
     assert set(grey(tmp_path / "none.tif")) == {255}
 
 
-def test_colours_of_12_bits_in_16_are_not_black(tmp_path: Path) -> None:
-    """Pillow reads the upper 8 of 16 bits."""
-    colours = (np.asarray(photo()).astype(np.uint16) * 16).astype(">u2")
+def png_of_16_bits(path: Path, factor: int) -> Path:
+    """The photo with two bytes a channel, its values times a factor."""
+    colours = (np.asarray(photo()).astype(np.uint16) * factor).astype(">u2")
     rows = b"".join(b"\0" + row.tobytes() for row in colours)
-    header = struct.pack(">IIBBBBB", 24, 16, 16, 2, 0, 0, 0)
-    (tmp_path / "deep.png").write_bytes(
-        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows))
-        + chunk(b"IEND", b"")
-    )  # fmt: skip
-    read = read_image(tmp_path / "deep.png").astype(int)
-    assert np.abs(read - np.asarray(photo())).max() <= 17  # 4 bits are left
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", 24, 16, 16, 2, 0, 0, 0))
+    pixels = chunk(b"IDAT", zlib.compress(rows))
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + header + pixels + chunk(b"IEND", b""))
+    return path
+
+
+def test_colours_of_12_bits_in_16_are_not_black(tmp_path: Path) -> None:
+    """Pillow reads the upper 8 of 16 bits, of which 4 are left."""
+    read = read_image(png_of_16_bits(tmp_path / "deep.png", 16)).astype(int)
+    assert np.abs(read - np.asarray(photo())).max() <= 17
 
 
 def test_colours_of_16_bits_are_as_they_are(tmp_path: Path) -> None:
-    colours = (np.asarray(photo()).astype(np.uint16) * 257).astype(">u2")
-    rows = b"".join(b"\0" + row.tobytes() for row in colours)
-    header = struct.pack(">IIBBBBB", 24, 16, 16, 2, 0, 0, 0)
-    (tmp_path / "deep.png").write_bytes(
-        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows))
-        + chunk(b"IEND", b"")
-    )  # fmt: skip
-    assert np.array_equal(read_image(tmp_path / "deep.png"), np.asarray(photo()))
+    read = read_image(png_of_16_bits(tmp_path / "deep.png", 257))
+    assert np.array_equal(read, np.asarray(photo()))
 
 
 @pytest.mark.parametrize(

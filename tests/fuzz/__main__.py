@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import faulthandler
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -22,9 +23,10 @@ from types import FrameType
 
 import numpy as np
 
-from .targets import TARGETS
+from .targets import TARGETS, Target
 
 HANG = 30  # seconds that one case may take
+HUNG = 3  # exit code of a process in which one took longer
 
 
 def main() -> int:
@@ -42,7 +44,7 @@ def main() -> int:
     if options.here:
         faulthandler.enable()
         warnings.simplefilter("ignore")
-        return try_target(targets[0], options.seconds, seed, options.out)
+        return try_target(targets[0], options.seconds, seed, options.out, own_process=True)
     failed = 0
     for name in targets:
         # In a process of its own, which a crash ends alone.
@@ -56,26 +58,36 @@ def main() -> int:
     return int(failed > 0)
 
 
-def try_target(name: str, seconds: float, seed: int, out: Path) -> int:
-    """Tries cases of one target; 1 if one fails."""
-    signal.signal(signal.SIGALRM, _hung)
+def try_target(
+    name: str, seconds: float, seed: int, out: Path, *, own_process: bool = False
+) -> int:
+    """Tries cases of one target; 1 if one fails. One that hangs ends the process."""
     random = np.random.default_rng([seed, *name.encode()])
     counts: Counter[str] = Counter()
     slowest = 0.0
     with tempfile.TemporaryDirectory(prefix="fuzz-") as folder:
         target = TARGETS[name](Path(folder))
+
+        def give_up(number: int, frame: FrameType | None) -> None:
+            """Ends the process, since an exception would be taken for a refusal."""
+            _keep(target, name, seed, out, f"case {sum(counts.values())} took over {HANG} s")
+            traceback.print_stack(frame)
+            sys.stderr.flush()
+            os._exit(HUNG)
+
+        signal.signal(signal.SIGALRM, give_up)
         ends = time.monotonic() + seconds
         while time.monotonic() < ends:
             started = time.monotonic()
             signal.alarm(HANG)
+            if own_process:  # where the interpreter does not come to its signals
+                faulthandler.dump_traceback_later(2 * HANG, exit=True)
             try:
                 counts[target.attempt(random)] += 1
             except Exception:
                 signal.alarm(0)
                 traceback.print_exc()
-                out.mkdir(parents=True, exist_ok=True)
-                (out / f"{name}-{seed}").write_bytes(target.last)
-                print(f"{name}: case {sum(counts.values())} failed; it is in {out / name}-{seed}")
+                _keep(target, name, seed, out, f"case {sum(counts.values())} failed")
                 return 1
             signal.alarm(0)
             slowest = max(slowest, time.monotonic() - started)
@@ -84,8 +96,10 @@ def try_target(name: str, seconds: float, seed: int, out: Path) -> int:
     return 0
 
 
-def _hung(number: int, frame: FrameType | None) -> None:
-    raise TimeoutError(f"a case took more than {HANG} s")
+def _keep(target: Target, name: str, seed: int, out: Path, what: str) -> None:
+    out.mkdir(parents=True, exist_ok=True)
+    (out / f"{name}-{seed}").write_bytes(target.last)
+    print(f"{name}: {what}; it is in {out / name}-{seed}", flush=True)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.fuzz.__main__ import try_target
+from tests.fuzz.__main__ import HUNG, try_target
 from tests.fuzz.mutations import damaged
 from tests.fuzz.targets import TARGETS, Target, image_files
 from tests.support.paths import ROOT
@@ -50,6 +50,35 @@ def test_what_is_no_refusal_fails_and_is_kept(
     assert try_target("broken", 60, 7, tmp_path) == 1
     assert "broken: case 2 failed" in capsys.readouterr().out
     assert (tmp_path / "broken-7").read_bytes() == b"the case"
+
+
+@pytest.mark.parametrize("error", ["ValueError", "OSError"])
+def test_a_hang_is_none_of_the_refusals(error: str, tmp_path: Path) -> None:
+    code = f"""
+import time
+from tests.fuzz import __main__ as fuzz
+from tests.fuzz.targets import TARGETS, Target, refused
+
+class Slow(Target):
+    def __init__(self, folder):
+        self.last = b"slow"
+
+    def attempt(self, random):
+        def read():
+            try:
+                time.sleep(30)
+            except Exception as caught:
+                raise {error}("no image") from caught
+        return str(refused(read))
+
+TARGETS["slow"] = Slow
+fuzz.HANG = 1
+raise SystemExit(fuzz.try_target("slow", 5, 8, fuzz.Path({str(tmp_path)!r}), own_process=True))
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == HUNG, done.stdout + done.stderr
+    assert "slow: case 0 took over 1 s" in done.stdout
+    assert (tmp_path / "slow-8").read_bytes() == b"slow"
 
 
 def test_the_same_seed_does_the_same_damage() -> None:

@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from fgsbir.cli import main
+from fgsbir.cli.index import Index
 from fgsbir.data import SketchPhotoSet, synthetic
 from fgsbir.gallery import Gallery, Match
 from fgsbir.gallery.figures import draw_map, draw_search
@@ -152,6 +153,7 @@ def test_a_folder_may_be_forgotten(
         (["photos", "--out", "none", "--moved", "a", "b"], "none: no gallery here"),
         (["--out", "gallery", "--moved", "photos", "none"], "moved: no such folder: none"),
         (["--out", "gallery", "--moved", "none", "model"], "none is no folder of the gallery; its"),
+        (["--out", "gallery", "--moved", "photos", "model"], "none of the photos of photos is in"),
         (
             ["--out", "gallery", "--moved", "photos", "model", "--moved", "model", "none"],
             "moved: no such folder: none",
@@ -419,6 +421,20 @@ def test_output_that_is_closed_before_is_no_error(gallery: Path, tmp_path: Path)
         assert b"Traceback" not in done.stderr + done.stdout
     done = subprocess.run(f"{fgsbir} --moved a b 2>&-", shell=True, capture_output=True)
     assert done.returncode == 2
+    help_ = subprocess.run(f"'{sys.executable}' -m fgsbir --help >&-", shell=True,
+                           capture_output=True)  # fmt: skip
+    assert (help_.returncode, help_.stderr) == (0, b"")
+
+
+def test_a_pipe_that_broke_elsewhere_is_an_error(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(self: Index) -> None:
+        raise BrokenPipeError(32, "the database has gone")
+
+    monkeypatch.setattr(Index, "run", fail)
+    assert main(["index", "photos"]) == 2
+    assert "the database has gone" in capsys.readouterr().err
 
 
 def test_letters_that_the_terminal_lacks_are_replaced(

@@ -19,9 +19,10 @@ pytest.importorskip("playwright.sync_api")
 from playwright.sync_api import expect
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Page
+    from playwright.sync_api import Browser, Page
 
     from tests.support.browser import Open
+    from tests.support.serving import Server
 
 LINE = [(0.2 + 0.05 * i, 0.3) for i in range(12)]
 LOWER = [(0.2 + 0.05 * i, 0.7) for i in range(12)]
@@ -51,6 +52,22 @@ class Hand:
     def pointer(self, kind: str, place: tuple[float, float], **options: Any) -> None:
         event = {"type": kind, **self.at(place), "clickCount": 1, **options}
         self._session.send("Input.dispatchMouseEvent", event)
+
+    def mouse(self, stroke: list[tuple[float, float]], *, lifts: bool = True) -> None:
+        """A stroke of the mouse, whose end may never be told."""
+        held = {"button": "left", "buttons": 1}
+        self.pointer("mousePressed", stroke[0], **held)
+        for place in stroke[1:]:
+            self.pointer("mouseMoved", place, **held)
+        if lifts:
+            self.pointer("mouseReleased", stroke[-1], button="left", buttons=0)
+
+    def finger(self, stroke: list[tuple[float, float]]) -> None:
+        """A stroke of one finger."""
+        self.touch("touchStart", stroke[0])
+        for place in stroke[1:]:
+            self.touch("touchMove", place)
+        self.touch("touchEnd")
 
     def pen(self, stroke: list[tuple[float, float]], **options: Any) -> None:
         """A stroke of the pen's tip."""
@@ -109,20 +126,14 @@ def test_a_finger_draws_after_the_pen_is_away(page: Page) -> None:
     hand = Hand(page)
     hand.pen(LINE)
     page.wait_for_timeout(600)
-    hand.touch("touchStart", LOWER[0])
-    for place in LOWER[1:]:
-        hand.touch("touchMove", place)
-    hand.touch("touchEnd")
+    hand.finger(LOWER)
     settled(page)
     assert undone(page) == 2
 
 
 def test_the_end_of_a_mouses_stroke_may_be_lost(page: Page) -> None:
     hand = Hand(page)
-    mouse = {"button": "left", "buttons": 1}
-    hand.pointer("mousePressed", LINE[0], **mouse)
-    for place in LINE[1:]:
-        hand.pointer("mouseMoved", place, **mouse)
+    hand.mouse(LINE, lifts=False)
     one = ink(page)
     # The window was switched, the button released elsewhere: it comes back without one.
     hand.pointer("mouseMoved", (0.9, 0.9), button="none", buttons=0)
@@ -137,30 +148,42 @@ def test_the_end_of_a_mouses_stroke_may_be_lost(page: Page) -> None:
 @pytest.mark.parametrize("other", ["pen", "touch", "mouse"])
 def test_any_stroke_is_drawn_after_one_that_did_not_end(other: str, page: Page) -> None:
     hand = Hand(page)
-    hand.pointer("mousePressed", LINE[0], button="left", buttons=1)
-    for place in LINE[1:]:
-        hand.pointer("mouseMoved", place, button="left", buttons=1)
-    if other == "pen":
-        hand.pen(LOWER)
-    elif other == "mouse":
-        hand.pointer("mousePressed", LOWER[0], button="left", buttons=1)
-        for place in LOWER[1:]:
-            hand.pointer("mouseMoved", place, button="left", buttons=1)
-        hand.pointer("mouseReleased", LOWER[-1], button="left", buttons=0)
-    else:
-        hand.touch("touchStart", LOWER[0])
-        for place in LOWER[1:]:
+    hand.mouse(LINE, lifts=False)
+    {"pen": hand.pen, "mouse": hand.mouse, "touch": hand.finger}[other](LOWER)
+    settled(page)
+    assert undone(page) == 2
+
+
+@pytest.mark.parametrize("first", ["touch", "pen"])
+@pytest.mark.parametrize("other", ["mouse", "pen", "touch"])
+def test_a_finger_or_pen_whose_end_is_lost_blocks_nothing(
+    first: str, other: str, page: Page
+) -> None:
+    """At once by a mouse and by its own kind; by others once it has been silent for a while."""
+    hand = Hand(page)
+    if first == "touch":
+        hand.touch("touchStart", LINE[0])
+        for place in LINE[1:]:
             hand.touch("touchMove", place)
-        hand.touch("touchEnd")
+    else:
+        held = {"pointerType": "pen", "button": "left", "buttons": 1, "force": 0.5}
+        hand.pointer("mousePressed", LINE[0], **held)
+        for place in LINE[1:]:
+            hand.pointer("mouseMoved", place, **held)
+    if other not in ("mouse", first):
+        page.wait_for_timeout(3200)
+    if first == other == "touch":
+        hand.touch("touchCancel")  # Chromium itself ends it; the page hears of that
+        page.wait_for_timeout(100)
+        hand.finger(LINE)
+    {"pen": hand.pen, "mouse": hand.mouse, "touch": hand.finger}[other](LOWER)
     settled(page)
     assert undone(page) == 2
 
 
 def test_a_window_that_is_left_ends_the_mouses_stroke(page: Page) -> None:
     hand = Hand(page)
-    hand.pointer("mousePressed", LINE[0], button="left", buttons=1)
-    for place in LINE[1:]:
-        hand.pointer("mouseMoved", place, button="left", buttons=1)
+    hand.mouse(LINE, lifts=False)
     page.evaluate("dispatchEvent(new Event('blur'))")
     settled(page)
     assert undone(page) == 1
@@ -286,6 +309,50 @@ def test_an_uploaded_picture_survives_reloading(transparent: bool, page: Page) -
     settled(page)
 
 
+def test_a_stroke_in_the_hand_survives_reloading(page: Page) -> None:
+    Hand(page).mouse(LINE, lifts=False)
+    drawn = ink(page)
+    page.reload()
+    settled(page)
+    assert ink(page) == pytest.approx(drawn, rel=0.02)
+
+
+def test_of_too_much_what_is_seen_is_kept(browser: Browser, server: Server) -> None:
+    """A browser keeps five million characters of a page."""
+    page = browser.new_page()
+    page.goto(server.url)
+    noise = np.random.default_rng(0).integers(0, 256, (900, 900), np.uint8)
+    for _ in range(6):
+        noise = noise[::-1]
+        page.locator("#file").set_input_files(
+            {"name": "noise.png", "mimeType": "image/png", "buffer": encoded(noise)}
+        )
+        expect(page.locator("#list[aria-busy=false]")).to_have_count(1)
+    page.locator("#clear").click()
+    draw(page, BOOT)
+    settled(page)
+    drawn = ink(page)
+    page.reload()
+    settled(page)
+    assert ink(page) == pytest.approx(drawn, rel=0.02)
+    page.close()
+
+
+@pytest.mark.parametrize(
+    "kept", ["3", "[5]", '{"done": 3}', '{"done": [{}], "undone": []}',
+             '{"done": [5], "undone": []}', '{"done": [{"points": [], "width": 2}], "undone": []}',
+             '{"done": [{"image": "data:,x"}], "undone": []}', "{"],
+)  # fmt: skip
+def test_damaged_storage_is_forgotten(kept: str, page: Page) -> None:
+    page.evaluate("(kept) => sessionStorage.setItem('sketch of /', kept)", kept)
+    page.evaluate("Storage.prototype.setItem = () => {}")
+    page.reload()
+    expect(page.locator("#about")).to_contain_text("photos")
+    assert ink(page) == 0
+    draw(page, BOOT)
+    settled(page)
+
+
 def test_a_page_whose_storage_is_blocked_or_full_works(open_page: Open) -> None:
     for script in (
         "Object.defineProperty(window, 'sessionStorage', { get() { throw new Error('no'); } })",
@@ -299,15 +366,11 @@ def test_a_page_whose_storage_is_blocked_or_full_works(open_page: Open) -> None:
         page.reload()
         expect(page.locator("#about")).to_contain_text("photos")
         assert ink(page) == 0
-    page = open_page()
-    page.evaluate("sessionStorage.setItem('sketch of /', '{\"done\": 3}')")
-    page.evaluate("Storage.prototype.setItem = () => {}")
-    page.reload()
-    expect(page.locator("#about")).to_contain_text("photos")
-    assert ink(page) == 0
 
 
-@pytest.mark.parametrize("kind", ["phone's photo", "dark screen", "drawn by alpha", "large"])
+@pytest.mark.parametrize(
+    "kind", ["phone's photo", "dark screen", "drawn by alpha", "large", "tiny"]
+)
 def test_the_page_sends_nearly_what_the_command_line_reads(kind: str, page: Page) -> None:
     """A file that is uploaded is read as the same file is by `fgsbir search`."""
     from fgsbir.sketches import read_sketch
@@ -325,6 +388,8 @@ def test_the_page_sends_nearly_what_the_command_line_reads(kind: str, page: Page
         alpha = Image.eval(sketch, lambda v: 255 - v)
         sketch = Image.new("LA", alpha.size)
         sketch.putalpha(alpha)
+    elif kind == "tiny":
+        sketch = sketch.resize((56, 56), Image.Resampling.LANCZOS)
     else:
         sketch = sketch.resize((2600, 2600), Image.Resampling.LANCZOS)
         ImageDraw.Draw(sketch).point((3, 3), 250)

@@ -7,8 +7,10 @@ import json
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.error import HTTPError
 
+import numpy as np
 import pytest
 
 from fgsbir.data import synthetic
@@ -22,6 +24,9 @@ pytest.importorskip("httpx2")
 from fastapi.testclient import TestClient
 
 from fgsbir.serve import Settings, create_app
+
+if TYPE_CHECKING:
+    pass
 
 SKETCH = encoded(synthetic("shoes", 1, "test").sketches[0])
 LOCATIONS = """
@@ -74,10 +79,31 @@ def test_a_path_that_the_proxy_passes_on(gallery: Gallery, tmp_path: Path) -> No
             draw(page, BOOT)
             settled(page)
             assert page.locator("#list .broken").count() == 0
+        assert server.stop() == (0, "")  # no warning, either
 
 
 def tmp_path_of(gallery: Gallery) -> Path:
     return gallery.photo_path(0).parents[1] / "shoes.gallery"
+
+
+def test_a_large_transparent_picture_passes_nginx(server: Server, tmp_path: Path) -> None:
+    """nginx lets a megabyte through as it comes; this one is of three, as the browser packs it."""
+    noise = np.random.default_rng(0).integers(0, 256, (1000, 1000, 4), np.uint8)
+    noise[:, :, 3] //= 4
+    locations = LOCATIONS.format(port=server.port)
+    with nginx(locations, tmp_path / "nginx") as address, chromium() as browser:
+        page = browser.new_page()
+        page.goto(address)
+        sizes: list[int] = []
+        page.on(
+            "request", lambda r: "/api/search" in r.url and sizes.append(len(r.post_data_buffer))
+        )
+        page.locator("#file").set_input_files(
+            {"name": "noise.png", "mimeType": "image/png", "buffer": encoded(noise)}
+        )
+        draw(page, BOOT)
+        settled(page)
+        assert max(sizes) < 1_000_000
 
 
 def test_another_sites_page_is_refused_behind_nginx_too(server: Server, tmp_path: Path) -> None:
@@ -169,7 +195,7 @@ def test_what_is_no_file_gets_a_sentence(name: str, client: TestClient) -> None:
     assert "send the file itself as the body, as curl --data-binary @sketch.png does" in error
 
 
-@pytest.mark.parametrize("path", ["shoes", "/shoes/", "/"])
+@pytest.mark.parametrize("path", ["shoes", "/shoes/", "/", "//evil.com", "/a b", "/../x", "/a?b"])
 def test_a_root_path_that_is_none_is_refused(path: str) -> None:
     with pytest.raises(ValueError, match="root_path: expected a path as '/shoes'"):
         Settings(root_path=path)

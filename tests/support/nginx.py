@@ -27,7 +27,6 @@ http {{
     fastcgi_temp_path {folder}/fastcgi;
     uwsgi_temp_path {folder}/uwsgi;
     scgi_temp_path {folder}/scgi;
-    client_max_body_size 4m;
     server {{
         listen 127.0.0.1:{port};
         {locations}

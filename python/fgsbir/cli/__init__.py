@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import io
 import os
+import select
 import sys
 import warnings
 from collections.abc import Sequence
@@ -50,13 +51,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             warnings.showwarning = _show_warning
             warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")  # of metadata
             _parse(arguments).run()
-            if sys.stdout is not None:  # as where it was closed before
-                sys.stdout.flush()
-    except BrokenPipeError:  # whoever reads has read enough, as `head` does
-        if isinstance(sys.stdout, io.TextIOWrapper):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+            sys.stdout.flush()
     except (OSError, ValueError, FloatingPointError) as error:
+        if isinstance(error, BrokenPipeError) and _nobody_reads():
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 0
         if os.environ.get("FGSBIR_TRACEBACK"):
             raise
         from ..data.names import printable
@@ -69,7 +68,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+def _nobody_reads() -> bool:
+    """Whether the reader of stdout has gone, as `head` does when it has read enough."""
+    poll = select.poll()
+    try:
+        poll.register(sys.stdout.fileno(), select.POLLOUT)
+    except io.UnsupportedOperation:  # it is no file
+        return False
+    return any(event & select.POLLERR for _, event in poll.poll(0))
+
+
 def _show_any_text() -> None:
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # it was closed before
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")

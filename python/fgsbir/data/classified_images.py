@@ -20,7 +20,7 @@ SPLITS = frozenset({"train", "test", "val", "valid", "validation", "dev"})
 SKETCHES = frozenset({"sketch", "sketches"})
 BOTH = SKETCHES | {"photo", "photos"}
 TRANSFORM = re.compile(r"tx_\d+")  # of Sketchy: its folders hold the same images, placed otherwise
-STRAY = 0.9  # share of the images that lie deeper, from which a folder's own are not its class
+MOST = 0.5  # share of the images that lie deeper, from which a folder's own are not its class
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,8 @@ def _class_folders(top: Path, images: Sequence[Path]) -> dict[str, list[Path]]:
             break
         under = [(parts, image) for parts, image in inside if parts[0].casefold() in chosen]
         deeper = [(parts[1:], image) for parts, image in under if len(parts) > 2]
-        if not deeper or len(deeper) < STRAY * len(under):
+        is_one_of_several = len(chosen) > 1 or chosen <= SPLITS
+        if not deeper or (not is_one_of_several and len(deeper) < MOST * len(under)):
             break
         inside = deeper
     classes: dict[str, list[Path]] = {}

@@ -68,6 +68,8 @@ def load_csv(path: str | Path, split: str = "train", *, size: int = SIZE) -> Ske
                 f"{table.where}: unknown column {quoted(column)}; known are "
                 f"{', '.join(COLUMNS[:-1])} and {COLUMNS[-1]}, and '{PREFIX}NAME' for an attribute"
             )
+    if not table.rows:
+        raise ValueError(f"{table.where}: no pairs; there is no line under the header")
     files = WrittenPaths(path.parent)
     # A column without anything is none.
     has_splits = any(not is_missing(row.get("split", "")) for _, row in table.rows)

@@ -16,14 +16,16 @@ JPEG_COMMENT = 0xFE
 JPEG_KEPT = frozenset({0xE0, 0xE1, 0xEE})  # JFIF, Exif for which way is up, Adobe for the colours
 PNG_KEPT = frozenset({b"tRNS", b"eXIf"})
 WEBP_PIXELS = frozenset({b"VP8 ", b"VP8L", b"VP8X", b"ALPH", b"ANIM", b"ANMF"})
+MOST_PARTS = 10_000  # of a file, and bytes of filling between them
 WEBP_METADATA_FLAGS = 0x20 | 0x08 | 0x04  # of a profile, of Exif, of XMP
 
 
 def without_metadata(content: bytes) -> Iterator[bytes]:
     """Files of the same pixels, without text, colour profiles, previews and the like.
 
-    The first keeps what says how pixels are to be shown, the second nothing but pixels. There are
-    none of a file of another kind, or of one that is cut off before its pixels.
+    None is the file itself. The first keeps what says how pixels are to be shown, the second
+    nothing but pixels. There are none of a file of another kind, or of one that is cut off before
+    its pixels.
     """
     parts: Callable[[bytes, Collection[int | bytes]], Iterator[bytes]]
     kept: tuple[Collection[int | bytes], ...]
@@ -37,12 +39,30 @@ def without_metadata(content: bytes) -> Iterator[bytes]:
         return
     for names in kept:
         with suppress(IndexError, struct.error):
-            yield start + b"".join(parts(content, names))
+            plain = start + b"".join(parts(content, names))
+            if plain != content:
+                yield plain
+
+
+def has_too_many_parts(content: bytes) -> bool:
+    """Whether a JPEG has so many segments before its pixels that reading them takes seconds."""
+    try:
+        for _ in _jpeg_segments(content, JPEG_KEPT):
+            pass
+    except TooManyPartsError:
+        return content.startswith(JPEG_START)
+    except (IndexError, struct.error):
+        pass
+    return False
+
+
+class TooManyPartsError(struct.error):
+    """A file has more than `MOST_PARTS`."""
 
 
 def _jpeg_segments(content: bytes, kept: Collection[int | bytes]) -> Iterator[bytes]:
     at = len(JPEG_START)
-    while True:
+    for _ in range(MOST_PARTS):
         at = content.find(b"\xff", at)  # bytes between segments mean nothing
         if at < 0:
             raise IndexError
@@ -57,11 +77,14 @@ def _jpeg_segments(content: bytes, kept: Collection[int | bytes]) -> Iterator[by
         if marker in kept or not (marker in JPEG_APPLICATION or marker == JPEG_COMMENT):
             yield content[at : at + 2 + length]
         at += 2 + length
+    raise TooManyPartsError
 
 
 def _png_chunks(content: bytes, kept: Collection[int | bytes]) -> Iterator[bytes]:
     at = len(PNG_START)
-    while at < len(content):
+    for _ in range(MOST_PARTS):
+        if at >= len(content):
+            return
         length, name = struct.unpack_from(">I4s", content, at)
         chunk = content[at : at + 12 + length]
         is_critical = not name[0] & 0x20
@@ -70,6 +93,7 @@ def _png_chunks(content: bytes, kept: Collection[int | bytes]) -> Iterator[bytes
         if name == b"IEND":
             return
         at += len(chunk)
+    raise TooManyPartsError
 
 
 def _is_whole(chunk: bytes) -> bool:

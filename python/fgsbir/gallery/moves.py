@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+import shlex
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from .folder import Found, Photo
@@ -58,7 +59,7 @@ def notes_of_missing(store: Store) -> list[str]:
     """What to say of each folder that is gone with all its photos."""
     return [
         f"{folder} is gone, with {len(photos)} photos of the gallery; where it was moved, add "
-        f"--moved {folder} NEW, else --forget {folder}"
+        f"--moved {shlex.quote(folder)} NEW, else --forget {shlex.quote(folder)}"
         for folder, photos in missing(store).items()
     ]
 
@@ -88,9 +89,10 @@ def move(store: Store, moved: Mapping[Path | str, Path | str]) -> None:
     """
     folders = store.manifest.folders
     renamed: dict[str, str] = {}
-    for old, new in moved.items():
+    for new in moved.values():
         if not os.path.isdir(new):
             raise FileNotFoundError(f"moved: no such folder: {new}")
+    for old, new in moved.items():
         after = os.path.abspath(new)
         inside = {
             folder: os.path.normpath(os.path.join(after, os.path.relpath(folder, spelling)))
@@ -102,6 +104,8 @@ def move(store: Store, moved: Mapping[Path | str, Path | str]) -> None:
         if not inside and not any(Path(after).is_relative_to(folder) for folder in folders):
             listed = ", ".join(dict.fromkeys(folders)) or "none"
             raise ValueError(f"moved: {old} is no folder of the gallery; its folders are {listed}")
+        if inside and not any(_is_there(store, inside)):
+            raise ValueError(f"moved: none of the photos of {old} is in {new}")
         renamed |= inside
     before = store.photos()
     store.rename(renamed)
@@ -111,6 +115,14 @@ def move(store: Store, moved: Mapping[Path | str, Path | str]) -> None:
     for path, numbers in by_path.items():
         numbers.sort(key=lambda number: before[number].path != path)
     store.remove(number for numbers in by_path.values() for number in numbers[1:])
+
+
+def _is_there(store: Store, renamed: Mapping[str, str]) -> Iterator[bool]:
+    """Of each photo whether it is where it would be."""
+    for photo in store.photos().values():
+        for old, new in renamed.items():
+            if _is_under(photo, old):
+                yield os.path.exists(os.path.join(new, os.path.relpath(photo.path, old)))
 
 
 def forget(store: Store, folder: str | Path) -> int:

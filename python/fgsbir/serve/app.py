@@ -48,7 +48,7 @@ def create_app(gallery: Gallery, settings: Settings | None = None) -> FastAPI:
             yield
 
     # The pages that document an API by themselves load scripts from other hosts.
-    app = FastAPI(title="fgsbir", lifespan=lifespan, openapi_url=None, root_path=settings.root_path)
+    app = FastAPI(title="fgsbir", lifespan=lifespan, openapi_url=None)
     app.include_router(router)
     app.add_middleware(Guard, settings=settings)
     for kind, answer in ANSWERS.items():

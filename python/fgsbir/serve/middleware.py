@@ -41,13 +41,18 @@ class Guard:
 
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
         self.app = app
-        self.allowed_hosts = {"localhost", *(host.lower() for host in settings.allowed_hosts)}
+        self.given_hosts = {host.lower() for host in settings.allowed_hosts}
+        self.allowed_hosts = {"localhost", *self.given_hosts}
+        self.root_path = settings.root_path
         self.buckets = TokenBuckets(settings.searches_per_second, settings.burst)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
+
+        if self.root_path:
+            scope = {**scope, "root_path": self.root_path}
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -106,7 +111,7 @@ class Guard:
         # Compared as text, since what a stranger sends need not be an address at all.
         if origin is None or origin.partition("://")[2] == host:
             return False
-        return _name_of(origin.partition("://")[2]) not in self.allowed_hosts - {"localhost"}
+        return _name_of(origin.partition("://")[2]) not in self.given_hosts
 
 
 def refusal(status: int, error: str, *, retry_after: float | None = None) -> JSONResponse:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -60,7 +61,7 @@ class Settings:
         for name in ("searches_per_second", "burst", "workers", "max_body_bytes", "max_pixels"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name}: expected above 0, got {getattr(self, name)}")
-        if self.root_path and (self.root_path[0] != "/" or self.root_path[-1] == "/"):
+        if self.root_path and not re.fullmatch(r"(/[\w~-][\w.~-]*)+", self.root_path):
             raise ValueError(
                 f"root_path: expected a path as '/shoes', without a slash behind, "
                 f"got {self.root_path!r}"

@@ -11,6 +11,7 @@ from PIL import Image, UnidentifiedImageError
 from starlette.requests import ClientDisconnect
 
 from ..data.decoding import decode
+from ..data.without_metadata import has_too_many_parts
 from ..sketches import EmptySketchError, SketchReading, read_sketch
 from ..sketches.picture import SVG_REFUSED, is_svg, open_sketch
 from .settings import Settings
@@ -58,20 +59,21 @@ def read_sketch_file(body: bytes, settings: Settings) -> SketchReading:
     if body.startswith(b"\xff\xd8") and body.count(b"\xff\xda") > MAX_SCANS:
         raise HTTPException(422, f"the picture has more than {MAX_SCANS} scans")
 
+    if has_too_many_parts(body):
+        raise HTTPException(422, "the picture has too many segments")
+
     def decoded(image: Image.Image) -> Image.Image:
         if image.width * image.height > settings.max_pixels:
-            size = f"; this one has {image.width} x {image.height}"
-            raise HTTPException(413, _too_many_pixels(settings) + size)
+            raise Image.DecompressionBombError(f"; this one has {image.width} x {image.height}")
         return open_sketch(image)
 
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our limit is lower
             picture = decode(body, decoded, formats=FORMATS)
-    except HTTPException:
-        raise
     except Image.DecompressionBombError as error:
-        raise HTTPException(413, _too_many_pixels(settings)) from error
+        size = str(error) if str(error).startswith("; ") else ""
+        raise HTTPException(413, _too_many_pixels(settings) + size) from error
     except UnidentifiedImageError as error:
         if is_svg(body):
             raise HTTPException(415, SVG_REFUSED) from error
@@ -92,14 +94,14 @@ def read_sketch_file(body: bytes, settings: Settings) -> SketchReading:
 def _kind_of(body: bytes) -> str:
     """What came in place of a picture, where that is a usual mistake."""
     start = body[:200].lstrip()
-    kinds = {
-        "a form": start.startswith(b"--") and b"content-disposition" in body[:1000].lower(),
-        "a data URL": start.startswith(b"data:"),
-        "base 64": start.startswith((b"iVBORw0KGgo", b"/9j/", b"UklGR")),
-        "JSON": start.startswith((b"{", b"[", b'"')),
-        "a form ": re.match(rb"[\w.%-]+=", start) is not None,
-    }
-    return next((kind.strip() for kind, is_this in kinds.items() if is_this), "")
+    is_multipart = start.startswith(b"--") and b"content-disposition" in body[:1000].lower()
+    if is_multipart or re.match(rb"[\w.%-]+=", start):
+        return "a form"
+    if start.startswith(b"data:"):
+        return "a data URL"
+    if start.startswith((b"iVBORw0KGgo", b"/9j/", b"UklGR")):
+        return "base 64"
+    return "JSON" if start.startswith((b"{", b"[", b'"')) else ""
 
 
 def _too_large(limit: int) -> HTTPException:

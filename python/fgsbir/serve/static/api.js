@@ -44,6 +44,7 @@ async function ask(url, { signal, ...options } = {}) {
   const answer = parsed(text);
   if (response.ok && answer) return answer;
   const seconds = Number(response.headers.get("Retry-After")) || null;
+  if (response.status === 413 && !answer) throw new Refusal("The sketch is too large for the proxy before the server.");
   throw new Refusal(reason(answer) ?? `The server's answer (${response.status}) cannot be read.`, seconds);
 }
 

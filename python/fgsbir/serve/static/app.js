@@ -196,6 +196,7 @@ async function meetGallery() {
 }
 
 setWidth(by("width").value);
+addEventListener("pagehide", () => paper.finish()); // before what there is is kept
 keep(sketch);
 restore(sketch);
 by("filters").open = matchMedia("(min-width: 60rem)").matches;

@@ -6,9 +6,8 @@ const files = new WeakMap(); // of pictures, so that none loses by being kept tw
 
 /** Keeps a sketch whenever the page is left or hidden. */
 export function keep(sketch) {
-  const store = () => document.visibilityState === "hidden" && write(sketch.steps);
-  document.addEventListener("visibilitychange", store);
-  addEventListener("pagehide", () => write(sketch.steps));
+  document.addEventListener("visibilitychange", () => document.visibilityState === "hidden" && write(sketch));
+  addEventListener("pagehide", () => write(sketch));
 }
 
 /** Gives a sketch, if nothing is drawn on it yet, what was kept. */
@@ -17,12 +16,17 @@ export async function restore(sketch) {
   if (steps && !sketch.canUndo && !sketch.canRedo) sketch.restore(steps);
 }
 
-function write({ done, undone }) {
+function write(sketch) {
+  // Where storage is full, what can be seen alone; where it is blocked, nothing: an older sketch would be wrong.
+  if (!set(sketch.steps) && !set({ done: sketch.visible(), undone: [] })) forget();
+}
+
+function set({ done, undone }) {
   try {
-    const text = JSON.stringify({ done: done.map(packed), undone: undone.map(packed) });
-    sessionStorage.setItem(KEY, text);
+    sessionStorage.setItem(KEY, JSON.stringify({ done: done.map(packed), undone: undone.map(packed) }));
+    return true;
   } catch {
-    forget(); // storage is blocked or full: an older sketch would be the wrong one
+    return false;
   }
 }
 
@@ -42,7 +46,7 @@ function forget() {
   try {
     sessionStorage.removeItem(KEY);
   } catch {
-    // see write()
+    // it is blocked
   }
 }
 
@@ -57,7 +61,11 @@ function packed(step) {
 }
 
 async function unpacked(step) {
-  if (!step.image) return step;
+  if (!step.image) {
+    const isStroke = Array.isArray(step.points) && step.points.length > 0 && step.width > 0;
+    if (!isStroke && step.clears !== true) throw new TypeError("no step");
+    return step;
+  }
   const [head, content] = step.image.split(",");
   const bytes = Uint8Array.from(atob(content), (character) => character.charCodeAt(0));
   const bitmap = await createImageBitmap(new Blob([bytes], { type: head.slice(5).split(";")[0] }));

@@ -5,7 +5,8 @@ import { drawSteps, paperOf } from "./sketch.js";
 const ERASER = 6; // times as wide as the pen
 const STEP = 0.02; // of the side, for an arrow key; with Shift four times that
 const PALM = 500; // milliseconds after a pen was last seen in which a finger is taken for the palm beside it
-const LOST = 3000; // milliseconds without a word of a pen that draws, after which it is taken to be gone
+const LOST = 3000; // milliseconds without a word of what draws, after which it may be gone
+const STILL = 0.1; // of the side, that a palm may move
 
 export class Paper {
   width = 2.5;
@@ -49,6 +50,12 @@ export class Paper {
     });
   }
 
+  /** Ends the stroke that is being drawn, if there is one. */
+  finish() {
+    if (this.#pointer) this.#end();
+    this.#finishByKey();
+  }
+
   /** Forgets the stroke that is being drawn; false if there is none. */
   abandon() {
     if (!this.#stroke) return false;
@@ -81,10 +88,20 @@ export class Paper {
     const sincePen = event.timeStamp - this.#penSeen;
     if (event.pointerType === "touch" && sincePen < PALM) return false;
     if (!this.#pointer) return true;
-    if (type === "touch" && event.pointerType === "pen") return this.abandon(); // the palm came first
+    const isSilent = event.timeStamp - seen > LOST;
+    if (type === "touch" && event.pointerType === "pen") {
+      return isSilent && this.#hasMoved() ? this.#end() : this.abandon(); // the palm came first
+    }
     const isAgain = id === event.pointerId || (type === event.pointerType && event.isPrimary);
-    if (isAgain || type === "mouse" || (type === "pen" && event.timeStamp - seen > LOST)) return this.#end();
+    if (isAgain || isSilent || [type, event.pointerType].includes("mouse")) return this.#end();
     return false; // a second finger, or a palm beside the pen
+  }
+
+  /** Whether the stroke being drawn has gone farther than a palm that lies still. */
+  #hasMoved() {
+    const { points } = this.#stroke;
+    const [x, y] = points;
+    return points.some((_, i) => i % 3 === 0 && Math.hypot(points[i] - x, points[i + 1] - y) > STILL);
   }
 
   #meetPen(event) {

@@ -7,6 +7,7 @@
 
 export const SIDE = 256;
 const PICTURE_SIDE = 1024; // pixels of the longer side of what the server gets of a picture
+const LARGEST_FILE = 1e6; // bytes, which proxies let through as they come
 const WHITE = { ground: "white", ink: "black", isTransparent: false };
 
 export class Sketch extends EventTarget {
@@ -87,11 +88,11 @@ export function paperOf(steps) {
 }
 
 /** The sketch as a file for the server, which reads it. Null where nothing is on the paper. */
-export function toFile(sketch) {
+export function toFile(sketch, largest = PICTURE_SIDE) {
   if (sketch.isEmpty) return null;
   const steps = sketch.visible();
   const picture = steps.find((step) => step.image);
-  const side = picture ? PICTURE_SIDE : sideFor(steps);
+  const side = picture ? Math.min(largest, sideOf(picture.image, steps)) : sideFor(steps);
   const all = [0, 0, side, side];
   const [left, top, width, height] = picture && !reachBeyond(steps, picture.image) ? pictureBox(picture.image, side) : all;
   const canvas = document.createElement("canvas");
@@ -105,10 +106,16 @@ export function toFile(sketch) {
     context.fillRect(...all);
   }
   drawSteps(context, steps, side, { isTransparent });
-  const type = picture && !isTransparent ? "image/jpeg" : "image/png";
+  const type = picture && !isTransparent && side > 2 * SIDE ? "image/jpeg" : "image/png";
   // Not toBlob(), which waits for an idle moment of the browser: that took longer than the search.
   const encoded = canvas.toDataURL(type, 0.9).split(",")[1];
-  return Uint8Array.from(atob(encoded), (character) => character.charCodeAt(0));
+  const file = Uint8Array.from(atob(encoded), (character) => character.charCodeAt(0));
+  return file.length > LARGEST_FILE && picture && side > SIDE ? toFile(sketch, side / 2) : file;
+}
+
+/** A picture is sent as large as it is, unless something is drawn on it. */
+function sideOf({ width, height }, steps) {
+  return steps.length > 1 ? PICTURE_SIDE : Math.max(width, height);
 }
 
 /** A small drawing is painted finer, since the server enlarges it. */
