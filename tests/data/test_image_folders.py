@@ -207,7 +207,7 @@ def test_names_are_compared_in_one_unicode_form(tmp_path: Path) -> None:
     for name in "abcd":
         draw(tmp_path / "photos" / f"{name}.jpg")
         draw(tmp_path / "sketches" / f"{name}.png")
-    (tmp_path / "attributes.csv").write_text(f"name,heel\n{together},1\na.jpg,0\n", "utf-8")
+    (tmp_path / "attributes.csv").write_text(f"name,heel,\n{together},1,\na.jpg,0,\n", "utf-8")
     found = paths_of(tmp_path)
     assert found[f"photos/{apart}.jpg"] == [f"sketches/{together}.png"]
     annotated = {

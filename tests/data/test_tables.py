@@ -153,6 +153,14 @@ def test_a_column_of_nothing_is_none(folder: Path) -> None:
         assert len(set(sets[0].photo_labels)) == 5
 
 
+def test_an_attribute_that_nothing_is_known_of_is_one(folder: Path) -> None:
+    text = edited((",0,1\n", ",,1\n"), (",1,1\n", ",NaN,1\n"))
+    data = load(folder, text)
+    assert data.attribute_names == ("open toe", "heel")
+    assert data.photo_attributes is not None
+    assert set(data.photo_attributes[:, 0]) == {-1}
+
+
 def test_an_attribute_has_one_column(folder: Path) -> None:
     for head in ("attr:open toe,ATTR:open toe", "attr:open toe,attr: open toe"):
         text = edited(("attr:open toe,attr:heel", head))

@@ -59,7 +59,7 @@ def load_csv(path: str | Path, split: str = "train", *, size: int = SIZE) -> Ske
         ValueError: The first thing in it that is wrong, with file and line.
     """
     path = Path(path)
-    table = read_table(path, COLUMNS, COLUMNS[:2])
+    table = read_table(path, COLUMNS, COLUMNS[:2], prefix=PREFIX)
     attributes = {c: _attribute(c) for c in table.columns if c not in COLUMNS}
     _check_once(table.where, attributes.values())
     for column, name in attributes.items():
@@ -192,7 +192,7 @@ def _read_attributes(
     path: Path, folders: Sequence[_PairFolder]
 ) -> tuple[list[str], dict[Path, dict[str, int]]]:
     """Names, and the attributes of each photo that a line annotates."""
-    where_header, columns, rows = read_table(path, ("name",), ("name",))
+    where_header, columns, rows = read_table(path, ("name",), ("name",), prefix="")
     names = {column: _attribute(column) or column for column in columns if column != "name"}
     _check_once(where_header, names.values())
     annotated: dict[Path, str] = {}

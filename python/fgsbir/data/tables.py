@@ -50,13 +50,16 @@ class Table(NamedTuple):
     rows: list[tuple[str, dict[str, str]]]
 
 
-def read_table(path: Path, known: Sequence[str], required: Sequence[str]) -> Table:
+def read_table(
+    path: Path, known: Sequence[str], required: Sequence[str], *, prefix: str | None = None
+) -> Table:
     """Reads a table.
 
     Args:
         path: the file.
         known: names of columns that are found whatever their case.
         required: those of them that must be there.
+        prefix: of the names of other columns that are kept though they have no content.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -77,7 +80,10 @@ def read_table(path: Path, known: Sequence[str], required: Sequence[str]) -> Tab
     kept = [
         i
         for i in range(first, len(columns))
-        if columns[i] in known or not _is_empty(columns[i], fields[i], len(lines))
+        if columns[i] in known
+        or not all(map(is_missing, fields[i]))
+        or (columns[i] and prefix is not None and columns[i].casefold().startswith(prefix))
+        or (columns[i] and not lines)
     ]
     names = [columns[i] for i in kept]
     for column in required:
@@ -210,8 +216,3 @@ def _is_index(name: str, fields: Sequence[str]) -> bool:
     return bool(_INDEX.fullmatch(name)) and all(
         is_missing(text) or read_whole(text) is not None for text in fields
     )
-
-
-def _is_empty(name: str, fields: Sequence[str], rows: int) -> bool:
-    """Whether a column has no content, and is not there for it: one without a name, or of rows."""
-    return all(map(is_missing, fields)) and (not name or rows > 0) and ":" not in name

@@ -213,8 +213,8 @@ class Gallery:
 
         Raises:
             FileNotFoundError: there is no folder to move to.
-            ValueError: the gallery has no such folder, a file of it is damaged, or another process
-                is adding photos to it.
+            ValueError: the gallery has no such folder, none of its photos is where it would be, a
+                file of the gallery is damaged, or another process is adding photos to it.
         """
         with self._changing():
             move(self._store, moved)

@@ -6,6 +6,7 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import compress
+from operator import not_
 from pathlib import Path
 from typing import NamedTuple
 
@@ -132,7 +133,6 @@ class Ranking:
             attribute_distance=float(self.big_d[first]),
             attributes=dict(zip(names, self.probabilities[first].tolist(), strict=True)),
             agree=tuple(compress(names, self.same[first])),
-            differ=tuple(name for name, same in zip(names, self.same[first], strict=True)
-                         if not same),
+            differ=tuple(compress(names, map(not_, self.same[first]))),
             copies=tuple(self.paths[place] for place in copies),
-        )  # fmt: skip
+        )

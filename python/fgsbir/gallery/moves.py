@@ -85,7 +85,8 @@ def move(store: Store, moved: Mapping[Path | str, Path | str]) -> None:
 
     Raises:
         FileNotFoundError: there is no folder to move to.
-        ValueError: the gallery has neither the one folder nor the other.
+        ValueError: the gallery has neither the one folder nor the other, or none of the photos is
+            where it would be.
     """
     folders = store.manifest.folders
     renamed: dict[str, str] = {}
