@@ -42,11 +42,6 @@ class BatchHardMiner(nn.Module):
     attribute_weights: Tensor | None
     num_triplets: int
 
-    def __new__(cls, *args: Any, **kwargs: Any) -> BatchHardMiner:
-        """Where pytorch-metric-learning is loaded, a miner that its wrappers know as one of its."""
-        is_plain = cls is BatchHardMiner and "pytorch_metric_learning" in sys.modules
-        return super().__new__(_metric_learning_class() if is_plain else cls)
-
     def __init__(
         self,
         *,
@@ -54,6 +49,10 @@ class BatchHardMiner(nn.Module):
         attribute_guidance: float = 0.0,
         attribute_weights: Weights | None = None,
     ) -> None:
+        if type(self) is BatchHardMiner and "pytorch_metric_learning" in sys.modules:
+            self.__class__ = (
+                _metric_learning_class()
+            )  # which its wrappers know as one of its miners
         super().__init__()
         mining_options(metric=metric, attribute_guidance=attribute_guidance)
         attribute_weights = checks.fixed_weights("attribute_weights", attribute_weights)
@@ -110,7 +109,7 @@ class BatchHardMiner(nn.Module):
 
 def _beside(labels: Labels, embeddings: ArrayLike | None) -> Labels:
     """Labels on the device of the embeddings, as pytorch-metric-learning's miners move them."""
-    if isinstance(labels, Tensor) and isinstance(embeddings, Tensor):
+    if isinstance(labels, Tensor) and isinstance(embeddings, Tensor) and not labels.is_meta:
         return cast(Labels, labels.to(embeddings.device))
     return labels
 
