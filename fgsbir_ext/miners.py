@@ -50,9 +50,8 @@ class BatchHardMiner(nn.Module):
         attribute_weights: Weights | None = None,
     ) -> None:
         if type(self) is BatchHardMiner and "pytorch_metric_learning" in sys.modules:
-            self.__class__ = (
-                _metric_learning_class()
-            )  # which its wrappers know as one of its miners
+            # Its wrappers take none but its own.
+            self.__class__ = _metric_learning_class()
         super().__init__()
         mining_options(metric=metric, attribute_guidance=attribute_guidance)
         attribute_weights = checks.fixed_weights("attribute_weights", attribute_weights)

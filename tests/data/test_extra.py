@@ -6,11 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from fgsbir.cli import main
 from fgsbir.data import ExtraData, extract_edges, load_photos, synthetic
 from fgsbir.models.checkpoint import load_run
+from fgsbir.models.preprocess import Preprocessing, photos_to_ink
 
 
 @pytest.fixture(scope="module")
@@ -37,6 +39,10 @@ def test_photos_that_face_the_other_way_are_flipped(photos: Path) -> None:
     plain, mirrored = load_photos(photos), load_photos(photos, mirror=True)
     assert np.array_equal(mirrored.photos[0], plain.photos[0][:, ::-1])
     assert np.array_equal(mirrored.edges[0], extract_edges(plain.photos[0][:, ::-1]))
+    given = Preprocessing(32, "colour", mean=(0.5,) * 3, std=(0.2,) * 3)
+    inks = [photos_to_ink(one.photos, given).int() for one in (plain, mirrored)]
+    assert (inks[1] - inks[0].flip(-1)).abs().max() <= 1  # as resizing rounds
+    assert not torch.equal(inks[1], inks[0])
 
 
 def test_a_folder_without_photos_is_refused(tmp_path: Path) -> None:

@@ -129,7 +129,7 @@ def test_what_stands_for_nothing_is_unknown(text: str, folder: Path) -> None:
     assert data.photo_attributes is not None
     assert data.photo_attributes[0].tolist() == [-1, 1]
     data = load(folder, edited(("sketches/a.png", text)))  # a photo that nobody sketched
-    assert len(data.photos), len(data.sketches) == (4, 3)
+    assert (len(data.photos), len(data.sketches)) == (4, 3)
 
 
 @pytest.mark.parametrize(

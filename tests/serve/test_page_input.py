@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from fgsbir.data import synthetic
-from tests.support.browser import BOOT, STRAP, draw, names, settled
+from tests.support.browser import BOOT, STRAP, draw, ink, names, settled
 from tests.support.serving import Server, encoded
 from tests.support.waiting import wait_until
 
@@ -20,22 +20,6 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page, Route
 
     from tests.support.browser import Open
-
-INK = """() => {
-    const canvas = document.querySelector("#canvas");
-    const copy = document.createElement("canvas");
-    [copy.width, copy.height] = [canvas.width, canvas.height];
-    const context = copy.getContext("2d", { willReadFrequently: true });
-    context.drawImage(canvas, 0, 0);
-    const { data } = context.getImageData(0, 0, copy.width, copy.height);
-    return data.filter((value, i) => i % 4 === 3 && value > 127).length / copy.width;
-}"""
-
-
-def ink(page: Page) -> float:
-    """Dark pixels on the paper, each a share of its side: the length of thin lines, nearly."""
-    page.evaluate("() => new Promise((shown) => requestAnimationFrame(() => setTimeout(shown)))")
-    return page.evaluate(INK)
 
 
 def test_one_finger_draws_and_two_zoom(open_page: Open) -> None:

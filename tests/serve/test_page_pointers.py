@@ -10,8 +10,7 @@ import pytest
 from PIL import Image, ImageDraw
 
 from fgsbir.data import synthetic
-from tests.serve.test_page_input import ink
-from tests.support.browser import BOOT, STRAP, draw, names, settled
+from tests.support.browser import BOOT, STRAP, draw, ink, names, settled
 from tests.support.serving import encoded
 
 pytest.importorskip("fastapi")

@@ -23,6 +23,16 @@ SIZES = {"desktop": (1280, 800), "phone": (390, 844), "narrow": (360, 640), "sid
 BOOT = [(0.35, 0.1), (0.36, 0.5), (0.15, 0.8), (0.15, 0.88), (0.62, 0.88), (0.6, 0.1), (0.35, 0.1)]
 STRAP = [(0.34, 0.45), (0.62, 0.45)]
 
+INK = """() => {
+    const canvas = document.querySelector("#canvas");
+    const copy = document.createElement("canvas");
+    [copy.width, copy.height] = [canvas.width, canvas.height];
+    const context = copy.getContext("2d", { willReadFrequently: true });
+    context.drawImage(canvas, 0, 0);
+    const { data } = context.getImageData(0, 0, copy.width, copy.height);
+    return data.filter((value, i) => i % 4 === 3 && value > 127).length / copy.width;
+}"""
+
 Open = Callable[..., "Page"]
 
 
@@ -98,6 +108,12 @@ def still(page: Page) -> None:
             .filter((one) => one.effect.getComputedTiming().endTime < Infinity)
             .map((one) => one.finished.catch(() => {})))"""
     )
+
+
+def ink(page: Page) -> float:
+    """Dark pixels on the paper, each a share of its side: the length of thin lines, nearly."""
+    page.evaluate("() => new Promise((shown) => requestAnimationFrame(() => setTimeout(shown)))")
+    return page.evaluate(INK)
 
 
 def names(page: Page) -> list[str]:
