@@ -210,6 +210,8 @@ BAD: dict[str, tuple[str | bytes, str]] = {
     "letters of another script": (CYRILLIC.encode("cp1251"), r":1: not UTF-8 .*'CSV UTF-8'"),
     "Japanese letters": (edited(("attr:heel", "attr:写真")).encode("shift_jis"), r":1: not UTF-8"),
     "no text": (b"sketch,photo\n\xff\xfe\x00", r":2: not UTF-8"),
+    "UTF-16 behind other letters": (b"ab" + TEXT.encode("utf-16-le"),
+                                    r":1: has a character of code 0, .*'CSV UTF-8'"),
     "UTF-16 that is cut off": (TEXT.encode("utf-16")[:-1], r":.*: not UTF-16"),
     "a spreadsheet": (b"PK\3\4rest", r": is a spreadsheet, no CSV file; save it as 'CSV UTF-8'"),
     "an old spreadsheet": (b"\xd0\xcf\x11\xe0rest", r": is an old spreadsheet"),
@@ -230,6 +232,13 @@ def test_what_is_ambiguous_is_one_sentence(name: str, folder: Path) -> None:
     content, message = BAD[name]
     with pytest.raises((ValueError, FileNotFoundError), match=rf"pairs\.csv{message}"):
         load(folder, content)
+
+
+def test_names_of_columns_are_cut_however_they_are_escaped(folder: Path) -> None:
+    odd = "".join(f"attr:{chr(0xE0001) * 50}{i}," for i in range(9))
+    with pytest.raises(ValueError, match="no column 'sketch'") as refusal:
+        load(folder, f"{odd}photo\n")
+    assert len(str(refusal.value)) < 700 + len(str(folder))
 
 
 def test_a_long_table_is_read_quickly(tmp_path: Path) -> None:

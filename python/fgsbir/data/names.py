@@ -34,7 +34,8 @@ def in_a_line(error: Exception) -> str:
 
 def quoted(text: str) -> str:
     """A text of a file in quotes, as an error shows it; no more than its beginning."""
-    return repr(text if len(text) <= SHOWN else f"{text[:SHOWN]}...")
+    shown = repr(text)  # cut after that: escaped characters are long
+    return shown if len(shown) <= SHOWN else f"{shown[:SHOWN]}...{shown[0]}"
 
 
 class WrittenPaths:

@@ -144,7 +144,7 @@ def _decode(path: Path, content: bytes) -> str:
     else:
         encoding = "utf-8-sig"  # spreadsheets put a byte order mark before the first name
     try:
-        return content.decode(encoding).lstrip("\ufeff")  # of a file that was marked twice
+        text = content.decode(encoding).lstrip("\ufeff")  # of a file that was marked twice
     except UnicodeDecodeError as error:
         western = _western(content) if encoding == "utf-8-sig" else None
         if western is not None:
@@ -152,6 +152,11 @@ def _decode(path: Path, content: bytes) -> str:
         line = 1 + error.object[: error.start].count(b"\n")
         name = encoding.upper().removesuffix("-SIG")
         raise ValueError(f"{path}:{line}: not {name} ({error.reason}); {_SAVE}") from error
+    before, zero, _ = text.partition("\0")
+    if zero:
+        line = 1 + before.count("\n")
+        raise ValueError(f"{path}:{line}: has a character of code 0, so is no text; {_SAVE}")
+    return text
 
 
 def _western(content: bytes) -> str | None:
