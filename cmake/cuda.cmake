@@ -1,12 +1,14 @@
 # Decides whether the CUDA kernels are built, and for which architectures.
 #
 # Sets FGSBIR_CUDA_SOURCES, _DEFINITIONS, _LIBRARIES, _ARCHITECTURES and _TOOLKIT: all empty without CUDA.
+# Then FGSBIR_WHY_NO_CUDA says what is missing.
 
 set(FGSBIR_CUDA_SOURCES)
 set(FGSBIR_CUDA_DEFINITIONS)
 set(FGSBIR_CUDA_LIBRARIES)
 set(FGSBIR_CUDA_ARCHITECTURES "")
 set(FGSBIR_CUDA_TOOLKIT "")
+set(FGSBIR_WHY_NO_CUDA "")
 
 # Where a list of architectures asks for code for sm_90, code for sm_90a takes its place: every chip of
 # compute capability 9.0 runs it, and it alone may have the instructions of warpgroups. PTX stays that of
@@ -39,30 +41,96 @@ function(fgsbir_with_warpgroups variable)
   set(${variable} ${list} PARENT_SCOPE)
 endfunction()
 
-if(NOT FGSBIR_CUDA STREQUAL "OFF")
-  # A toolkit off PATH counts too: CUDACXX and CUDA_HOME first, then the usual place.
-  if(NOT DEFINED CMAKE_CUDA_COMPILER AND NOT DEFINED ENV{CUDACXX})
-    find_program(FGSBIR_NVCC nvcc
-      HINTS ENV CUDA_HOME ENV CUDA_PATH PATHS /usr/local/cuda /opt/cuda PATH_SUFFIXES bin)
-    if(FGSBIR_NVCC)
-      set(CMAKE_CUDA_COMPILER ${FGSBIR_NVCC})
-    endif()
+# Sets FGSBIR_WHY_NO_CUDA, or with FGSBIR_CUDA=ON ends the build.
+function(fgsbir_go_without_cuda why)
+  if(FGSBIR_CUDA STREQUAL "ON")
+    message(FATAL_ERROR "fgsbir_ext: FGSBIR_CUDA is ON, but ${why}")
   endif()
-  # From Turing on: every major architecture the toolkit knows (CUDAARCHS overrides).
-  if(NOT DEFINED CMAKE_CUDA_ARCHITECTURES AND NOT DEFINED ENV{CUDAARCHS})
-    set(CMAKE_CUDA_ARCHITECTURES all-major)
+  set(FGSBIR_WHY_NO_CUDA "${why}" PARENT_SCOPE)
+endfunction()
+
+# Builds a small program, as the kernels will be built. Sets `error` to the line that says what went
+# wrong, or to nothing.
+function(fgsbir_try_nvcc nvcc error)
+  set(folder ${CMAKE_CURRENT_BINARY_DIR}/try_nvcc)
+  file(WRITE ${folder}/program.cu
+    "#include <cuda_runtime.h>\n#include <algorithm>\n"
+    "__global__ void kernel(int* x) { *x = 1; }\n"
+    "int main() { int n; kernel<<<1, 1>>>(nullptr); return std::min<int>(cudaGetDeviceCount(&n), 0); }\n")
+  set(host $ENV{CUDAHOSTCXX})
+  if(CMAKE_CUDA_HOST_COMPILER)
+    set(host ${CMAKE_CUDA_HOST_COMPILER})
   endif()
-  include(CheckLanguage)
-  check_language(CUDA)
+  separate_arguments(flags NATIVE_COMMAND "$ENV{CUDAFLAGS} ${CMAKE_CUDA_FLAGS}")
+  if(host)
+    list(APPEND flags -ccbin ${host})
+  endif()
+  execute_process(
+    COMMAND ${nvcc} ${flags} -std=c++17 -cudart static program.cu -o program
+    WORKING_DIRECTORY ${folder} TIMEOUT 300
+    RESULT_VARIABLE result OUTPUT_VARIABLE output ERROR_VARIABLE output)
+  set(${error} "" PARENT_SCOPE)
+  if(NOT result EQUAL 0)
+    message(STATUS "fgsbir_ext: output of ${nvcc}:\n${output}")
+    string(REPLACE ";" "," output "${output}")  # which would part a list
+    string(REGEX MATCHALL "[^\r\n]*[^ \t\r\n][^\r\n]*" lines "${output}")
+    set(wrong ${lines})
+    list(FILTER wrong INCLUDE REGEX "[Ee]rror|not found|cannot")
+    list(APPEND wrong ${lines} "${result}")
+    list(GET wrong 0 line)
+    string(STRIP "${line}" line)
+    string(SUBSTRING "${line}" 0 200 line)
+    set(${error} "${nvcc} compiles nothing (${line})" PARENT_SCOPE)
+  endif()
+endfunction()
+
+if(FGSBIR_CUDA STREQUAL "AUTO" AND NOT "$ENV{FGSBIR_CUDA}" STREQUAL "")
+  set(FGSBIR_CUDA $ENV{FGSBIR_CUDA})
+endif()
+string(TOUPPER "${FGSBIR_CUDA}" FGSBIR_CUDA)
+if(NOT FGSBIR_CUDA MATCHES "^(AUTO|ON|OFF)$")
+  message(FATAL_ERROR "fgsbir_ext: FGSBIR_CUDA must be AUTO, ON or OFF, got ${FGSBIR_CUDA}")
+endif()
+
+if(FGSBIR_CUDA STREQUAL "OFF")
+  set(FGSBIR_WHY_NO_CUDA "FGSBIR_CUDA was OFF")
+else()
+  # A toolkit off PATH counts too: CUDACXX and CUDA_HOME first, then the usual places.
   if(CMAKE_CUDA_COMPILER)
-    enable_language(CUDA)
-    find_package(CUDAToolkit REQUIRED)
-  elseif(FGSBIR_CUDA STREQUAL "ON")
-    message(FATAL_ERROR "FGSBIR_CUDA is ON, but no CUDA compiler was found: put nvcc on PATH or set CUDA_HOME")
+    set(FGSBIR_NVCC ${CMAKE_CUDA_COMPILER})
+  elseif(NOT "$ENV{CUDACXX}" STREQUAL "")
+    set(FGSBIR_NVCC $ENV{CUDACXX})
+  else()
+    find_program(FGSBIR_NVCC nvcc
+      HINTS ENV CUDA_HOME ENV CUDA_PATH PATHS /usr/local/cuda /opt/cuda PATH_SUFFIXES bin NO_CACHE)
+  endif()
+  if(NOT FGSBIR_NVCC)
+    fgsbir_go_without_cuda("no CUDA compiler was found: put nvcc on PATH or set CUDA_HOME")
+  else()
+    fgsbir_try_nvcc(${FGSBIR_NVCC} error)
+    if(error)
+      fgsbir_go_without_cuda("${error}")
+      if(FGSBIR_WHY_NO_CUDA)
+        message(WARNING "fgsbir_ext: no CUDA kernels, since ${error}. With FGSBIR_CUDA=ON that is an error, with OFF no compiler is tried.")
+      endif()
+    else()
+      set(CMAKE_CUDA_COMPILER ${FGSBIR_NVCC})
+      # From Turing on every major architecture that the toolkit knows, or what the GPUs of this machine
+      # run, unless CMAKE_CUDA_ARCHITECTURES or CUDAARCHS asks for some.
+      if(NOT CMAKE_CUDA_ARCHITECTURES AND "$ENV{CUDAARCHS}" STREQUAL "")
+        set(CMAKE_CUDA_ARCHITECTURES all-major)
+        set(FGSBIR_PREFERS_NATIVE ON)
+      endif()
+      enable_language(CUDA)
+      find_package(CUDAToolkit REQUIRED)
+      if(FGSBIR_PREFERS_NATIVE AND CMAKE_CUDA_ARCHITECTURES_NATIVE MATCHES "^[0-9]")
+        string(REGEX MATCHALL "[0-9]+" CMAKE_CUDA_ARCHITECTURES "${CMAKE_CUDA_ARCHITECTURES_NATIVE}")
+      endif()
+    endif()
   endif()
 endif()
 
-if(CMAKE_CUDA_COMPILER)
+if(NOT FGSBIR_WHY_NO_CUDA)
   set(CMAKE_CUDA_STANDARD 17)
   set(CMAKE_CUDA_STANDARD_REQUIRED ON)
   set(CMAKE_CUDA_RUNTIME_LIBRARY Static)
@@ -72,8 +140,8 @@ if(CMAKE_CUDA_COMPILER)
   set(FGSBIR_CUDA_LIBRARIES CUDA::cudart_static)
   set(FGSBIR_CUDA_TOOLKIT ${CMAKE_CUDA_COMPILER_VERSION})
   fgsbir_with_warpgroups(CMAKE_CUDA_ARCHITECTURES)
-  list(JOIN CMAKE_CUDA_ARCHITECTURES "," FGSBIR_CUDA_ARCHITECTURES)  # a definition cannot hold a list
+  list(JOIN CMAKE_CUDA_ARCHITECTURES "," FGSBIR_CUDA_ARCHITECTURES)
   message(STATUS "fgsbir_ext: CUDA kernels with ${CMAKE_CUDA_COMPILER} (${FGSBIR_CUDA_TOOLKIT}) for ${FGSBIR_CUDA_ARCHITECTURES}")
 else()
-  message(STATUS "fgsbir_ext: no CUDA toolkit (or FGSBIR_CUDA=OFF): the C++ kernels alone")
+  message(STATUS "fgsbir_ext: the C++ kernels alone: ${FGSBIR_WHY_NO_CUDA}")
 endif()

@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "bind.h"
+#include "build_info.h"
 
 namespace py = pybind11;
 using namespace fgsbir;
@@ -231,10 +232,11 @@ void bind_options(py::module_& module) {
 
 PYBIND11_MODULE(_C, module) {
     python::known();
-    module.attr("version") = FGSBIR_VERSION;
-    module.attr("cuda_architectures") = FGSBIR_CUDA_ARCHITECTURES;
-    module.attr("cuda_toolkit") = FGSBIR_CUDA_TOOLKIT;
-    module.attr("compiler") = FGSBIR_COMPILER;
+    module.attr("version") = build_info::kVersion;
+    module.attr("cuda_architectures") = build_info::kCudaArchitectures;
+    module.attr("cuda_toolkit") = build_info::kCudaToolkit;
+    module.attr("why_no_cuda") = build_info::kWhyNoCuda;
+    module.attr("compiler") = build_info::kCompiler;
     bind_options(module);
 
     py::module_ cpu = module.def_submodule("cpu");

@@ -7,6 +7,7 @@ version: str
 compiler: str
 cuda_architectures: str
 cuda_toolkit: str
+why_no_cuda: str
 TERMS: int
 TRIPLET_DISTANCES: int
 

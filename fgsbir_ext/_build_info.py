@@ -16,6 +16,7 @@ class BuildInfo(NamedTuple):
         cuda: Whether CUDA kernels are built in.
         cuda_architectures: What they were built for, as CMake names it; empty without.
         cuda_toolkit: Version of the CUDA compiler, "13.0.88"; None without.
+        why_no_cuda: What the build lacked for CUDA kernels; None with them.
         cuda_driver: Highest CUDA version of this machine's driver, "13.0"; None without a driver.
     """
 
@@ -24,6 +25,7 @@ class BuildInfo(NamedTuple):
     cuda: bool
     cuda_architectures: tuple[str, ...]
     cuda_toolkit: str | None
+    why_no_cuda: str | None
     cuda_driver: str | None
 
 
@@ -37,5 +39,6 @@ def build_info() -> BuildInfo:
         cuda=cuda,
         cuda_architectures=tuple(filter(None, _C.cuda_architectures.split(","))),
         cuda_toolkit=_C.cuda_toolkit or None,
+        why_no_cuda=_C.why_no_cuda or None,
         cuda_driver=f"{driver // 1000}.{driver % 1000 // 10}" if driver else None,
     )

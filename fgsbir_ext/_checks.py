@@ -10,19 +10,21 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Sequence
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.dlpack import from_dlpack
 
+from . import _C
 from . import _backends as backends
 from ._torch_internals import in_transform, is_tracing
 from .types import PLAIN_TENSORS, ArrayLike, Weights
 
 _FLOATS = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 _INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
+_NUMBERS = (int, float, np.number)
 _ANNOTATIONS = (torch.int8, torch.bool, *_FLOATS, *_INTEGERS)
 
 _DEVICE_TYPES = (*backends.available(), "meta")
@@ -198,9 +200,13 @@ def same_device(first: tuple[str, Tensor], *others: Named) -> None:
             )
     if device.type not in _DEVICE_TYPES:
         raise ValueError(
-            f"{first_name} is on {device}, for which this build of fgsbir_ext has no "
-            f"kernels (see fgsbir_ext.build_info()); fgsbir_ext.reference runs on any device"
+            f"{first_name} is on {device}, for which this build of fgsbir_ext has no kernels"
+            f"{_missing(device.type)}; fgsbir_ext.reference runs on any device"
         )
+
+
+def _missing(device_type: str) -> str:
+    return f" ({_C.why_no_cuda})" if device_type == "cuda" and _C.why_no_cuda else ""
 
 
 def same_type(first: tuple[str, Tensor], *others: Named) -> list[Any]:
@@ -242,17 +248,16 @@ def all_or_none(*values: tuple[str, object]) -> bool:
 # --- Options ----------------------------------------------------------------------------------
 
 
-def choice(name: str, value: object, options: Any) -> str:
-    """One of the strings of a Literal type."""
-    names = get_args(options)
-    if not isinstance(value, str) or value not in names:
-        raise ValueError(f"{name} must be one of {', '.join(map(repr, names))}, got {value!r}")
+def choice(name: str, value: object, options: Sequence[str]) -> str:
+    """One of some strings."""
+    if not isinstance(value, str) or value not in options:
+        raise ValueError(f"{name} must be one of {', '.join(map(repr, options))}, got {value!r}")
     return value
 
 
 def number(name: str, value: object, *, infinite: bool = False) -> float:
     """A number that is not negative, and finite unless ``infinite`` is allowed."""
-    if isinstance(value, bool) or not isinstance(value, int | float | np.number):
+    if isinstance(value, bool) or not isinstance(value, _NUMBERS):
         raise TypeError(f"{name} must be a number, got {type(value).__name__}")
     # Comparisons and not math.isnan: these trace where the number is symbolic (torch.compile).
     if not value >= 0 or (value == math.inf and not infinite):
@@ -274,7 +279,7 @@ def count(name: str, value: object, limit: int, limit_name: str) -> int:
     """An integer in [0, limit]."""
     if isinstance(value, np.integer):
         value = int(value)
-    if isinstance(value, bool) or not isinstance(value, int | torch.SymInt):
+    if isinstance(value, bool) or not isinstance(value, (int, torch.SymInt)):
         raise TypeError(f"{name} must be an integer, got {type(value).__name__}")
     if value < 0 or value > limit:
         raise ValueError(f"{name} must be in [0, {limit_name}] = [0, {limit}], got {value}")

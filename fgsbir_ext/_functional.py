@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Callable
-from typing import Any, Literal, TypeVar, overload
+from typing import Any, Literal, TypeVar, get_args, overload
 
 import torch
 from torch import Tensor
@@ -41,6 +41,8 @@ from .types import (
     unchecked_side,
 )
 
+_METRICS, _ATTRIBUTE_METRICS = get_args(Metric), get_args(AttributeMetric)
+
 
 def pairwise_distance(x: ArrayLike, y: ArrayLike, *, metric: Metric = "sqeuclidean") -> Tensor:
     """Distance of every row of x to every row of y, differentiable.
@@ -60,7 +62,7 @@ def pairwise_distance(x: ArrayLike, y: ArrayLike, *, metric: Metric = "sqeuclide
         TypeError, ValueError: Wrong rank, type or device, different D, unknown metric.
     """
     x, y = checks.matrix("x", x, "(N, D)"), checks.matrix("y", y, "(M, D)")
-    checks.choice("metric", metric, Metric)
+    checks.choice("metric", metric, _METRICS)
     checks.same_device(("x", x), ("y", y))
     checks.same_size("D", 1, ("x", x), ("y", y))
     tensors = checks.same_type(("x", x), ("y", y))
@@ -284,8 +286,8 @@ def loss_of_sides(
     if not return_parts:
         return total
     positive, negative = photos.unbind()
-    triplets = Triplets(positive, negative, positive >= 0)
-    return LossParts._make([total, *parts.unbind(), triplets])
+    fields: list[Any] = [total, *parts.unbind(), Triplets(positive, negative, positive >= 0)]
+    return LossParts(*fields)  # not _make, which torch.compile of version 2.4 does not know
 
 
 def mine(
@@ -337,8 +339,8 @@ def topk(
     Raises:
         TypeError, ValueError: Bad input of any argument, named in the message.
     """
-    checks.choice("metric", metric, Metric)
-    checks.choice("attribute_metric", attribute_metric, AttributeMetric)
+    checks.choice("metric", metric, _METRICS)
+    checks.choice("attribute_metric", attribute_metric, _ATTRIBUTE_METRICS)
     checks.number("attribute_weight", attribute_weight)
     of_query, of_gallery = _checked(
         check_search, unchecked_side(query, query_logits), unchecked_side(gallery, gallery_logits)
@@ -364,9 +366,10 @@ def _checked(check: Callable[..., Any], one: Side, other: Side, *rest: Any) -> A
     if key is not None and key in _PASSED:
         return one, other, *rest[:1]
     checked = check(one, other, *rest)
-    unchanged = map(operator.is_, (*checked[0], *checked[1], *checked[2:]), tensors)
-    if key is not None and all(unchanged):
-        _PASSED.add(key)
+    if key is not None:
+        after = (*checked[0], *checked[1], *checked[2:])
+        if all(map(operator.is_, after, tensors)):
+            _PASSED.add(key)
     return checked
 
 

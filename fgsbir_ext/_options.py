@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Literal, get_origin, get_type_hints
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from . import _checks as checks
 from .types import LossOptions, MiningOptions
@@ -12,7 +12,7 @@ from .types import LossOptions, MiningOptions
 
 def _check_of(option: str, of_type: Any) -> Callable[..., Any]:
     if get_origin(of_type) is Literal:
-        return partial(checks.choice, options=of_type)
+        return partial(checks.choice, options=get_args(of_type))
     if of_type == float | None:
         return checks.margin
     assert of_type is float, of_type

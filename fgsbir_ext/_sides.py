@@ -19,16 +19,24 @@ class SideNames(NamedTuple):
     labels: str
     rows: str
 
-    @property
-    def tensors(self) -> tuple[str, ...]:
-        """In the order of the fields of a side."""
-        return self[:-1]
-
 
 SKETCH = SideNames("sketch", "sketch_logits", "sketch_attributes", "sketch_labels", "N")
 PHOTO = SideNames("photo", "photo_logits", "photo_attributes", "photo_labels", "M")
 QUERY = SideNames("query", "query_logits", "", "", "Q")
 GALLERY = SideNames("gallery", "gallery_logits", "", "", "G")
+
+
+def named_tensors(names: SideNames, side: Side) -> tuple[tuple[str, Tensor | None], ...]:
+    """The tensors of a side, each with its name.
+
+    No method: torch.compile of version 2.4 knows none of named tuples.
+    """
+    return (
+        (names.embedding, side.embedding),
+        (names.logits, side.logits),
+        (names.attributes, side.attributes),
+        (names.labels, side.labels),
+    )
 
 
 def check_side(side: Side, names: SideNames) -> Side:
@@ -74,13 +82,13 @@ def check_mining(
         raise ValueError(f"{alone} must come with {' and '.join(dict.fromkeys(of_attributes))}")
     checks.same_device(
         embeddings[0],
-        *zip(of_sketch.tensors, sketch, strict=True),
-        *zip(of_photo.tensors, photo, strict=True),
+        *named_tensors(of_sketch, sketch),
+        *named_tensors(of_photo, photo),
         ("attribute_weights", weights),
     )
     if sketch.embedding.dtype != photo.embedding.dtype:
         x, y = checks.same_type(*embeddings)
-        sketch, photo = sketch._replace(embedding=x), photo._replace(embedding=y)
+        sketch, photo = Side(x, *sketch[1:]), Side(y, *photo[1:])
     return sketch, photo, weights
 
 
@@ -105,7 +113,7 @@ def check_loss(
     x, y, u, v = checks.same_type(
         (SKETCH.embedding, sketch.embedding), (PHOTO.embedding, photo.embedding), *predicted
     )
-    return sketch._replace(embedding=x, logits=u), photo._replace(embedding=y, logits=v), weights
+    return Side(x, u, *sketch[2:]), Side(y, v, *photo[2:]), weights
 
 
 def check_search(query: Side, gallery: Side) -> tuple[Side, Side]:

@@ -18,7 +18,7 @@ from typing_extensions import Unpack
 
 from . import _checks as checks
 from ._functional import loss_of_sides
-from ._sides import PHOTO, SKETCH, check_side
+from ._sides import PHOTO, SKETCH, check_side, named_tensors
 from .collectives import count_ranks, gather_rows, reduce_over_ranks
 from .losses import AttributeTripletLoss
 from .types import ArrayLike, LossParts, LossSettings, Side
@@ -72,8 +72,8 @@ class DistributedAttributeTripletLoss(AttributeTripletLoss):
         labelled = checks.all_or_none(*labels)
         if not labelled:
             checks.same_size("N", 0, ("sketch", sketch.embedding), ("photo", photo.embedding))
-        named = dict(zip(PHOTO.tensors, photo, strict=True))
-        tensors, first = gather_rows(**named, group=self.group, equal_sizes=self.equal_sizes)
+        named = named_tensors(PHOTO, photo)
+        tensors, first = gather_rows(**dict(named), group=self.group, equal_sizes=self.equal_sizes)
         photo = Side._make(tensors)
         if not labelled:
             rows = torch.arange(len(photo.embedding), device=photo.embedding.device)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, library
+from torch import Tensor
 from torch._dynamo.testing import CompileCounterWithBackend
 
 import fgsbir_ext as fx
@@ -35,6 +35,7 @@ from tests.support.compare import (
     assert_same_bits,
     exact,
     loss_and_gradients,
+    opcheck,
     reference_over,
 )
 
@@ -257,11 +258,11 @@ def test_opcheck(device: str, case: dict[str, Any]) -> None:
     total, parts, *saved = OP(*forward)
     of_total, of_parts = torch.ones_like(total), torch.ones_like(parts)
     backward = (of_total, of_parts, *forward[:8], *saved, *forward[9:])
-    library.opcheck(BACKWARD, backward, rtol=0, atol=0)
+    opcheck(BACKWARD, backward)
     for name in LOSS_INPUTS:
         if name in batch:
             batch[name].requires_grad_()
-    library.opcheck(OP, op_inputs(batch, options), rtol=0, atol=0)
+    opcheck(OP, op_inputs(batch, options))
 
 
 def test_compiled_by_the_first_shape_for_all(device: str) -> None:
@@ -284,7 +285,7 @@ def test_compiled_by_inductor_within_a_network(device: str) -> None:
     batch = make_batch(dtype=torch.float32, device=device)
 
     def step(weight: Tensor) -> Tensor:
-        arguments = batch | {name: batch[name] @ weight for name in ("sketch", "photo")}
+        arguments = {**batch, "sketch": batch["sketch"] @ weight, "photo": batch["photo"] @ weight}
         return fx.attribute_triplet_loss(**arguments, metric="cosine", margin="soft")
 
     weight = torch.eye(5, device=device).requires_grad_()

@@ -519,7 +519,10 @@ def test_a_tensor_of_several_processes_is_refused_with_the_way_out() -> None:
         """
     import json, torch, torch.distributed as dist
     from torch.distributed.device_mesh import init_device_mesh
-    from torch.distributed.tensor import Shard, distribute_tensor
+    try:
+        from torch.distributed.tensor import Shard, distribute_tensor
+    except ImportError:  # torch 2.4
+        from torch.distributed._tensor import Shard, distribute_tensor
     import fgsbir_ext as fx
 
     dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, library
+from torch import Tensor
 from torch._dynamo.testing import CompileCounterWithBackend
 
 import fgsbir_ext as fx
@@ -21,7 +21,7 @@ from tests.support.cases import (
     plain,
     relayout,
 )
-from tests.support.compare import assert_accurate, assert_same_bits, exact
+from tests.support.compare import assert_accurate, assert_same_bits, exact, opcheck
 
 OP = torch.ops.fgsbir.pairwise_distance.default
 SHAPES = (*SMALL_SHAPES, (257, 40, 33, 0), (3, 1025, 2, 0))
@@ -196,11 +196,11 @@ def test_same_bits_twice(device: str) -> None:
 @pytest.mark.parametrize("case", all_pairs(shape=SMALL_SHAPES[1:4], dtype=FLOATS, metric=METRICS))
 def test_opcheck(device: str, case: dict[str, Any]) -> None:
     x, y = rows(case["shape"], dtype=case["dtype"], device=device)
-    library.opcheck(OP, (x, y, case["metric"]), atol=0, rtol=0)
+    opcheck(OP, (x, y, case["metric"]))
     d = fx.pairwise_distance(x, y, metric=case["metric"]).detach()
     backward = torch.ops.fgsbir.pairwise_distance_backward.default
     inputs = (torch.ones_like(d), d, x.detach(), y.detach(), case["metric"])
-    library.opcheck(backward, inputs, atol=0, rtol=0)
+    opcheck(backward, inputs)
 
 
 def test_compiled_by_the_first_shape_for_all(device: str) -> None:

@@ -21,6 +21,7 @@ def test_fields() -> None:
 def test_cuda_fields_come_together() -> None:
     info = fx.build_info()
     assert bool(info.cuda_toolkit) == bool(info.cuda_architectures) == info.cuda
+    assert bool(info.why_no_cuda) != info.cuda
     if info.cuda:
         assert re.fullmatch(r"\d+\.\d+(\.\d+)?", info.cuda_toolkit)
     if info.cuda_driver is not None:

@@ -12,6 +12,10 @@ from pathlib import Path
 import pytest
 
 from tests.support.paths import ROOT
+from tests.support.subprocesses import script
+
+REFUSAL = r'nvcc fatal: no licence (#1 "x\y"; <z> $)'
+"""Of a compiler for CUDA, with what a build could stumble over."""
 
 USE = """
 import pathlib, fgsbir, fgsbir_ext as fx, torch
@@ -20,7 +24,11 @@ assert pathlib.Path(fgsbir.__file__).is_relative_to(pathlib.Path.cwd() / "site")
 sketch = torch.randn(5, 8, requires_grad=True)
 fx.attribute_triplet_loss(sketch, torch.randn(5, 8), margin="soft").backward()
 assert sketch.grad.abs().sum() > 0
-assert not fx.build_info().cuda
+assert "no licence" in fx.build_info().why_no_cuda, fx.build_info()
+
+undefined, one = torch.tensor([[float("nan")]]), torch.ones(1, 1)
+assert fx.pairwise_distance(undefined, one).isnan()
+assert torch.tensor(1e-40) * 1 != 0
 """
 
 
@@ -46,9 +54,12 @@ def sdist(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def wheel(sdist: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("wheel")
+    """Built with a compiler for CUDA that fails, in a folder with spaces, with unsafe flags."""
+    folder = tmp_path_factory.mktemp("wheel of kernels")
+    nvcc = script(folder / "bin" / "nvcc", f"echo '{REFUSAL}' >&2; exit 1")
     pip = (sys.executable, "-m", "pip", "wheel", "--no-build-isolation", "--no-deps", "-w", folder)
-    run(*pip, sdist, cwd=folder, CMAKE_ARGS="-DFGSBIR_CUDA=OFF")
+    flags = {"CUDACXX": str(nvcc), "CXXFLAGS": "-ffast-math", "TMPDIR": str(folder)}
+    run(*pip, sdist, cwd=folder, **flags)
     return next(folder.glob("*.whl"))
 
 

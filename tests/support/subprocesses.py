@@ -1,4 +1,4 @@
-"""Python code in a fresh process, for what one process can measure or survive only once."""
+"""Programs: Python code in a fresh process, and stand-ins for what a machine has."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 from typing import Any
 
 
@@ -25,3 +26,11 @@ def run_python(code: str, timeout: float = 120, **environment: str) -> Any:
     )
     assert done.returncode == 0, f"exit status {done.returncode}\n{done.stderr[-3000:]}"
     return json.loads(done.stdout.splitlines()[-1])
+
+
+def script(path: Path, text: str) -> Path:
+    """A program of the shell."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(0o755)
+    return path

@@ -1,0 +1,113 @@
+"""The build where something is missing or broken: it goes on, or says what to do."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.support.paths import ROOT
+from tests.support.subprocesses import script
+
+
+def configure(folder: Path, *options: str, **environment: str) -> tuple[int, str]:
+    """Exit status of CMake, and what it printed with every run of white space as one space."""
+    unset = {"FGSBIR_CUDA", "CUDACXX", "CUDAARCHS", "CUDA_HOME", "CUDA_PATH", "CUDAHOSTCXX"}
+    inherited = {name: value for name, value in os.environ.items() if name not in unset}
+    done = subprocess.run(
+        ["cmake", "-S", ROOT, "-B", folder / "build", "-G", "Ninja", *options],
+        env={**inherited, **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    return done.returncode, " ".join(done.stdout.split())
+
+
+def first_on_path(program: Path) -> str:
+    return f"{program.parent}:{os.environ['PATH']}"
+
+
+BROKEN = {
+    "fails": ("echo 'nvcc fatal: no licence' >&2; exit 1", "nvcc fatal: no licence"),
+    "says nothing": ("exit 3", "compiles nothing (3)"),
+    "refuses the host compiler": (
+        "echo 'host_config.h:143:2: error: #error -- unsupported GNU version! gcc > 12'; exit 1",
+        "#error -- unsupported GNU version!",
+    ),
+    "is of another machine": ("echo 'cannot execute binary file'; exit 126", "cannot execute"),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_compiler_that_compiles_nothing_is_gone_without(name: str, tmp_path: Path) -> None:
+    program, reason = BROKEN[name]
+    nvcc = script(tmp_path / "bin" / "nvcc", program)
+    status, output = configure(tmp_path, PATH=first_on_path(nvcc))
+    assert status == 0, output
+    assert "CMake Warning at cmake/cuda.cmake" in output
+    assert reason in output
+    assert "With FGSBIR_CUDA=ON that is an error" in output
+    assert "fgsbir_ext: the C++ kernels alone" in output
+
+
+@pytest.mark.parametrize("how", ["option", "environment"])
+def test_asked_for_cuda_a_broken_compiler_is_an_error(how: str, tmp_path: Path) -> None:
+    nvcc = script(tmp_path / "bin" / "nvcc", "exit 1")
+    options = ["-DFGSBIR_CUDA=ON"] if how == "option" else []
+    environment = {} if how == "option" else {"FGSBIR_CUDA": "on"}
+    status, output = configure(tmp_path, *options, CUDACXX=str(nvcc), **environment)
+    assert status != 0
+    assert f"FGSBIR_CUDA is ON, but {nvcc} compiles nothing (1)" in output
+
+
+def test_without_cuda_no_compiler_is_tried(tmp_path: Path) -> None:
+    nvcc = script(tmp_path / "bin" / "nvcc", f"touch {tmp_path}/tried; exit 1")
+    status, output = configure(tmp_path, PATH=first_on_path(nvcc), FGSBIR_CUDA="off")
+    assert status == 0, output
+    assert "Warning" not in output
+    assert "the C++ kernels alone: FGSBIR_CUDA was OFF" in output
+    assert not (tmp_path / "tried").exists()
+
+
+def test_the_environment_is_asked_again_at_each_build(tmp_path: Path) -> None:
+    nvcc = script(tmp_path / "bin" / "nvcc", "exit 1")
+    for value, reason in (("", f"{nvcc} compiles nothing"), ("OFF", "FGSBIR_CUDA was OFF")):
+        status, output = configure(tmp_path, CUDACXX=str(nvcc), FGSBIR_CUDA=value)
+        assert status == 0, output
+        assert f"the C++ kernels alone: {reason}" in output
+
+
+def test_architectures_are_the_same_when_configured_again(tmp_path: Path) -> None:
+    if shutil.which("nvcc") is None:
+        pytest.skip("no nvcc on PATH")
+    (_, first), (_, again) = (configure(tmp_path) for _ in range(2))
+    assert "fgsbir_ext: CUDA kernels with" in first
+    assert (
+        first.partition("CUDA kernels with")[2].split(" -- ")[0]
+        == (again.partition("CUDA kernels with")[2].split(" -- ")[0])
+    )
+
+
+def test_another_value_is_refused(tmp_path: Path) -> None:
+    status, output = configure(tmp_path, "-DFGSBIR_CUDA=maybe")
+    assert status != 0
+    assert "FGSBIR_CUDA must be AUTO, ON or OFF, got MAYBE" in output
+
+
+def test_a_python_without_headers_is_told_what_to_install(tmp_path: Path) -> None:
+    options = "-DFGSBIR_CUDA=OFF", f"-DPython_INCLUDE_DIR={tmp_path}"
+    status, output = configure(tmp_path, *options)
+    assert status != 0
+    assert "has no headers (Python.h); install them: python3-dev on Debian" in output
+
+
+def test_a_compiler_without_openmp_is_told_what_to_install(tmp_path: Path) -> None:
+    refuse = 'case "$*" in *-fopenmp*) exit 1;; esac; exec c++ "$@"'
+    compiler = script(tmp_path / "bin" / "clang++", refuse)
+    status, output = configure(tmp_path, "-DFGSBIR_CUDA=OFF", f"-DCMAKE_CXX_COMPILER={compiler}")
+    assert status != 0
+    assert f"{compiler} builds no OpenMP program; Clang needs libomp-dev on Debian" in output
