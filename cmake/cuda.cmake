@@ -10,6 +10,18 @@ set(FGSBIR_CUDA_ARCHITECTURES "")
 set(FGSBIR_CUDA_TOOLKIT "")
 set(FGSBIR_WHY_NO_CUDA "")
 
+# Sets `known` to the architectures from Turing on that the toolkit knows, in order: CMake's own list may be
+# older than the toolkit.
+function(fgsbir_known_architectures known)
+  execute_process(COMMAND ${CMAKE_CUDA_COMPILER} --list-gpu-arch
+    OUTPUT_VARIABLE listed COMMAND_ERROR_IS_FATAL ANY)
+  string(REGEX MATCHALL "[0-9]+" listed "${listed}")
+  list(SORT listed COMPARE NATURAL)
+  list(REMOVE_DUPLICATES listed)
+  list(FILTER listed EXCLUDE REGEX "^([1-6].|7[0-4])$")
+  set(${known} ${listed} PARENT_SCOPE)
+endfunction()
+
 # Where a list of architectures asks for code for sm_90, code for sm_90a takes its place: every chip of
 # compute capability 9.0 runs it, and it alone may have the instructions of warpgroups. PTX stays that of
 # compute_90, which later chips run too.
@@ -21,11 +33,7 @@ function(fgsbir_with_warpgroups variable)
   if(list STREQUAL "native" AND CMAKE_CUDA_ARCHITECTURES_NATIVE MATCHES "^[0-9]")
     set(list ${CMAKE_CUDA_ARCHITECTURES_NATIVE})
   elseif(list MATCHES "^all(-major)?$")
-    # As nvcc has them: CMake's own list may be older than the toolkit.
-    execute_process(COMMAND ${CMAKE_CUDA_COMPILER} --list-gpu-arch
-      OUTPUT_VARIABLE known COMMAND_ERROR_IS_FATAL ANY)
-    string(REGEX MATCHALL "[0-9]+" known "${known}")
-    list(SORT known COMPARE NATURAL)
+    fgsbir_known_architectures(known)
     list(POP_FRONT known oldest)
     if(list STREQUAL "all-major")
       list(FILTER known INCLUDE REGEX "0$")
@@ -49,8 +57,15 @@ function(fgsbir_go_without_cuda why)
   set(FGSBIR_WHY_NO_CUDA "${why}" PARENT_SCOPE)
 endfunction()
 
-# Builds a small program, as the kernels will be built. Sets `error` to the line that says what went
-# wrong, or to nothing.
+# Replaces what a list or a string literal of C++ cannot hold: ; [ \ ] " and all that is not ASCII.
+function(fgsbir_plain text variable)
+  string(REGEX REPLACE "[^\n !#-:<-Z^-~]" "?" text "${text}")
+  set(${variable} "${text}" PARENT_SCOPE)
+endfunction()
+
+# Builds a small program as the kernels will be built. Sets `error` to what went wrong, or to nothing.
+#
+# `nvcc` is a list: the compiler and its options.
 function(fgsbir_try_nvcc nvcc error)
   set(folder ${CMAKE_CURRENT_BINARY_DIR}/try_nvcc)
   file(WRITE ${folder}/program.cu
@@ -66,21 +81,41 @@ function(fgsbir_try_nvcc nvcc error)
     list(APPEND flags -ccbin ${host})
   endif()
   execute_process(
-    COMMAND ${nvcc} ${flags} -std=c++17 -cudart static program.cu -o program
-    WORKING_DIRECTORY ${folder} TIMEOUT 300
-    RESULT_VARIABLE result OUTPUT_VARIABLE output ERROR_VARIABLE output)
+    COMMAND ${CMAKE_COMMAND} -E env LC_ALL=C
+      ${nvcc} ${flags} -std=c++17 -cudart static ${folder}/program.cu -o ${folder}/program
+    TIMEOUT 300 RESULT_VARIABLE result OUTPUT_VARIABLE output ERROR_VARIABLE output)
   set(${error} "" PARENT_SCOPE)
   if(NOT result EQUAL 0)
+    list(JOIN nvcc " " nvcc)
     message(STATUS "fgsbir_ext: output of ${nvcc}:\n${output}")
-    string(REPLACE ";" "," output "${output}")  # which would part a list
-    string(REGEX MATCHALL "[^\r\n]*[^ \t\r\n][^\r\n]*" lines "${output}")
+    fgsbir_plain("${output}" output)
+    string(REGEX MATCHALL "[^\n]*[^ \n][^\n]*" lines "${output}")
     set(wrong ${lines})
-    list(FILTER wrong INCLUDE REGEX "[Ee]rror|not found|cannot")
+    list(FILTER wrong INCLUDE REGEX "(^|[^a-z])(fatal|[Ee]rror|ERROR)|not found|cannot|No such")
     list(APPEND wrong ${lines} "${result}")
+    if(NOT result MATCHES "^[0-9]+$")  # killed, by a signal or by its time
+      list(INSERT wrong 0 "${result}")
+    endif()
     list(GET wrong 0 line)
     string(STRIP "${line}" line)
     string(SUBSTRING "${line}" 0 200 line)
+    fgsbir_plain("${nvcc}" nvcc)
     set(${error} "${nvcc} compiles nothing (${line})" PARENT_SCOPE)
+  endif()
+endfunction()
+
+# Sets `native` to the architectures of this machine's GPUs, or to nothing where the toolkit does not
+# know all of them.
+function(fgsbir_native_architectures native)
+  set(${native} "" PARENT_SCOPE)
+  if(CMAKE_CUDA_ARCHITECTURES_NATIVE MATCHES "^[0-9]")
+    string(REGEX MATCHALL "[0-9]+" numbers "${CMAKE_CUDA_ARCHITECTURES_NATIVE}")
+    fgsbir_known_architectures(known)
+    set(unknown ${numbers})
+    list(REMOVE_ITEM unknown ${known})
+    if(NOT unknown)
+      set(${native} ${numbers} PARENT_SCOPE)
+    endif()
   endif()
 endfunction()
 
@@ -99,7 +134,7 @@ else()
   if(CMAKE_CUDA_COMPILER)
     set(FGSBIR_NVCC ${CMAKE_CUDA_COMPILER})
   elseif(NOT "$ENV{CUDACXX}" STREQUAL "")
-    set(FGSBIR_NVCC $ENV{CUDACXX})
+    separate_arguments(FGSBIR_NVCC NATIVE_COMMAND "$ENV{CUDACXX}")  # with options, as CMake takes it too
   else()
     find_program(FGSBIR_NVCC nvcc
       HINTS ENV CUDA_HOME ENV CUDA_PATH PATHS /usr/local/cuda /opt/cuda PATH_SUFFIXES bin NO_CACHE)
@@ -107,14 +142,16 @@ else()
   if(NOT FGSBIR_NVCC)
     fgsbir_go_without_cuda("no CUDA compiler was found: put nvcc on PATH or set CUDA_HOME")
   else()
-    fgsbir_try_nvcc(${FGSBIR_NVCC} error)
+    fgsbir_try_nvcc("${FGSBIR_NVCC}" error)
     if(error)
       fgsbir_go_without_cuda("${error}")
       if(FGSBIR_WHY_NO_CUDA)
         message(WARNING "fgsbir_ext: no CUDA kernels, since ${error}. With FGSBIR_CUDA=ON that is an error, with OFF no compiler is tried.")
       endif()
     else()
-      set(CMAKE_CUDA_COMPILER ${FGSBIR_NVCC})
+      if("$ENV{CUDACXX}" STREQUAL "")
+        set(CMAKE_CUDA_COMPILER ${FGSBIR_NVCC})
+      endif()
       # From Turing on every major architecture that the toolkit knows, or what the GPUs of this machine
       # run, unless CMAKE_CUDA_ARCHITECTURES or CUDAARCHS asks for some.
       if(NOT CMAKE_CUDA_ARCHITECTURES AND "$ENV{CUDAARCHS}" STREQUAL "")
@@ -123,8 +160,9 @@ else()
       endif()
       enable_language(CUDA)
       find_package(CUDAToolkit REQUIRED)
-      if(FGSBIR_PREFERS_NATIVE AND CMAKE_CUDA_ARCHITECTURES_NATIVE MATCHES "^[0-9]")
-        string(REGEX MATCHALL "[0-9]+" CMAKE_CUDA_ARCHITECTURES "${CMAKE_CUDA_ARCHITECTURES_NATIVE}")
+      fgsbir_native_architectures(native)
+      if(FGSBIR_PREFERS_NATIVE AND native)
+        set(CMAKE_CUDA_ARCHITECTURES ${native})
       endif()
     endif()
   endif()
