@@ -134,7 +134,14 @@ else()
   if(CMAKE_CUDA_COMPILER)
     set(FGSBIR_NVCC ${CMAKE_CUDA_COMPILER})
   elseif(NOT "$ENV{CUDACXX}" STREQUAL "")
-    separate_arguments(FGSBIR_NVCC NATIVE_COMMAND "$ENV{CUDACXX}")  # with options, as CMake takes it too
+    # With options, as CMake takes it too; the program's path may have spaces.
+    get_filename_component(FGSBIR_NVCC "$ENV{CUDACXX}" PROGRAM PROGRAM_ARGS options)
+    separate_arguments(options NATIVE_COMMAND "${options}")
+    if(FGSBIR_NVCC)
+      list(APPEND FGSBIR_NVCC ${options})
+    else()
+      set(FGSBIR_NVCC $ENV{CUDACXX})
+    endif()
   else()
     find_program(FGSBIR_NVCC nvcc
       HINTS ENV CUDA_HOME ENV CUDA_PATH PATHS /usr/local/cuda /opt/cuda PATH_SUFFIXES bin NO_CACHE)

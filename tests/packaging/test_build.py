@@ -109,6 +109,9 @@ def test_a_compiler_may_be_given_with_options(tmp_path: Path) -> None:
     status, output = configure(tmp_path, CUDACXX=f"{nvcc} -one --two")
     assert status == 0, output
     assert f"{nvcc} -one --two compiles nothing (error: got -one and --two)" in output
+    status, output = configure(tmp_path, CUDACXX="of no such name")
+    assert status == 0, output
+    assert "of no such name compiles nothing" in output
 
 
 @pytest.mark.parametrize(
