@@ -104,17 +104,16 @@ function(fgsbir_try_nvcc nvcc error)
   endif()
 endfunction()
 
-# Sets `native` to the architectures of this machine's GPUs, or to nothing where the toolkit does not
-# know all of them.
-function(fgsbir_native_architectures native)
-  set(${native} "" PARENT_SCOPE)
+# Sets `architectures` to those of this machine's GPUs; leaves it where there are none, or where the
+# toolkit does not know all of them.
+function(fgsbir_prefer_native architectures)
   if(CMAKE_CUDA_ARCHITECTURES_NATIVE MATCHES "^[0-9]")
     string(REGEX MATCHALL "[0-9]+" numbers "${CMAKE_CUDA_ARCHITECTURES_NATIVE}")
     fgsbir_known_architectures(known)
     set(unknown ${numbers})
     list(REMOVE_ITEM unknown ${known})
     if(NOT unknown)
-      set(${native} ${numbers} PARENT_SCOPE)
+      set(${architectures} ${numbers} PARENT_SCOPE)
     endif()
   endif()
 endfunction()
@@ -159,17 +158,16 @@ else()
       if("$ENV{CUDACXX}" STREQUAL "")
         set(CMAKE_CUDA_COMPILER ${FGSBIR_NVCC})
       endif()
-      # From Turing on every major architecture that the toolkit knows, or what the GPUs of this machine
-      # run, unless CMAKE_CUDA_ARCHITECTURES or CUDAARCHS asks for some.
+      # Unless some are asked for; before the language is enabled, since CMake keeps its own default in its
+      # cache, where it would look as if asked for.
       if(NOT CMAKE_CUDA_ARCHITECTURES AND "$ENV{CUDAARCHS}" STREQUAL "")
         set(CMAKE_CUDA_ARCHITECTURES all-major)
         set(FGSBIR_PREFERS_NATIVE ON)
       endif()
       enable_language(CUDA)
       find_package(CUDAToolkit REQUIRED)
-      fgsbir_native_architectures(native)
-      if(FGSBIR_PREFERS_NATIVE AND native)
-        set(CMAKE_CUDA_ARCHITECTURES ${native})
+      if(FGSBIR_PREFERS_NATIVE)
+        fgsbir_prefer_native(CMAKE_CUDA_ARCHITECTURES)
       endif()
     endif()
   endif()
