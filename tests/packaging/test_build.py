@@ -161,3 +161,13 @@ def test_a_compiler_without_openmp_is_told_what_to_install(tmp_path: Path) -> No
     status, output = configure(tmp_path, "-DFGSBIR_CUDA=OFF", f"-DCMAKE_CXX_COMPILER={compiler}")
     assert status != 0
     assert f"{compiler} builds no OpenMP program; Clang needs libomp-dev on Debian" in output
+
+
+def test_a_second_openmp_runtime_is_warned_of(tmp_path: Path) -> None:
+    if shutil.which("clang++") is None:
+        pytest.skip("no clang++ on PATH")
+    status, output = configure(tmp_path, "-DFGSBIR_CUDA=OFF", "-DCMAKE_CXX_COMPILER=clang++")
+    if "builds no OpenMP program" in output:
+        pytest.skip("no libomp")
+    assert status == 0, output
+    assert "Clang's OpenMP runtime is a second one beside that of torch's wheels" in output

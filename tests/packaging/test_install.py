@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -10,6 +13,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+import torch
 
 from tests.support.paths import ROOT
 from tests.support.subprocesses import script
@@ -30,6 +34,12 @@ undefined, one = torch.tensor([[float("nan")]]), torch.ones(1, 1)
 assert fx.pairwise_distance(undefined, one).isnan()
 assert torch.tensor(1e-40) * 1 != 0
 """
+
+
+OF_THE_SYSTEM = {"libstdc++.so.6", "libgcc_s.so.1", "libm.so.6", "libc.so.6"}
+"""Libraries that every Linux of a manylinux platform has."""
+
+LOADER = re.compile(r"ld-linux.*\.so\.\d")
 
 
 def run(*command: str | Path, cwd: Path, **environment: str) -> str:
@@ -54,13 +64,30 @@ def sdist(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def wheel(sdist: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Built with a compiler for CUDA that fails, in a folder with spaces, with unsafe flags."""
+    """Built with a compiler for CUDA that fails, in a folder with spaces, with unsafe flags.
+
+    The sources may only be read.
+    """
     folder = tmp_path_factory.mktemp("wheel of kernels")
     nvcc = script(folder / "bin" / "nvcc", f"echo '{REFUSAL}' >&2; exit 1")
     pip = (sys.executable, "-m", "pip", "wheel", "--no-build-isolation", "--no-deps", "-w", folder)
     flags = {"CUDACXX": str(nvcc), "CXXFLAGS": "-ffast-math", "TMPDIR": str(folder)}
-    run(*pip, sdist, cwd=folder, **flags)
+    run("tar", "-xf", sdist, cwd=folder)
+    (sources,) = folder.glob("*/CMakeLists.txt")
+    run("chmod", "-R", "a-w", sources.parent, cwd=folder)
+    run(*obeying_modes(), *pip, sources.parent, cwd=folder, **flags)
+    run("chmod", "-R", "u+w", sources.parent, cwd=folder)
     return next(folder.glob("*.whl"))
+
+
+def obeying_modes() -> tuple[str, ...]:
+    """Before a command: root then writes only where modes allow it, as others do."""
+    capability = "-dac_override"
+    command = ("setpriv", f"--bounding-set={capability}", f"--inh-caps={capability}")
+    if os.geteuid() or shutil.which("setpriv") is None:
+        return ()
+    done = subprocess.run([*command, "true"], capture_output=True)
+    return command if done.returncode == 0 else ()
 
 
 def files_of(package: Path) -> set[str]:
@@ -94,3 +121,35 @@ def test_wheel_works_from_a_clean_folder(wheel: Path, tmp_path: Path) -> None:
     run(sys.executable, "-c", USE, cwd=tmp_path, PYTHONPATH=site)
     usage = run(sys.executable, "-m", "fgsbir", "--help", cwd=tmp_path, PYTHONPATH=site)
     assert "quickstart" in usage
+
+
+@pytest.mark.slow
+def test_wheel_needs_nothing_but_the_system_and_openmp(wheel: Path, tmp_path: Path) -> None:
+    """OpenMP's runtime is torch's: it is loaded, and found by its soname whatever its file is."""
+    pytest.importorskip("auditwheel")
+    found = json.loads(
+        run(sys.executable, "-m", "auditwheel", "show", "--json", wheel, cwd=tmp_path)
+    )
+    assert found["external_libs"].keys() == {"libgomp.so.1"}
+    needed = {name for name in found["versioned_symbols"] if not LOADER.fullmatch(name)}
+    assert needed <= OF_THE_SYSTEM | {"libgomp.so.1"}
+    assert found["sym_tag"].startswith("manylinux_")
+    assert not found["unsupported_isa"]
+
+
+@pytest.mark.slow
+def test_nothing_is_left_after_uninstalling(wheel: Path, tmp_path: Path) -> None:
+    """Not even what Python compiled where an installer had not."""
+    run(sys.executable, "-m", "venv", "--without-pip", "of it", cwd=tmp_path)
+    python = tmp_path / "of it" / "bin" / "python"
+    pip = (sys.executable, "-m", "pip", "--python", python)
+    before = set(tmp_path.rglob("*"))
+    run(*pip, "install", "--no-deps", "--no-compile", wheel, cwd=tmp_path)
+    code = "import sys; sys.path.append(sys.argv[1]); import fgsbir_ext; print(fgsbir_ext.__file__)"
+    others = Path(torch.__file__).parents[1]
+    alone = {"PYTHONPATH": "", "PYTHONDONTWRITEBYTECODE": ""}
+    used = run(python, "-c", code, others, cwd=tmp_path, **alone)
+    assert Path(used.strip()).is_relative_to(tmp_path)
+    assert list(tmp_path.rglob("fgsbir_ext/__pycache__/*.pyc"))
+    run(*pip, "uninstall", "-y", "fgsbir-ext", cwd=tmp_path)
+    assert set(tmp_path.rglob("*")) == before
