@@ -9,6 +9,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+
+# Threads that wait for work leave the processor to others, and beside other workers each has its
+# share. The variables are read when torch is loaded, here and in the processes that tests start.
+WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+THREADS = min(2, max(1, len(os.sched_getaffinity(0)) // WORKERS))
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+if WORKERS > 1:
+    os.environ["OMP_NUM_THREADS"] = str(THREADS)
+
 import torch
 from hypothesis import HealthCheck, settings
 
@@ -34,11 +43,16 @@ settings.register_profile(
     "fgsbir", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("fgsbir")
-torch.set_num_threads(min(2, torch.get_num_threads()))
 
 
 def pytest_report_header() -> str:
     return f"fgsbir_ext: {fx.build_info()}; devices: {', '.join(DEVICES)}"
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _threads(request: pytest.FixtureRequest) -> None:
+    """Kernels run in two threads, everything else in its share."""
+    torch.set_num_threads(2 if request.path.parent.name in ("ops", "cpu", "cuda") else THREADS)
 
 
 @pytest.fixture(params=DEVICES, scope="session")
@@ -83,7 +97,7 @@ def data_root() -> Path:
 # --- The page of `fgsbir serve` ------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """`fgsbir serve` of a few photos, for the tests of its page."""
     from tests.support.serving import serving, small_gallery
@@ -94,7 +108,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield server
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     with chromium() as browser:
         yield browser

@@ -100,7 +100,7 @@ def _suite(
     """The operations' own tests: those whose name says CUDA, or some of them on the emulation."""
     workers = min(8, len(os.sched_getaffinity(0)))
     command = [sys.executable, "-m", "pytest", "-v", "-n", str(workers), "-p", "no:cacheprovider"]
-    command += ["-p", "benchmarks.gpu_check.suite_plugin", *files]
+    command += ["-m", "", "-p", "benchmarks.gpu_check.suite_plugin", *files]
     if rehearse:
         command += ["-p", "tests.emulation.plugin"]
         command += ["-k", "memory_layout" if switch else REHEARSED]

@@ -5,8 +5,8 @@ The operations' own tests run on it too: ``python -m pytest -p tests.emulation.p
 
 from __future__ import annotations
 
-import functools
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -20,15 +20,11 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from fgsbir_ext.types import ChosenTriplets, LossOptions, MiningOptions, SearchOptions, Side
-from tests.emulation.build import (
-    MODULE_VARIABLE,
-    build,
-    build_changed,
-    sanitizer_environment,
-)
-from tests.emulation.faults import FAULTS
+from tests.emulation.build import MODULE_VARIABLE, build_with_faults, sanitizer_environment
+from tests.emulation.faults import FAULTS, OUT_OF_BOUNDS, planting
 from tests.support.cases import make_batch, make_weights, sides_of
 from tests.support.compare import assert_same_bits
+from tests.support.forked import run_pytest
 from tests.support.paths import ROOT
 
 pytestmark = pytest.mark.slow
@@ -212,52 +208,56 @@ def test_more_than_1024_neighbours_are_refused(emulation: tuple[Any, Any]) -> No
 
 
 @pytest.mark.parametrize("operation", ["mine_batch_hard", "pairwise_distance", "topk"])
-def test_operations_without_tensor_cores(operation: str, module_path: Path) -> None:
+def test_operations_without_tensor_cores(operation: str, module_path: Path, tmp_path: Path) -> None:
     """The tests of every operation that has two engines, on the one that is not the default."""
-    switch = {"FGSBIR_TENSOR_CORES": "0"}
-    status, output = run_tests(module_path, f"ops/test_{operation}.py", switch)
+    environment = {MODULE_VARIABLE: str(module_path), "FGSBIR_TENSOR_CORES": "0"}
+    status, output = run_pytest(
+        arguments(f"ops/test_{operation}.py"), environment, tmp_path / "log"
+    )
     assert status == 0, output
 
 
 # --- Planted faults -----------------------------------------------------------------------------
 
 
-def run_tests(module: Path, selected: str, environment: dict[str, str]) -> tuple[int, str]:
-    """Runs tests on an emulated module in a process of their own."""
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "-p",
-        "tests.emulation.plugin",
-        "-p",
-        "no:cacheprovider",
-    ]
-    command += ["-q", "-x", "-s", str(ROOT / "tests" / selected), "-k", "not compiled"]
-    environment = os.environ | environment | {"PYTHONPATH": os.pathsep.join(sys.path)}
-    environment |= {MODULE_VARIABLE: str(module)}
-    result = subprocess.run(command, capture_output=True, text=True, env=environment)
-    return result.returncode, result.stdout + result.stderr
+def arguments(selected: str) -> list[str]:
+    """Arguments of a pytest that runs tests on an emulated module, up to the first that fails."""
+    options = ["-p", "tests.emulation.plugin", "-p", "no:cacheprovider", "-p", "no:xdist"]
+    options += ["-m", "", "-k", "not compiled", "-q", "-x", "-s"]
+    return [*options, str(ROOT / "tests" / selected)]
 
 
-@functools.cache
-def assert_sound(module: Path, selected: str, sanitize: bool) -> None:
-    """Asked once, though several faults are to be noticed by the same tests."""
-    status, output = run_tests(module, selected, sanitizer_environment() if sanitize else {})
+@pytest.fixture(scope="module")
+def with_faults(module_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A module that has every fault, to be planted."""
+    units = {fault.unit for fault in FAULTS.values()}
+    return build_with_faults(module_path, units, tmp_path_factory.mktemp("faults"), sanitize=False)
+
+
+@pytest.mark.parametrize("fault", [fault for fault in FAULTS if fault != OUT_OF_BOUNDS])
+def test_planted_fault_is_noticed(fault: str, with_faults: Path, tmp_path: Path) -> None:
+    """By a case that passes where the fault is in the module, but not planted."""
+    environment = {MODULE_VARIABLE: str(with_faults)}
+    planted = environment | planting(fault)
+    status, output = run_pytest(arguments(FAULTS[fault].test), planted, tmp_path / "faulty")
+    assert status == 1, output
+    assert "1 failed" in output
+    (case,) = re.findall(r"^FAILED (tests/\S+)", output, re.MULTILINE)
+    case = case.removeprefix("tests/")
+    status, output = run_pytest(arguments(case), environment, tmp_path / "sound")
     assert status == 0, output
 
 
-@pytest.mark.parametrize("fault", FAULTS)
-def test_planted_fault_is_noticed(fault: str, module_path: Path, tmp_path: Path) -> None:
-    changed, old, new, unit, selected = FAULTS[fault]
-    sanitize = fault == "off-by-one store"  # in memory that nobody reads: AddressSanitizer's task
-    sound = build("sanitized") if sanitize else module_path
-    assert_sound(sound, selected, sanitize)
-
-    faulty = build_changed(sound, changed, old, new, unit, tmp_path)
-    status, output = run_tests(faulty, selected, sanitizer_environment() if sanitize else {})
-    assert status != 0, output
-    if sanitize:
-        assert "AddressSanitizer: heap-buffer-overflow" in output
-    else:
-        assert "1 failed" in output
+def test_a_store_out_of_bounds_is_noticed(module_path: Path, tmp_path: Path) -> None:
+    """In memory that nobody reads: AddressSanitizer's task."""
+    _, _, _, unit, selected = FAULTS[OUT_OF_BOUNDS]
+    module = build_with_faults(module_path, [unit], tmp_path, sanitize=True)
+    command = [sys.executable, "-m", "pytest", *arguments(selected)]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    environment |= {MODULE_VARIABLE: str(module), **sanitizer_environment()}
+    sound = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert sound.returncode == 0, sound.stdout + sound.stderr
+    environment |= planting(OUT_OF_BOUNDS)
+    faulty = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert faulty.returncode != 0
+    assert "AddressSanitizer: heap-buffer-overflow" in faulty.stdout + faulty.stderr

@@ -1,9 +1,9 @@
-"""Build of the emulated kernels with CMake, or of a variant with one source file changed.
+"""Build of the emulated kernels with CMake, or of a variant with faults to plant.
 
-    variant=$(python -m tests.emulation.build sanitized)
+    variant=$(python -m tests.emulation.build --sanitized)
     env $variant python -m pytest -p tests.emulation.plugin tests/ops/test_topk.py
 
-prints, as assignments for ``env``, what the plugin needs to run on the variant built.
+prints, as assignments for ``env``, what the plugin needs to run on the module built.
 """
 
 from __future__ import annotations
@@ -12,16 +12,18 @@ import argparse
 import fcntl
 import json
 import os
+import re
 import shlex
 import shutil
 import subprocess
 import sys
+from collections.abc import Collection
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Literal, get_args
 
 import pytest
 
-Variant = Literal["plain", "fused", "sanitized"]
+from tests.emulation.faults import FAULTS
 
 NAME = "fgsbir_emulated_cuda"
 MODULE_VARIABLE = "FGSBIR_EMULATION_MODULE"
@@ -29,17 +31,18 @@ _HERE = Path(__file__).resolve().parent
 _CSRC = _HERE.parents[1] / "csrc"
 
 
-def build(variant: Variant = "plain") -> Path:
+def build(*, sanitized: bool = False) -> Path:
     """The path of the built module, in the repository's ``build/``.
 
+    It multiplies and adds in one rounding wherever it may, as nvcc does.
+
     Args:
-        variant: ``"fused"`` multiplies and adds in one rounding wherever it may, as nvcc does;
-            ``"sanitized"`` has AddressSanitizer and UndefinedBehaviorSanitizer, and Python must
-            then run under :func:`sanitizer_environment`.
+        sanitized: in two roundings, and with AddressSanitizer and UndefinedBehaviorSanitizer:
+            Python must then run under :func:`sanitizer_environment`.
     """
-    folder = _HERE.parents[1] / "build" / f"emulation-{variant}"
+    folder = _HERE.parents[1] / "build" / ("emulation" + "-sanitized" * sanitized)
     folder.mkdir(parents=True, exist_ok=True)
-    options = [f"-DPython_EXECUTABLE={sys.executable}", f"-DFGSBIR_VARIANT={variant}"]
+    options = [f"-DPython_EXECUTABLE={sys.executable}", f"-DFGSBIR_SANITIZED={sanitized:d}"]
     with open(folder / "lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # ninja lets two builds of one folder get in their way
         _run(["cmake", "-S", str(_HERE), "-B", str(folder), "-G", "Ninja", *options])
@@ -56,31 +59,46 @@ def built_or_skip() -> Path:
     return build()
 
 
-def build_changed(built: Path, changed: str, old: str, new: str, unit: str, folder: Path) -> Path:
-    """A module like ``built`` in which ``old`` reads ``new`` in one file of csrc/cuda.
+def build_with_faults(built: Path, units: Collection[str], folder: Path, sanitize: bool) -> Path:
+    """A module like ``built`` with every fault of tests/emulation/faults.py, none of them planted.
 
-    Only ``unit``, the source that is or includes the changed file, is compiled anew. Its object
-    comes first when linking, so that its inline functions are the ones that all others use too.
+    :func:`tests.emulation.faults.planting` says how to plant one.
+
+    Args:
+        built: what :func:`build` returned.
+        units: the sources to compile anew, as ``"topk.cu"``. Their objects come first when
+            linking, so that their inline functions are the ones that all others use too.
+        folder: where to put the copy of the sources, the objects and the module.
+        sanitize: whether the units have AddressSanitizer; Python must then run under
+            :func:`sanitizer_environment`.
     """
     copy = folder / "csrc"
     shutil.copytree(_CSRC, copy)
-    text = (copy / "cuda" / changed).read_text()
-    assert text.count(old) == 1, f"{old!r} occurs {text.count(old)} times in {changed}"
-    (copy / "cuda" / changed).write_text(text.replace(old, new))
+    for number, fault in enumerate(FAULTS.values()):
+        changed = copy / "cuda" / fault.changed
+        text, new = changed.read_text(), re.sub(r"\bplanted\b", f"planted({number})", fault.new)
+        assert text.count(fault.old) == 1, f"{fault.old!r}: {text.count(fault.old)} in {changed}"
+        changed.write_text(text.replace(fault.old, new))
 
-    commands = json.loads((built.parent / "compile_commands.json").read_text())
-    (command,) = (c for c in commands if Path(c["file"]).name == unit)
-    changed_object, module = folder / "changed.o", folder / built.name
-    compile_command = shlex.split(command["command"])
-    compile_command[_output_at(compile_command)] = str(changed_object)
-    compile_command[-1] = str(copy / "cuda" / unit)
-    _run([*compile_command, "-O1"], command["directory"])
+    known = json.loads((built.parent / "compile_commands.json").read_text())
+    commands = {Path(c["file"]).name: shlex.split(c["command"]) for c in known}
+    directory = known[0]["directory"]
+    flags = ["-O1", "-include", str(_HERE / "include" / "planted.h")]
+    flags += ["-fsanitize=address"] * sanitize
 
-    others = [shlex.split(c["command"]) for c in commands if c is not command]
-    objects = [other[_output_at(other)] for other in others]
-    options = [option for option in compile_command if option.startswith("-fsanitize")]
-    link = [compile_command[0], "-shared", *options, "-o", str(module), str(changed_object)]
-    _run([*link, *objects, "-lboost_context"], command["directory"])
+    def compile_unit(unit: str) -> str:
+        command, compiled = list(commands[unit]), folder / f"{unit}.o"
+        command[_output_at(command)] = str(compiled)
+        command[-1] = str(copy / "cuda" / unit)
+        _run([*command, *flags], directory)
+        return str(compiled)
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        objects = list(pool.map(compile_unit, units))
+    objects += [c[_output_at(c)] for unit, c in commands.items() if unit not in units]
+    module = folder / built.name
+    link = [commands[next(iter(units))][0], "-shared", *["-fsanitize=address"] * sanitize]
+    _run([*link, "-o", str(module), *objects, "-lboost_context"], directory)
     return module
 
 
@@ -107,10 +125,10 @@ def _run(command: list[str], folder: str | None = None) -> str:
 def main() -> None:
     """The command of the module's docstring."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("variant", choices=get_args(Variant), nargs="?", default="plain")
-    variant = parser.parse_args().variant
-    environment = {MODULE_VARIABLE: str(build(variant))}
-    environment |= sanitizer_environment() if variant == "sanitized" else {}
+    parser.add_argument("--sanitized", action="store_true", help="with sanitizers of memory")
+    sanitized = parser.parse_args().sanitized
+    environment = {MODULE_VARIABLE: str(build(sanitized=sanitized))}
+    environment |= sanitizer_environment() if sanitized else {}
     print(*(f"{name}={value}" for name, value in environment.items()))
 
 

@@ -16,6 +16,7 @@ from tests.fuzz.targets import TARGETS, Target, image_files
 from tests.support.paths import ROOT
 
 
+@pytest.mark.slow
 def test_a_few_cases_of_every_target(tmp_path: Path) -> None:
     pytest.importorskip("fastapi")
     pytest.importorskip("httpx2")

@@ -93,6 +93,7 @@ def test_the_environment_is_asked_again_at_each_build(tmp_path: Path) -> None:
         assert f"the C++ kernels alone: {reason}" in output
 
 
+@pytest.mark.slow
 def test_architectures_are_the_same_when_configured_again(tmp_path: Path) -> None:
     if shutil.which("nvcc") is None:
         pytest.skip("no nvcc on PATH")
@@ -114,6 +115,7 @@ def test_a_compiler_may_be_given_with_options(tmp_path: Path) -> None:
     assert "of no such name compiles nothing" in output
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("chip", "chosen"), [("90-real;80-real", "90a-real,90-virtual,80"), ("61-real", "75-real")]
 )

@@ -25,7 +25,7 @@ def test_training_loop_runs() -> None:
 def test_set_up_is_one_command_each() -> None:
     run, test, *_ = blocks("bash")
     assert run.strip().endswith("fgsbir quickstart")
-    assert test.strip().endswith("pytest")
+    assert test.strip().endswith("pytest -n auto --dist loadfile")
     assert run.count("\n") == test.count("\n") == 1
 
 

@@ -13,7 +13,7 @@ from fgsbir.data import synthetic
 from fgsbir.gallery import Gallery
 from fgsbir.presets import QUICKSTART
 from fgsbir.training.train import train
-from tests.support.browser import chromium, draw, names, screenshot, settled
+from tests.support.browser import Open, draw, names, screenshot, settled
 from tests.support.gallery_cases import write_photos
 from tests.support.serving import Server, serving
 from tests.support.strokes import trace
@@ -48,18 +48,16 @@ def server(
 
 
 @pytest.mark.slow
-def test_a_sketch_drawn_stroke_by_stroke_finds_its_photo(server: Server, tmp_path: Path) -> None:
+def test_a_sketch_drawn_stroke_by_stroke_finds_its_photo(open_page: Open, tmp_path: Path) -> None:
     sketches = synthetic("shoes", 12, "test").sketches
     found = {}
-    with chromium() as browser:
-        for i in (5, 9, 11):
-            page = browser.new_page()
-            page.goto(server.url)
-            for stroke in trace(np.asarray(sketches[i])):  # each stroke overtakes the last search
-                draw(page, stroke)
-            settled(page)
-            screenshot(page, tmp_path, f"drawn-{i:03}")
-            found[f"{i:03}"] = names(page)
-            page.close()
+    for i in (5, 9, 11):
+        page = open_page()
+        for stroke in trace(np.asarray(sketches[i])):  # each stroke overtakes the last search
+            draw(page, stroke)
+        settled(page)
+        screenshot(page, tmp_path, f"drawn-{i:03}")
+        found[f"{i:03}"] = names(page)
+        page.close()
     assert all(len(photos) == 10 for photos in found.values())
     assert [name for name, photos in found.items() if name not in photos] == []

@@ -15,7 +15,7 @@ import pytest
 
 from fgsbir.data import synthetic
 from fgsbir.gallery import Gallery
-from tests.support.browser import BOOT, chromium, draw, pages, settled
+from tests.support.browser import BOOT, draw, pages, settled
 from tests.support.nginx import nginx
 from tests.support.serving import Server, encoded, serving, small_gallery
 
@@ -26,7 +26,7 @@ from fastapi.testclient import TestClient
 from fgsbir.serve import Settings, create_app
 
 if TYPE_CHECKING:
-    pass
+    from playwright.sync_api import Browser
 
 SKETCH = encoded(synthetic("shoes", 1, "test").sketches[0])
 LOCATIONS = """
@@ -49,11 +49,12 @@ def client(gallery: Gallery) -> Iterator[TestClient]:
 
 
 @pytest.mark.parametrize("path", ["/", "/shoes/", "/shoes", "/user/me/proxy/8000/"])
-def test_the_page_works_behind_nginx_as_it_comes(path: str, server: Server, tmp_path: Path) -> None:
+def test_the_page_works_behind_nginx_as_it_comes(
+    path: str, server: Server, browser: Browser, tmp_path: Path
+) -> None:
     locations = LOCATIONS.format(port=server.port)
     with (
         nginx(locations, tmp_path / "nginx") as address,
-        chromium() as browser,
         pages(browser, address + path) as open_page,
     ):
         page = open_page()
@@ -67,12 +68,13 @@ def test_the_page_works_behind_nginx_as_it_comes(path: str, server: Server, tmp_
         settled(page)
 
 
-def test_a_path_that_the_proxy_passes_on(gallery: Gallery, tmp_path: Path) -> None:
+def test_a_path_that_the_proxy_passes_on(
+    gallery: Gallery, browser: Browser, tmp_path: Path
+) -> None:
     with serving(tmp_path_of(gallery), "--root-path", "/shoes") as server:
         locations = f"location /shoes/ {{ proxy_pass http://127.0.0.1:{server.port}; }}"
         with (
             nginx(locations, tmp_path / "nginx") as address,
-            chromium() as browser,
             pages(browser, f"{address}/shoes/") as open_page,
         ):
             page = open_page()
@@ -86,13 +88,14 @@ def tmp_path_of(gallery: Gallery) -> Path:
     return gallery.photo_path(0).parents[1] / "shoes.gallery"
 
 
-def test_a_large_transparent_picture_passes_nginx(server: Server, tmp_path: Path) -> None:
+def test_a_large_transparent_picture_passes_nginx(
+    server: Server, browser: Browser, tmp_path: Path
+) -> None:
     """nginx lets a megabyte through as it comes; this one is of three, as the browser packs it."""
     noise = np.random.default_rng(0).integers(0, 256, (1000, 1000, 4), np.uint8)
     noise[:, :, 3] //= 4
     locations = LOCATIONS.format(port=server.port)
-    with nginx(locations, tmp_path / "nginx") as address, chromium() as browser:
-        page = browser.new_page()
+    with nginx(locations, tmp_path / "nginx") as address, browser.new_page() as page:
         page.goto(address)
         sizes: list[int] = []
         page.on(

@@ -25,6 +25,8 @@ from fgsbir.reproduce.spec import Task
 from tests.support.cases import LAMBDAS
 
 TINY = ["--backbone=resnet", "--size=32", "--width=4", "--embedding-dim=16", "--batch-size=8"]
+TINY += ["--epochs=1"]
+AS_DRAWN = [*TINY, "--no-robustness"]
 DATA = ["--data", "synthetic?count=10&size=32"]
 
 
@@ -57,14 +59,14 @@ def test_help_names_every_row(capsys):
 def table(tmp_path_factory):
     """A table of every row that a synthetic set has the annotation for, of two seeds."""
     out = tmp_path_factory.mktemp("table")
-    command = ["reproduce", *DATA, *TINY, "--epochs", "1", "--seeds", "0", "1"]
-    command += ["--categories", "shoes", "chairs", "--no-robustness", "--out", str(out)]
+    command = ["reproduce", *DATA, *AS_DRAWN, "--seeds", "0", "1"]
+    command += ["--categories", "shoes", "chairs", "--out", str(out)]
     assert main(command) == 0
     return out, command
 
 
 def test_sketches_drawn_otherwise_are_part_of_the_report(tmp_path):
-    command = ["reproduce", *DATA, *TINY, "--epochs", "1", "--seeds", "0", "1"]
+    command = ["reproduce", *DATA, *TINY, "--seeds", "0", "1"]
     command += ["--rows", "full", "--out", str(tmp_path)]
     assert main(command) == 0
     results = json.loads((tmp_path / "results.json").read_text())
@@ -164,7 +166,7 @@ def test_cross_validation_never_opens_the_test_split(tmp_path, monkeypatch):
         return real(path, category, split)
 
     monkeypatch.setattr(runner, "open_dataset", opening)
-    command = ["reproduce", *DATA, *TINY, "--epochs", "1", "--seeds", "0", "--rows", "triplet"]
+    command = ["reproduce", *DATA, *TINY, "--seeds", "0", "--rows", "triplet"]
     assert main([*command, "--cross-validate", "2", "--out", str(tmp_path)]) == 0
     assert opened == ["train"]
     results = json.loads((tmp_path / "results.json").read_text())
@@ -179,7 +181,7 @@ def test_pretraining_is_part_of_it(tmp_path):
         (tmp_path / "classes" / name).mkdir(parents=True)
         for i, sketch in enumerate(synthetic(category, 33, size=32).sketches):
             Image.fromarray(sketch).save(tmp_path / "classes" / name / f"{i}.png")
-    command = ["reproduce", *DATA, *TINY, "--epochs", "1", "--seeds", "0", "--rows", "triplet"]
+    command = ["reproduce", *DATA, *AS_DRAWN, "--seeds", "0", "--rows", "triplet"]
     command += ["--pretrain-data", str(tmp_path / "classes"), "--pretrain-epochs", "1"]
     assert main([*command, "--out", str(tmp_path / "out")]) == 0
     assert (tmp_path / "out" / "pretrained" / "trunk.safetensors").is_file()
@@ -191,7 +193,7 @@ def test_further_training_data_has_a_row_of_its_own(tmp_path):
     shoes = synthetic("shoes", 4, "test", size=32)
     for i in range(4):
         Image.fromarray(np.asarray(shoes.photos[i])).save(tmp_path / "catalogue" / f"{i}.png")
-    command = ["reproduce", *DATA, *TINY, "--epochs", "1", "--seeds", "0"]
+    command = ["reproduce", *DATA, *AS_DRAWN, "--seeds", "0"]
     command += ["--categories", "shoes", "chairs", "--rows", "joint", "joint-extra"]
     command += ["--extra-photos", str(tmp_path / "catalogue"), "--cross-validate", "2"]
     assert main([*command, "--out", str(tmp_path / "out")]) == 0
@@ -230,7 +232,7 @@ def test_what_is_known_of_hubs_comes_from_the_sketches_learnt_from(tmp_path, mon
         return real(members, gallery, scoring, bank=bank, **others)
 
     monkeypatch.setattr(runner, "rank_together", noting)
-    command = ["reproduce", *DATA, *TINY, "--epochs", "1", "--seeds", "0", "--cross-validate", "2"]
+    command = ["reproduce", *DATA, *AS_DRAWN, "--seeds", "0", "--cross-validate", "2"]
     command += ["--categories", "shoes", "chairs", "--rows", "joint-corrected"]
     assert main([*command, "--out", str(tmp_path)]) == 0
     assert len(seen) == 4
@@ -247,7 +249,7 @@ def test_pairs_without_attributes(tmp_path):
         for i, name in enumerate("abcdefghijkl"):
             image = np.random.default_rng(i).choice([0, 255], (40, 40), p=[0.2, 0.8]).astype("u1")
             Image.fromarray(image).save(tmp_path / kind / f"{name}.png")
-    command = ["reproduce", "--data", str(tmp_path), *TINY, "--epochs", "1", "--seeds", "0"]
+    command = ["reproduce", "--data", str(tmp_path), *AS_DRAWN, "--seeds", "0"]
     assert main([*command, "--out", str(tmp_path / "out")]) == 0
     summary = json.loads((tmp_path / "out" / "results.json").read_text())["summary"]
     assert {entry["row"] for entry in summary} == {"triplet"}
