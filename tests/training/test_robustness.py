@@ -54,6 +54,7 @@ def test_what_cannot_be_read_is_not_found(model, data, monkeypatch: pytest.Monke
     assert table["blank"]["decoded"]["acc@10"] > 0  # by chance
 
 
+@pytest.mark.slow
 def test_the_command_prints_the_table(tmp_path: Path, model, data, capsys) -> None:
     facts = DataFacts("synthetic shoes/train", "shoes")
     save_run(tmp_path, Run(model, config_of_model(), facts, 1))
