@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 # Threads that wait for work leave the processor to others, and beside other workers each has its
-# share. The variables are read when torch is loaded, here and in the processes that tests start.
+# share. The variables are read when torch is loaded: here, unless a plugin has done it before, and
+# in the processes that tests start.
 WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
 THREADS = min(2, max(1, len(os.sched_getaffinity(0)) // WORKERS))
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 if WORKERS > 1:
-    os.environ["OMP_NUM_THREADS"] = str(THREADS)
+    os.environ.setdefault("OMP_NUM_THREADS", str(THREADS))
 
 import torch
 from hypothesis import HealthCheck, settings
@@ -108,7 +109,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield server
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # as long as it is there, the thread has its event loop
 def browser() -> Iterator[Browser]:
     with chromium() as browser:
         yield browser

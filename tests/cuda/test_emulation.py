@@ -223,15 +223,15 @@ def test_operations_without_tensor_cores(operation: str, module_path: Path, tmp_
 def arguments(selected: str) -> list[str]:
     """Arguments of a pytest that runs tests on an emulated module, up to the first that fails."""
     options = ["-p", "tests.emulation.plugin", "-p", "no:cacheprovider", "-p", "no:xdist"]
-    options += ["-m", "", "-k", "not compiled", "-q", "-x", "-s"]
+    options += ["--color=no", "-m", "", "-k", "not compiled", "-q", "-x", "-s"]
     return [*options, str(ROOT / "tests" / selected)]
 
 
 @pytest.fixture(scope="module")
 def with_faults(module_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A module that has every fault, to be planted."""
-    units = {fault.unit for fault in FAULTS.values()}
-    return build_with_faults(module_path, units, tmp_path_factory.mktemp("faults"), sanitize=False)
+    units = sorted({fault.unit for fault in FAULTS.values()})
+    return build_with_faults(module_path, units, tmp_path_factory.mktemp("faults"))
 
 
 @pytest.mark.parametrize("fault", [fault for fault in FAULTS if fault != OUT_OF_BOUNDS])
@@ -251,7 +251,7 @@ def test_planted_fault_is_noticed(fault: str, with_faults: Path, tmp_path: Path)
 def test_a_store_out_of_bounds_is_noticed(module_path: Path, tmp_path: Path) -> None:
     """In memory that nobody reads: AddressSanitizer's task."""
     _, _, _, unit, selected = FAULTS[OUT_OF_BOUNDS]
-    module = build_with_faults(module_path, [unit], tmp_path, sanitize=True)
+    module = build_with_faults(module_path, [unit], tmp_path, sanitized=True)
     command = [sys.executable, "-m", "pytest", *arguments(selected)]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     environment |= {MODULE_VARIABLE: str(module), **sanitizer_environment()}

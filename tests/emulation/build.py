@@ -17,7 +17,7 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Collection
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -59,7 +59,9 @@ def built_or_skip() -> Path:
     return build()
 
 
-def build_with_faults(built: Path, units: Collection[str], folder: Path, sanitize: bool) -> Path:
+def build_with_faults(
+    built: Path, units: Sequence[str], folder: Path, *, sanitized: bool = False
+) -> Path:
     """A module like ``built`` with every fault of tests/emulation/faults.py, none of them planted.
 
     :func:`tests.emulation.faults.planting` says how to plant one.
@@ -69,7 +71,7 @@ def build_with_faults(built: Path, units: Collection[str], folder: Path, sanitiz
         units: the sources to compile anew, as ``"topk.cu"``. Their objects come first when
             linking, so that their inline functions are the ones that all others use too.
         folder: where to put the copy of the sources, the objects and the module.
-        sanitize: whether the units have AddressSanitizer; Python must then run under
+        sanitized: whether the units have AddressSanitizer; Python must then run under
             :func:`sanitizer_environment`.
     """
     copy = folder / "csrc"
@@ -84,7 +86,7 @@ def build_with_faults(built: Path, units: Collection[str], folder: Path, sanitiz
     commands = {Path(c["file"]).name: shlex.split(c["command"]) for c in known}
     directory = known[0]["directory"]
     flags = ["-O1", "-include", str(_HERE / "include" / "planted.h")]
-    flags += ["-fsanitize=address"] * sanitize
+    flags += ["-fsanitize=address"] * sanitized
 
     def compile_unit(unit: str) -> str:
         command, compiled = list(commands[unit]), folder / f"{unit}.o"
@@ -93,17 +95,17 @@ def build_with_faults(built: Path, units: Collection[str], folder: Path, sanitiz
         _run([*command, *flags], directory)
         return str(compiled)
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
         objects = list(pool.map(compile_unit, units))
     objects += [c[_output_at(c)] for unit, c in commands.items() if unit not in units]
     module = folder / built.name
-    link = [commands[next(iter(units))][0], "-shared", *["-fsanitize=address"] * sanitize]
+    link = [commands[units[0]][0], "-shared", *["-fsanitize=address"] * sanitized]
     _run([*link, "-o", str(module), *objects, "-lboost_context"], directory)
     return module
 
 
 def sanitizer_environment() -> dict[str, str]:
-    """What a process must be started with to load a module built as ``"sanitized"``."""
+    """What a process must be started with to load a module built with sanitizers."""
     names = ("libasan.so", "libubsan.so")
     runtimes = [_run(["g++", f"-print-file-name={name}"]).strip() for name in names]
     # Python keeps what it has allocated; and frames of fibers stay where they are.

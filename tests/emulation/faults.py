@@ -6,10 +6,10 @@ from typing import NamedTuple
 
 
 class Fault(NamedTuple):
-    """``old`` reads ``new`` in the file ``changed`` of csrc/cuda, compiled as part of ``unit``.
+    """``new`` stands for ``old`` in the file ``changed`` of csrc/cuda, compiled in ``unit``.
 
     In ``new``, ``planted`` is whether the fault is the one that was chosen when the process began.
-    Without it the kernels do what ``old`` says.
+    Unless it is, ``new`` must do what ``old`` does.
     """
 
     changed: str

@@ -140,8 +140,9 @@ def test_a_compilers_cache_that_fails_is_not_used(tmp_path: Path) -> None:
         folder = tmp_path / f"of {answer[:4]}"
         status, output = configure(folder, "-DFGSBIR_CUDA=OFF", PATH=first_on_path(ccache))
         assert status == 0, output
-        used = str(ccache) in (folder / "build" / "build.ninja").read_text()
-        assert used == (answer != "exit 1")
+        ninja = (folder / "build" / "build.ninja").read_text()
+        assert (str(ccache) in ninja) == (answer != "exit 1")
+        assert (f"CCACHE_BASEDIR={ROOT}" in ninja) == (answer != "exit 1")
 
 
 def test_another_value_is_refused(tmp_path: Path) -> None:

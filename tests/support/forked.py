@@ -21,8 +21,8 @@ def run_pytest(
 
     Args:
         arguments: of the command line.
-        environment: variables to set besides. The dynamic linker, Python and torch have started
-            already and read no others.
+        environment: variables to set besides. The dynamic linker, Python, torch and
+            fgsbir_ext have started already: what they read then is too late here.
         log: the file that the output is written to.
     """
     _FORKING.set_forkserver_preload(_IMPORTED)

@@ -232,7 +232,7 @@ def test_what_is_known_of_hubs_comes_from_the_sketches_learnt_from(tmp_path, mon
         return real(members, gallery, scoring, bank=bank, **others)
 
     monkeypatch.setattr(runner, "rank_together", noting)
-    command = ["reproduce", *DATA, *AS_DRAWN, "--seeds", "0", "--cross-validate", "2"]
+    command = ["reproduce", *DATA, *TINY, "--seeds", "0", "--cross-validate", "2"]
     command += ["--categories", "shoes", "chairs", "--rows", "joint-corrected"]
     assert main([*command, "--out", str(tmp_path)]) == 0
     assert len(seen) == 4
