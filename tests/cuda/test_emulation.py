@@ -250,9 +250,9 @@ def test_planted_fault_is_noticed(fault: str, with_faults: Path, tmp_path: Path)
 
 def test_a_store_out_of_bounds_is_noticed(module_path: Path, tmp_path: Path) -> None:
     """In memory that nobody reads: AddressSanitizer's task."""
-    _, _, _, unit, selected = FAULTS[OUT_OF_BOUNDS]
-    module = build_with_faults(module_path, [unit], tmp_path, sanitized=True)
-    command = [sys.executable, "-m", "pytest", *arguments(selected)]
+    fault = FAULTS[OUT_OF_BOUNDS]
+    module = build_with_faults(module_path, [fault.unit], tmp_path, sanitized=True)
+    command = [sys.executable, "-m", "pytest", *arguments(fault.test)]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     environment |= {MODULE_VARIABLE: str(module), **sanitizer_environment()}
     sound = subprocess.run(command, capture_output=True, text=True, env=environment)
