@@ -5,9 +5,8 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
-
-from fgsbir_ext.types import AttributeMetric, Margin, Metric
 
 if TYPE_CHECKING:
     from typing_extensions import Self  # of typing from Python 3.11 on
@@ -20,6 +19,11 @@ AttributesFrom = Literal["features", "embedding"]
 Precision = Literal["auto", "float32", "bfloat16"]
 Views = Literal["single", "flip", "ten"]
 Sampler = Literal["random", "attributes"]
+
+# As in fgsbir_ext.types, which a command line does not wait for: it loads torch.
+Metric = Literal["sqeuclidean", "euclidean", "cosine"]
+AttributeMetric = Literal["sqeuclidean", "euclidean", "cross_entropy"]
+Margin = float | Literal["soft"]
 
 
 @dataclass(frozen=True)
@@ -257,6 +261,20 @@ class PretrainConfig(RunConfig):
         super().check()
         smoothing = self.label_smoothing
         _require(0 <= smoothing < 1, "label_smoothing", "in [0, 1)", smoothing)
+
+
+@dataclass(frozen=True)
+class ExtraData:
+    """Further training data. A score that it had a part in says so."""
+
+    extra_sketches: Path | None = None
+    """Folder of more sketches of the benchmark's train shoes, {photo}_{number}.png (Li et al., WACV
+    2016)."""
+    extra_photos: Path | None = None
+    """Folder of photos that nobody sketched: the edges of each, bent, stand in for its sketch, in
+    batches of their own."""
+    mirror_extra_photos: bool = False
+    """Flip those photos left to right, where they face the other way."""
 
 
 @dataclass(frozen=True)

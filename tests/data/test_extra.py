@@ -10,7 +10,8 @@ import torch
 from PIL import Image
 
 from fgsbir.cli import main
-from fgsbir.data import ExtraData, extract_edges, load_photos, synthetic
+from fgsbir.config import ExtraData
+from fgsbir.data import extract_edges, load_photos, synthetic, with_extra
 from fgsbir.models.checkpoint import load_run
 from fgsbir.models.preprocess import Preprocessing, photos_to_ink
 
@@ -70,4 +71,4 @@ def test_training_with_extra_photos(photos: Path, tmp_path: Path, capsys) -> Non
 
 def test_nothing_is_added_unless_asked_for() -> None:
     sets = [synthetic("shoes", 4, "train", size=32)]
-    assert ExtraData().add_to(sets) == sets
+    assert with_extra(sets, ExtraData()) == sets

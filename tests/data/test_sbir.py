@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from scipy.io import loadmat
 
+from fgsbir.config import ExtraData
 from fgsbir.data import (
-    ExtraData,
     SketchPhotoSet,
     add_shoe_sketches,
     load_sbir,
@@ -19,6 +19,7 @@ from fgsbir.data import (
     majority,
     open_dataset,
     open_datasets,
+    with_extra,
 )
 from fgsbir.data.layout import Layout
 from fgsbir.data.sbir import ATTRIBUTE_NAMES
@@ -139,14 +140,14 @@ def test_extra_sketches_are_of_the_photos_that_are_trained_on(qmul: Path, data_r
     extra = ExtraData(extra_sketches=data_root / "extra_shoe_sketches")
     sets = [load_sbir(qmul, category, "train") for category in ("shoes", "chairs")]
     rest, _ = fold(sets[0], 0, 3)
-    shoes, chairs = extra.add_to([rest, sets[1]])
+    shoes, chairs = with_extra([rest, sets[1]], extra)
     assert set(shoes.sketch_labels) == set(rest.photo_labels)
     assert len(shoes.sketches) > 3.9 * len(rest.sketches)
     assert chairs is sets[1]
     with pytest.raises(ValueError, match=r"are of the benchmark's train shoes, got chairs/train"):
-        extra.add_to([sets[1]])
+        with_extra([sets[1]], extra)
     with pytest.raises(ValueError, match=r"are of the benchmark's train shoes, got shoes/test"):
-        extra.add_to([load_sbir(qmul, "shoes", "test")])
+        with_extra([load_sbir(qmul, "shoes", "test")], extra)
 
 
 def test_open_dataset_finds_the_benchmark(data_root: Path) -> None:

@@ -10,10 +10,12 @@ from typing import get_args
 import pytest
 from PIL import Image
 
+from fgsbir import config
 from fgsbir.cli import main
 from fgsbir.config import BackboneName
 from fgsbir.data import synthetic
 from fgsbir.gallery import Gallery
+from fgsbir_ext import types
 from tests.support.paths import ROOT
 
 TINY = ["--epochs=1", "--size=32", "--width=8", "--embedding-dim=16", "--batch-size=8"]
@@ -136,9 +138,21 @@ def test_help_shows_the_defaults_of_the_backbone(command, backbone, capsys):
     assert f"(default: {backbone})" in shown
 
 
-def test_importing_the_package_is_light():
-    code = "import fgsbir, sys; sys.exit('torch' in sys.modules)"
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import fgsbir",
+        "from fgsbir.cli import main\ntry: main(['--help'])\nexcept SystemExit: pass",
+    ],
+)
+def test_the_package_and_its_help_load_neither_torch_nor_numpy(code):
+    code += "\nimport sys; sys.exit(not sys.modules.keys().isdisjoint({'torch', 'numpy'}))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("name", ["AttributeMetric", "Margin", "Metric"])
+def test_options_of_the_configuration_are_those_of_the_loss(name):
+    assert getattr(config, name) == getattr(types, name)
 
 
 def test_module_entry_point_gives_the_exit_code() -> None:

@@ -19,7 +19,7 @@ from typing import Protocol, TextIO, cast
 
 import tyro
 
-from ..presets import PRESETS, PRETRAINING
+from ..config import PretrainConfig, TrainConfig
 from .evaluate import Evaluate
 from .index import Index
 from .pretrain import Pretrain
@@ -108,17 +108,13 @@ def _show_warning(
 
 
 def _parse(arguments: list[str]) -> Command:
-    backbone = _backbone(arguments)
+    training, pretraining = _defaults(arguments)
     commands = {
         "quickstart": Quickstart(),
-        "pretrain": Pretrain(tyro.MISSING, tyro.MISSING, config=PRETRAINING[backbone]),
-        "train": Train(tyro.MISSING, tyro.MISSING, config=PRESETS[backbone]),
+        "pretrain": Pretrain(tyro.MISSING, tyro.MISSING, config=pretraining),
+        "train": Train(tyro.MISSING, tyro.MISSING, config=training),
         "evaluate": Evaluate(tyro.MISSING, tyro.MISSING),
-        "reproduce": Reproduce(
-            tyro.MISSING,
-            tyro.MISSING,
-            config=PRESETS[backbone],
-        ),
+        "reproduce": Reproduce(tyro.MISSING, tyro.MISSING, config=training),
         "triplets": MakeTriplets(tyro.MISSING, tyro.MISSING),
         "index": Index(),
         "search": Search(tyro.MISSING, tyro.MISSING),
@@ -136,11 +132,20 @@ def _parse(arguments: list[str]) -> Command:
     return cast(Command, parsed)
 
 
-def _backbone(arguments: list[str]) -> str:
-    """The backbone asked for, read ahead of the rest, since the other defaults depend on it."""
+def _defaults(arguments: list[str]) -> tuple[TrainConfig, PretrainConfig]:
+    """The presets of the backbone asked for, which is read ahead of the rest; any configurations
+    where the command trains nothing, since presets load torch.
+    """
+    command = arguments[:1]
+    if command not in (["train"], ["pretrain"], ["reproduce"]):
+        return TrainConfig(), PretrainConfig()
+    from ..presets import PRESETS, PRETRAINING
+
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     # The paper's network is what reproduces the paper.
-    default = "sketchanet" if arguments[:1] == ["reproduce"] else "resnet"
+    default = "sketchanet" if command == ["reproduce"] else "resnet"
     parser.add_argument("--backbone", default=default)
     name: str = parser.parse_known_args(arguments)[0].backbone
-    return name if name in PRESETS else default  # the full parser says what is wrong with it
+    if name not in PRESETS:
+        name = default  # the full parser says what is wrong with it
+    return PRESETS[name], PRETRAINING[name]

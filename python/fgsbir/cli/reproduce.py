@@ -10,8 +10,7 @@ from pathlib import Path
 
 from tyro.conf import OmitArgPrefixes
 
-from ..config import EvalConfig, TrainConfig, Views
-from ..data.extra import ExtraData
+from ..config import EvalConfig, ExtraData, TrainConfig, Views
 
 
 @dataclass(frozen=True)

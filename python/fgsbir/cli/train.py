@@ -8,8 +8,7 @@ from pathlib import Path
 
 from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes
 
-from ..config import TrainConfig
-from ..data.extra import ExtraData
+from ..config import ExtraData, TrainConfig
 
 
 @dataclass(frozen=True)
@@ -41,7 +40,7 @@ class Train:
     config: OmitArgPrefixes[TrainConfig] = field(default_factory=TrainConfig)
 
     def run(self) -> None:
-        from ..data import open_datasets
+        from ..data import open_datasets, with_extra
         from ..data.triplet_lists import read_triplets
         from ..training.distributed import is_main, process_group
         from ..training.train import train
@@ -50,7 +49,7 @@ class Train:
         listed = None
         if self.triplets is not None:
             listed = read_triplets(self.triplets, data[0])
-        data = self.extra.add_to(data)
+        data = with_extra(data, self.extra)
         with process_group(self.config.device):
             train(
                 data,

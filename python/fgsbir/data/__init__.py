@@ -4,7 +4,7 @@ from .align import align_attributes
 from .dataset import SketchPhotoSet
 from .decoding import read_image
 from .edges import PhotoEdges, extract_edges
-from .extra import ExtraData, add_shoe_sketches, load_photos
+from .extra import add_shoe_sketches, load_photos, with_extra
 from .images import ImageFiles, Images
 from .loaders import open_dataset, open_datasets
 from .pair_files import load_csv, load_folder
@@ -13,7 +13,6 @@ from .procedural import load_synthetic, synthetic
 from .sbir import load_sbir, majority
 
 __all__ = [
-    "ExtraData",
     "ImageFiles",
     "Images",
     "Pair",
@@ -33,4 +32,5 @@ __all__ = [
     "open_datasets",
     "read_image",
     "synthetic",
+    "with_extra",
 ]

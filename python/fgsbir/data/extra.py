@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
+from ..config import ExtraData
 from .dataset import SketchPhotoSet
 from .edges import PhotoEdges
 from .image_folders import list_all_images
@@ -19,38 +20,25 @@ MISDRAWN = (111, 273, 290)
 _NAME = re.compile(r"(\d+)_\d+")
 
 
-@dataclass(frozen=True)
-class ExtraData:
-    """Further training data. A score that it had a part in says so."""
+def with_extra(sets: Sequence[SketchPhotoSet], extra: ExtraData) -> list[SketchPhotoSet]:
+    """The sets to train on: the given ones with more sketches, and one of photos alone.
 
-    extra_sketches: Path | None = None
-    """Folder of more sketches of the benchmark's train shoes, {photo}_{number}.png (Li et al., WACV
-    2016)."""
-    extra_photos: Path | None = None
-    """Folder of photos that nobody sketched: the edges of each, bent, stand in for its sketch, in
-    batches of their own."""
-    mirror_extra_photos: bool = False
-    """Flip those photos left to right, where they face the other way."""
-
-    def add_to(self, sets: Sequence[SketchPhotoSet]) -> list[SketchPhotoSet]:
-        """The sets to train on: the given ones with more sketches, and one of photos alone.
-
-        Raises:
-            FileNotFoundError: A folder does not exist.
-            ValueError: None of the sets is of train shoes; a folder has nothing that fits.
-        """
-        result = list(sets)
-        if self.extra_sketches is not None:
-            if not any(map(_of_train_shoes, sets)):
-                names = ", ".join(one.name for one in sets)
-                raise ValueError(f"extra_sketches: are of the benchmark's train shoes, got {names}")
-            result = [
-                add_shoe_sketches(one, self.extra_sketches) if _of_train_shoes(one) else one
-                for one in sets
-            ]
-        if self.extra_photos is not None:
-            result.append(load_photos(self.extra_photos, mirror=self.mirror_extra_photos))
-        return result
+    Raises:
+        FileNotFoundError: A folder does not exist.
+        ValueError: None of the sets is of train shoes; a folder has nothing that fits.
+    """
+    result = list(sets)
+    if extra.extra_sketches is not None:
+        if not any(map(_of_train_shoes, sets)):
+            names = ", ".join(one.name for one in sets)
+            raise ValueError(f"extra_sketches: are of the benchmark's train shoes, got {names}")
+        result = [
+            add_shoe_sketches(one, extra.extra_sketches) if _of_train_shoes(one) else one
+            for one in sets
+        ]
+    if extra.extra_photos is not None:
+        result.append(load_photos(extra.extra_photos, mirror=extra.mirror_extra_photos))
+    return result
 
 
 def _of_train_shoes(data: SketchPhotoSet) -> bool:

@@ -7,10 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
-from ..config import LossConfig
+from ..config import ExtraData, LossConfig
 from ..data.align import annotated_names
 from ..data.dataset import SketchPhotoSet
-from ..data.extra import ExtraData
 from ..data.triplet_lists import Source
 
 Config = TypeVar("Config")

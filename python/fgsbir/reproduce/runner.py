@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from ..atomic_files import file_digest, write_json
 from ..config import EvalConfig
-from ..data import SketchPhotoSet, align_attributes, open_dataset
+from ..data import SketchPhotoSet, align_attributes, open_dataset, with_extra
 from ..data.classified_images import open_classes
 from ..data.images import Images
 from ..data.splits import fold
@@ -189,7 +189,7 @@ def _train(
         learnt, galleries = [rest for rest, _ in parts], [held for _, held in parts]
     banks = [one.sketches for one in learnt]
     if variant.extra:
-        learnt = task.extra.add_to(learnt)
+        learnt = with_extra(learnt, task.extra)
     config = override(task.config, {**variant.overrides, "seed": job.seed})
     triplets = None if variant.triplets is None else _listed(variant, learnt[0], job.seed)
     category = "+".join(c for c in job.categories if c is not None) or None

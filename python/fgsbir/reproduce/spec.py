@@ -6,8 +6,7 @@ import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..config import EvalConfig, PretrainConfig, TrainConfig
-from ..data import ExtraData
+from ..config import EvalConfig, ExtraData, PretrainConfig, TrainConfig
 from .rows import ROWS
 
 
