@@ -8,14 +8,15 @@ leaves the outcome of every step that had ended, and the logs of those that ran.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import fcntl
 import io
 import json
 import os
 import shlex
+import shutil
 import signal
 import subprocess
+import sys
 import time
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
@@ -32,7 +33,14 @@ TAIL_CHARACTERS = 500  # of each
 TAIL_BYTES = 100_000  # of a log that has no room in the archive
 POLL = 0.05  # seconds
 
-_LIBC, _PR_SET_PDEATHSIG = ctypes.CDLL(None), 1
+# Becomes the command, which the kernel then kills when the check ends. Python code that ran between
+# fork and exec would do the same, but other libraries' threads (gRPC's) can abort it there.
+_LAUNCHER = """
+import ctypes, os, signal, sys
+PR_SET_PDEATHSIG = 1
+ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+os.execvp(sys.argv[1], sys.argv[1:])
+"""
 
 Outcome = Literal["passed", "failed", "timed out", "interrupted", "not run"]
 
@@ -164,21 +172,19 @@ class Report:
     def _start(self, step: Step, environment: dict[str, str], directory: Path) -> _Running | None:
         log = self.folder / f"{step.name}.log"
         now = time.monotonic()
-        try:
-            with open(log, "wb") as output:
-                process = subprocess.Popen(
-                    step.command,
-                    stdin=subprocess.DEVNULL,
-                    stdout=output,
-                    stderr=subprocess.STDOUT,
-                    env=environment,
-                    cwd=directory,
-                    preexec_fn=_in_a_group,  # there are no threads here
-                )
-        except OSError as error:
-            log.unlink(missing_ok=True)
-            self._record(step, Result("failed", error=str(error)), b"")
+        if shutil.which(step.command[0], path=environment.get("PATH")) is None:
+            self._record(step, Result("failed", error=f"no program {step.command[0]}"), b"")
             return None
+        with open(log, "wb") as output:
+            process = subprocess.Popen(
+                [sys.executable, "-S", "-c", _LAUNCHER, *step.command],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env=environment,
+                cwd=directory,
+                start_new_session=True,  # a group that can be killed as a whole
+            )
         return _Running(step, process, log, now, min(step.limit, self._deadline - now))
 
     def _has_ended(self, one: _Running) -> bool:
@@ -259,12 +265,6 @@ def pack(archive: Path, name: str, content: bytes) -> bool:
         return False
     replace_file(archive, content)
     return True
-
-
-def _in_a_group() -> None:
-    """Lets a new process be killed with its descendants, and end when this one is killed."""
-    os.setpgrp()
-    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:
