@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
@@ -412,18 +413,23 @@ def test_a_reader_that_has_enough_is_no_error(gallery: Path, tmp_path: Path,
     assert searching.wait() == 0
 
 
-def test_output_that_is_closed_before_is_no_error(gallery: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("arguments", "redirected", "code"),
+    [
+        ("--help", ">&-", 0),
+        ("--help", "2>&-", 0),
+        ("index --out '{gallery}' --forget none", ">&- 2>&-", 0),
+        ("index --moved a b", "2>&-", 2),
+    ],
+)
+def test_output_that_is_closed_before_is_no_error(
+    arguments: str, redirected: str, code: int, gallery: Path
+) -> None:
     """Of the shell: >&-, 2>&-, and an error that nobody reads."""
-    fgsbir = f"'{sys.executable}' -m fgsbir index --out '{gallery}' --forget '{tmp_path / 'none'}'"
-    for redirected in (">&-", "2>&-", ">&- 2>&-"):
-        done = subprocess.run(f"{fgsbir} {redirected}", shell=True, capture_output=True)
-        assert done.returncode == 0, done.stderr
-        assert b"Traceback" not in done.stderr + done.stdout
-    done = subprocess.run(f"{fgsbir} --moved a b 2>&-", shell=True, capture_output=True)
-    assert done.returncode == 2
-    help_ = subprocess.run(f"'{sys.executable}' -m fgsbir --help >&-", shell=True,
-                           capture_output=True)  # fmt: skip
-    assert (help_.returncode, help_.stderr) == (0, b"")
+    command = f"'{sys.executable}' -m fgsbir {arguments.format(gallery=gallery)} {redirected}"
+    done = subprocess.run(command, shell=True, capture_output=True)
+    assert (done.returncode, done.stderr) == (code, b"")
+    assert b"Traceback" not in done.stdout
 
 
 def test_a_pipe_that_broke_elsewhere_is_an_error(
@@ -438,18 +444,17 @@ def test_a_pipe_that_broke_elsewhere_is_an_error(
 
 
 def test_letters_that_the_terminal_lacks_are_replaced(
-    gallery: Path, tmp_path: Path, data: SketchPhotoSet
+    gallery: Path, tmp_path: Path, data: SketchPhotoSet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     new = (tmp_path / "photos").rename(tmp_path / "bärenschuhe 靴")
     sketch = tmp_path / "sketch.png"
     Image.fromarray(data.sketches[0]).save(sketch)
-    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
     for arguments in (
         ["index", str(new), "--out", str(gallery)],
         ["search", str(gallery), str(sketch)],
     ):
-        done = subprocess.run(
-            [sys.executable, "-m", "fgsbir", *arguments], capture_output=True, env=environment
-        )
-        assert done.returncode == 0, done.stderr
-        assert b"b?renschuhe ?" in done.stdout + done.stderr
+        shown = io.BytesIO()
+        for stream in ("stdout", "stderr"):
+            monkeypatch.setattr(sys, stream, io.TextIOWrapper(shown, "ascii", write_through=True))
+        assert main(arguments) == 0
+        assert b"b?renschuhe ?" in shown.getvalue()

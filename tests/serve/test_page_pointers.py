@@ -153,8 +153,17 @@ def test_any_stroke_is_drawn_after_one_that_did_not_end(other: str, page: Page) 
     assert undone(page) == 2
 
 
-@pytest.mark.parametrize("first", ["touch", "pen"])
-@pytest.mark.parametrize("other", ["mouse", "pen", "touch"])
+@pytest.mark.parametrize(
+    ("first", "other"),
+    [
+        ("touch", "mouse"),
+        ("touch", "touch"),
+        ("pen", "mouse"),
+        ("pen", "pen"),
+        pytest.param("touch", "pen", marks=pytest.mark.slow),
+        pytest.param("pen", "touch", marks=pytest.mark.slow),
+    ],
+)
 def test_a_finger_or_pen_whose_end_is_lost_blocks_nothing(
     first: str, other: str, page: Page
 ) -> None:

@@ -70,8 +70,6 @@ def test_bears_raw_requests_and_finishes_what_is_under_way_when_terminated(galle
         assert b" 400 " in exchange(server.port, b"nonsense\r\n\r\n")
         no_host = exchange(server.port, b"GET / HTTP/1.1\r\nConnection: close\r\n\r\n")
         assert b" 400 " in no_host
-        slow = request_head("POST", "/api/search", "Content-Length: 99") + b"x"
-        assert b" 408 " in exchange(server.port, slow)
 
         body = SKETCHES[0]
         expecting = (f"Content-Length: {len(body)}", "Expect: 100-continue", "Connection: close")
@@ -89,6 +87,13 @@ def test_bears_raw_requests_and_finishes_what_is_under_way_when_terminated(galle
         code, errors = server.wait()
         assert code == 0
         assert "Traceback" not in errors
+
+
+@pytest.mark.slow
+def test_a_sketch_that_does_not_arrive_is_not_waited_for(gallery: Path) -> None:
+    with serving(gallery) as server:
+        begun = request_head("POST", "/api/search", "Content-Length: 99") + b"x"
+        assert b" 408 " in exchange(server.port, begun)
 
 
 IMPATIENT = "from fgsbir.serve import server as s; s.SECONDS_OF_SILENCE, s.MAX_CONNECTIONS = 3, 8"

@@ -48,6 +48,7 @@ def client(gallery: Gallery) -> Iterator[TestClient]:
         yield client
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", ["/", "/shoes/", "/shoes", "/user/me/proxy/8000/"])
 def test_the_page_works_behind_nginx_as_it_comes(
     path: str, server: Server, browser: Browser, tmp_path: Path

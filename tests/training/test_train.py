@@ -199,6 +199,7 @@ def test_only_matrices_decay(name):
     assert len(decayed["params"]) + len(free["params"]) == len(list(model.parameters()))
 
 
+@pytest.mark.slow
 def test_it_learns_to_find_what_it_has_never_seen(tmp_path):
     """Chance is 2.5% and 25%; the test instances are none of the training ones.
 

@@ -87,14 +87,14 @@ def pretrain(
     device = choose_device(config.device)
     torch.manual_seed(config.seed)
     generator = Generator().manual_seed(config.seed)
+    network = create_model(config, DataFacts(sketches.name))
+    _check_memory(sketches, network.preprocessing)
     order = np.random.default_rng(config.seed).permutation(len(sketches.images))
     held, rest = order[: config.holdout], order[config.holdout :]
     batch_size = config.optim.batch_size
     if len(rest) < batch_size:
         raise ValueError(f"{sketches.name}: {len(rest)} images are less than one batch")
 
-    network = create_model(config, DataFacts(sketches.name))
-    _check_memory(sketches, network.preprocessing)
     classifier = Classifier(network, len(sketches.classes)).to(device)
     classifier.to(memory_format=image_format(device))  # type: ignore[call-overload]
     reduced = takes_bfloat16(config.precision, device)
