@@ -265,7 +265,7 @@ def read(path: Path) -> str:
     return path.read_text() if path.exists() else ""
 
 
-@pytest.mark.slow
+@pytest.mark.kernels
 @pytest.mark.parametrize("moment", MOMENTS)
 def test_killed_at_any_moment_what_was_finished_is_whole(
     tmp_path: Path, check: Callable[..., subprocess.Popen[bytes]], moment: str
@@ -300,7 +300,7 @@ def test_killed_at_any_moment_what_was_finished_is_whole(
     assert ("CPU default bfloat16" in table) == (number > 0)
 
 
-@pytest.mark.slow
+@pytest.mark.kernels
 def test_ended_by_a_signal_it_records_what_was_running(
     tmp_path: Path, check: Callable[..., subprocess.Popen[bytes]]
 ) -> None:
@@ -316,7 +316,7 @@ def test_ended_by_a_signal_it_records_what_was_running(
     assert "NOT GREEN: 1 of 4 steps" in (tmp_path / "output").read_text()
 
 
-@pytest.mark.slow
+@pytest.mark.kernels
 def test_a_rehearsal_of_an_engine_that_is_not_the_one_asked_for_fails(tmp_path: Path) -> None:
     """The names of kernels are looked at: here another engine's are expected."""
     built_or_skip()
@@ -502,7 +502,7 @@ def test_every_property_and_every_test_file_is_in_the_plan() -> None:
     assert all((ROOT / name).exists() for name in (*plan.SUITE, *plan.TILED))
 
 
-@pytest.mark.slow
+@pytest.mark.kernels
 def test_the_suite_selects_cases_by_their_device_alone() -> None:
     def collected(cases: str) -> set[str]:
         command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-m", ""]
@@ -564,7 +564,7 @@ SUITE = """
 """
 
 
-@pytest.mark.slow
+@pytest.mark.kernels
 def test_a_broken_context_and_a_hang_cost_a_test_each(tmp_path: Path) -> None:
     (tmp_path / "test_suite.py").write_text(textwrap.dedent(SUITE))
     command = [sys.executable, "-m", "pytest", "-v", "-n", "1", "-p", "no:cacheprovider"]

@@ -200,7 +200,7 @@ def scalar_type(kernels: Any, dtype: torch.dtype) -> Any:
     return kernels.ScalarType.__members__[str(dtype).removeprefix("torch.")]
 
 
-@pytest.mark.slow
+@pytest.mark.kernels
 @pytest.mark.parametrize("dtype", TENSOR_TYPES)
 def test_a_warp_multiplies_matrices(emulation: tuple[Any, Any], dtype: torch.dtype) -> None:
     depth = 8 if dtype == torch.float32 else 16
@@ -209,14 +209,14 @@ def test_a_warp_multiplies_matrices(emulation: tuple[Any, Any], dtype: torch.dty
     assert torch.equal(multiply(emulation[1], a, b, c), a.float() @ b.float().T + c)
 
 
-@pytest.mark.slow
+@pytest.mark.kernels
 def test_a_multiplication_cuts_off_what_tf32_has_no_place_for(emulation: tuple[Any, Any]) -> None:
     a, b = torch.ones(16, 8), torch.zeros(8, 8)
     b[:, 0] = 1 + 2**-10 + 2**-11 + 2**-20
     assert (multiply(emulation[1], a, b, torch.zeros(16, 8)) == 1 + 2**-10).all()
 
 
-@pytest.mark.slow
+@pytest.mark.kernels
 @pytest.mark.parametrize("dtype", TENSOR_TYPES)
 def test_a_multiplication_without_all_lanes_fails(
     emulation: tuple[Any, Any], dtype: torch.dtype
@@ -227,7 +227,7 @@ def test_a_multiplication_without_all_lanes_fails(
         multiply(emulation[1], a, b, torch.zeros(16, 8), lanes=31)
 
 
-@pytest.mark.slow
+@pytest.mark.kernels
 def test_a_warp_loads_matrices(emulation: tuple[Any, Any]) -> None:
     matrices = distinct(32, 8, torch.int16, 0)
     out = torch.empty(32, 4, dtype=torch.int32)
@@ -237,7 +237,7 @@ def test_a_warp_loads_matrices(emulation: tuple[Any, Any]) -> None:
     )
 
 
-@pytest.mark.slow
+@pytest.mark.kernels
 def test_copies_are_there_after_the_wait_alone(emulation: tuple[Any, Any]) -> None:
     chunks, out = distinct(32, 4, torch.float32, 1), torch.empty(32, 4)
     emulation[1].copy(chunks.data_ptr(), out.data_ptr(), 20, True)
@@ -254,7 +254,7 @@ def test_the_tests_know_the_engines(emulation: tuple[Any, Any]) -> None:
     assert list(emulation[1].Engine.__members__) == list(ENGINES)
 
 
-@pytest.mark.slow
+@pytest.mark.kernels
 @pytest.mark.parametrize(
     ("engine", "tile", "dtype"),
     [
@@ -317,7 +317,7 @@ def whole_numbers(n: int, m: int, k: int, dtype: torch.dtype) -> tuple[Side, Sid
     return Side(x, None, *of_x), Side(y, None, *of_y)
 
 
-@pytest.mark.slow
+@pytest.mark.kernels
 @pytest.mark.parametrize("dtype", TENSOR_TYPES)
 @pytest.mark.parametrize(("metric", "k"), [("sqeuclidean", 37), ("euclidean", 21)])
 def test_engines_agree_bit_by_bit_on_whole_numbers(
@@ -344,7 +344,7 @@ def test_engines_agree_bit_by_bit_on_whole_numbers(
     assert_same_bits(*results)
 
 
-@pytest.mark.slow
+@pytest.mark.kernels
 def test_engines_agree_bit_by_bit_in_large_tiles(
     emulation: tuple[Any, Any], held_to: Callable[[str], tuple[Any, Any]]
 ) -> None:
@@ -364,7 +364,7 @@ def test_engines_agree_bit_by_bit_in_large_tiles(
     assert products == [2 * 256 * 2 * 2 * 2, 0, 0]
 
 
-@pytest.mark.slow
+@pytest.mark.kernels
 def test_the_switch_is_seen(
     emulation: tuple[Any, Any], held_to: Callable[[str], tuple[Any, Any]]
 ) -> None:

@@ -23,7 +23,7 @@ from tests.verification.equality import (
     squared_norms,
 )
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.kernels
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -80,20 +80,20 @@ def is_refused(proof: Proof) -> bool:
 EXCHANGE = "s[i] = a[i]; {} b[i] = s[63 - i];"
 
 
-@pytest.mark.slow
+@pytest.mark.kernels
 def test_a_missing_barrier_is_a_race(prove: Prove) -> None:
     assert prove(EXCHANGE.format("__syncthreads();")).outcome.race_free
     assert is_refused(prove(EXCHANGE.format("")))
 
 
-@pytest.mark.slow
+@pytest.mark.kernels
 def test_arrays_are_distinct_objects_unless_a_launch_has_equal_pointers(prove: Prove) -> None:
     body = "b[i] = a[63 - i];"
     assert prove(body).outcome.race_free
     assert is_refused(prove(body, a=1))
 
 
-@pytest.mark.slow
+@pytest.mark.kernels
 def test_a_branch_is_followed_the_other_way_by_a_proof_of_its_own(prove: Prove) -> None:
     first = prove(
         "s[i] = 0; __syncthreads(); if (a[i] > 0) { b[i] = s[i]; } else { b[0] = i; }"
@@ -104,7 +104,7 @@ def test_a_branch_is_followed_the_other_way_by_a_proof_of_its_own(prove: Prove) 
     assert {proof.outcome.race_free for proof in proofs} == {True, False}
 
 
-@pytest.mark.slow
+@pytest.mark.kernels
 def test_a_loop_that_data_end_is_left(prove: Prove) -> None:
     body = "float x = a[i]; while (x > 1) {{ x = x / 2; {} }} b[i] = x;"
     proof = prove(body.format(""))
@@ -116,7 +116,7 @@ def test_a_loop_that_data_end_is_left(prove: Prove) -> None:
     assert is_refused(prove(body.format("b[0] = x;")))
 
 
-@pytest.mark.slow
+@pytest.mark.kernels
 def test_votes_can_turn_out_either_way(prove: Prove) -> None:
     body = "s[i] = a[i]; if (__syncthreads_or(s[i] > 0)) {{ {} }} else b[i] = 1;"
     first = prove(body.format("b[i] = s[63 - i];"))
@@ -128,7 +128,7 @@ def test_votes_can_turn_out_either_way(prove: Prove) -> None:
     assert is_refused(prove(ballot.format("b[0] = i;")))
 
 
-@pytest.mark.slow
+@pytest.mark.kernels
 def test_atomics_are_followed_where_nothing_else_touches_their_array(prove: Prove) -> None:
     assert prove("atomicMin((int*)b, i); a[i] = i;").outcome.race_free
     for body in (
@@ -140,7 +140,7 @@ def test_atomics_are_followed_where_nothing_else_touches_their_array(prove: Prov
         assert prove(body).outcome.result == "unsupported"
 
 
-@pytest.mark.slow
+@pytest.mark.kernels
 def test_counters_of_each_thread_race_with_what_no_barrier_orders(prove: Prove) -> None:
     body = "s[i] = 0; {} atomicAdd((int*)s + 63 - i, 1); {} a[i] = s[i];"
     barrier = "__syncthreads();"
@@ -149,7 +149,7 @@ def test_counters_of_each_thread_race_with_what_no_barrier_orders(prove: Prove) 
     assert is_refused(prove(body.format(barrier, "")))
 
 
-@pytest.mark.slow
+@pytest.mark.kernels
 def test_one_thread_adds_for_those_that_share_a_counter(prove: Prove) -> None:
     body = "if (i < 4) s[i] = 0; {} a[i / 16 * 64 + atomicAdd((int*)s + i / 16, 1)] = i; {}"
     last = "__syncthreads(); if (i < 4) b[i] = s[i];"
@@ -160,7 +160,7 @@ def test_one_thread_adds_for_those_that_share_a_counter(prove: Prove) -> None:
     assert is_refused(prove(body.format("__syncthreads();", "b[i] = s[0];"), **tile))
 
 
-@pytest.mark.slow
+@pytest.mark.kernels
 @pytest.mark.parametrize(("kernel", "holder"), [("Tile", "i / 16"), ("TensorTile", "i % 128 / 4")])
 def test_threads_that_hold_a_row_share_its_counter(prove: Prove, kernel: str, holder: str) -> None:
     body = f"atomicAdd((int*)s + {holder}, 1); b[i] = 0;"
@@ -172,7 +172,7 @@ def test_threads_that_hold_a_row_share_its_counter(prove: Prove, kernel: str, ho
 WORDS = "int* bins = (int*)s; const int* data = (const int*)a;"
 
 
-@pytest.mark.slow
+@pytest.mark.kernels
 def test_two_lanes_share_the_counters_that_data_choose(prove: Prove) -> None:
     body = (
         WORDS + "bins[i] = 0; __syncwarp(); const int own = data[i]; atomicAdd(bins + own, 1);"
@@ -187,7 +187,7 @@ def test_two_lanes_share_the_counters_that_data_choose(prove: Prove) -> None:
     assert is_refused(prove(body.format(barrier, ""), **sort))
 
 
-@pytest.mark.slow
+@pytest.mark.kernels
 def test_counters_are_passed_on_between_steps(prove: Prove) -> None:
     body = (
         WORDS + "bins[i] = 0; __syncwarp();"
@@ -202,7 +202,7 @@ def test_counters_are_passed_on_between_steps(prove: Prove) -> None:
         assert prove(body.format(""), **sort, **passed).outcome.result == without
 
 
-@pytest.mark.slow
+@pytest.mark.kernels
 def test_counts_of_pools_are_known(prove: Prove) -> None:
     body = (
         "__shared__ int counts[4]; if (i < 4) counts[i] = 0; __syncthreads();"
@@ -220,7 +220,7 @@ def test_counts_of_pools_are_known(prove: Prove) -> None:
         prove("atomicAdd((int*)s + i, 1); b[i] = 0;", **launch)
 
 
-@pytest.mark.slow
+@pytest.mark.kernels
 def test_reads_that_data_place_race_with_writes_of_the_same_array(prove: Prove) -> None:
     body = "b[i] = a[int(a[i])];"
     assert prove(body).outcome.race_free
@@ -230,14 +230,14 @@ def test_reads_that_data_place_race_with_writes_of_the_same_array(prove: Prove) 
     assert not prove(written.format("volatile ")).outcome.race_free
 
 
-@pytest.mark.slow
+@pytest.mark.kernels
 def test_a_bit_that_data_choose_is_the_first(prove: Prove) -> None:
     body = "s[i] = a[i]; {} b[i] = s[__ffs(int(a[i])) - 1];"
     assert prove(body.format("__syncthreads();")).outcome.race_free
     assert is_refused(prove(body.format("")))
 
 
-@pytest.mark.slow
+@pytest.mark.kernels
 def test_barriers_are_deleted_and_waits_loosened(prove: Prove) -> None:
     proof = prove(
         "if (n < 0) __syncthreads();\n__syncthreads();\n" + EXCHANGE.format("\n__syncthreads();\n")

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.kernels
 
 TYPES = (torch.float16, torch.bfloat16)
 IMAGE_BYTES = 32 * 1024

@@ -13,7 +13,7 @@ from benchmarks.kernel_report.toolkit import find_tool
 from tests.verification.ptx import SOURCES, Kernel, compile_kernels
 from tests.verification.warpgroups import Rule, check_ptx, check_sass, disassemble
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.kernels
 
 ARCHITECTURE = "90a"
 OPERATIONS = ("pairwise_distance", "mine_batch_hard")

@@ -85,7 +85,8 @@ FAULTS: dict[str, Fault] = {
         "const bool negative = !equal && TileType::column(c) < columns;",
         "const bool negative = (planted || !equal) && TileType::column(c) < columns;",
         "mine_batch_hard.cu",
-        "cuda/test_engines.py::test_picks_of_every_score_in_large_tiles",
+        "cuda/test_engines.py::test_picks_of_every_score_in_large_tiles"
+        "[cpu-cosine-0.0-70-True-33-float32-True]",  # cases before it take half a minute
     ),
     "the last of a row's equal scores taken for the first": Fault(
         "mine_scan.cuh",
