@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from fgsbir.data import add_shoe_sketches, load_sbir
 from fgsbir.data.classified_images import open_classes
 
+pytestmark = pytest.mark.slow
+
 SIDE = 32
 CATEGORIES = ("shoes", "chairs")
 
@@ -50,7 +52,6 @@ def test_the_leaked_photo_would_be_found(qmul: Path) -> None:
     assert closest(everything.photos, load_sbir(qmul, "chairs", "test").photos) > 0.999
 
 
-@pytest.mark.slow
 def test_further_sketches_and_those_of_pretraining(qmul: Path, data_root: Path) -> None:
     scored = [image for c in CATEGORIES for image in load_sbir(qmul, c, "test").sketches]
     further = add_shoe_sketches(

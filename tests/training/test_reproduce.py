@@ -65,6 +65,7 @@ def table(tmp_path_factory):
     return out, command
 
 
+@pytest.mark.slow
 def test_sketches_drawn_otherwise_are_part_of_the_report(tmp_path):
     command = ["reproduce", *DATA, *TINY, "--seeds", "0", "1"]
     command += ["--rows", "full", "--out", str(tmp_path)]
