@@ -33,13 +33,16 @@ TAIL_CHARACTERS = 500  # of each
 TAIL_BYTES = 100_000  # of a log that has no room in the archive
 POLL = 0.05  # seconds
 
-# Becomes the command, which the kernel then kills when the check ends. Python code that ran between
-# fork and exec would do the same, but other libraries' threads (gRPC's) can abort it there.
+# Lets a step be killed with its descendants, and end when the check is killed; then becomes its
+# command. A preexec_fn would do the same, but can abort where a library (gRPC) has threads.
 _LAUNCHER = """
 import ctypes, os, signal, sys
 PR_SET_PDEATHSIG = 1
+os.setpgrp()
 ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-os.execvp(sys.argv[1], sys.argv[1:])
+check, *command = sys.argv[1:]
+if os.getppid() == int(check):
+    os.execvp(command[0], command)
 """
 
 Outcome = Literal["passed", "failed", "timed out", "interrupted", "not run"]
@@ -172,19 +175,23 @@ class Report:
     def _start(self, step: Step, environment: dict[str, str], directory: Path) -> _Running | None:
         log = self.folder / f"{step.name}.log"
         now = time.monotonic()
-        if shutil.which(step.command[0], path=environment.get("PATH")) is None:
-            self._record(step, Result("failed", error=f"no program {step.command[0]}"), b"")
+        launcher = [sys.executable, "-S", "-c", _LAUNCHER, str(os.getpid())]
+        try:
+            if shutil.which(step.command[0], path=environment.get("PATH")) is None:
+                raise FileNotFoundError(f"no program {step.command[0]}")
+            with open(log, "wb") as output:
+                process = subprocess.Popen(
+                    [*launcher, *step.command],
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=subprocess.STDOUT,
+                    env=environment,
+                    cwd=directory,
+                )
+        except OSError as error:
+            log.unlink(missing_ok=True)
+            self._record(step, Result("failed", error=str(error)), b"")
             return None
-        with open(log, "wb") as output:
-            process = subprocess.Popen(
-                [sys.executable, "-S", "-c", _LAUNCHER, *step.command],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                env=environment,
-                cwd=directory,
-                start_new_session=True,  # a group that can be killed as a whole
-            )
         return _Running(step, process, log, now, min(step.limit, self._deadline - now))
 
     def _has_ended(self, one: _Running) -> bool:
@@ -269,8 +276,9 @@ def pack(archive: Path, name: str, content: bytes) -> bool:
 
 def _kill(process: subprocess.Popen[bytes]) -> None:
     """Ends a process and its descendants; one that the driver holds is left behind."""
-    with contextlib.suppress(ProcessLookupError):
+    with contextlib.suppress(ProcessLookupError):  # it may have no group yet
         os.killpg(process.pid, signal.SIGKILL)
+    process.kill()
     try:
         process.wait(5)
     except subprocess.TimeoutExpired:

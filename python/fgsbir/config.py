@@ -20,7 +20,7 @@ Precision = Literal["auto", "float32", "bfloat16"]
 Views = Literal["single", "flip", "ten"]
 Sampler = Literal["random", "attributes"]
 
-# As in fgsbir_ext.types, which a command line does not wait for: it loads torch.
+# As in fgsbir_ext.types, which loads torch; `fgsbir --help` must not wait for that.
 Metric = Literal["sqeuclidean", "euclidean", "cosine"]
 AttributeMetric = Literal["sqeuclidean", "euclidean", "cross_entropy"]
 Margin = float | Literal["soft"]

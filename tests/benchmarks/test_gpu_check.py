@@ -123,6 +123,24 @@ def test_a_step_past_its_limit_leaves_its_figures_and_no_descendant(tmp_path: Pa
     wait_until(lambda: not running(int(result.tail[0])))
 
 
+def test_a_step_ends_with_a_check_that_is_killed(tmp_path: Path) -> None:
+    code = f"""
+        import os
+        from pathlib import Path
+        from benchmarks.gpu_check.steps import Report, Step
+        wait = "import os, time; print(os.getpid(), flush=True); time.sleep(100)"
+        step = Step("long", [*{PYTHON!r}, wait], 1, 60)
+        folder = Path({str(tmp_path)!r})
+        Report(folder, {{}}, [(step,)], 60).run((step,), dict(os.environ), folder)
+    """
+    check = subprocess.Popen([sys.executable, "-c", textwrap.dedent(code)], cwd=ROOT)
+    log = tmp_path / "long.log"
+    wait_until(lambda: log.exists() and log.read_text().endswith("\n"))
+    check.kill()
+    check.wait()
+    wait_until(lambda: not running(int(log.read_text())), 30)
+
+
 def test_a_step_of_endless_output_is_killed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

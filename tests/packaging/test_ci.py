@@ -13,19 +13,31 @@ import pytest
 from tests.support.paths import ROOT
 
 SOURCES = [
+    "CMakeLists.txt",
+    "benchmarks/workload.py",
+    "cmake/cuda.cmake",
+    "constraints.txt",
     "csrc/cuda/topk.cu",
     "fgsbir_ext/_checks.py",
+    "pyproject.toml",
+    "setup.py",
+    "tests/__init__.py",
+    "tests/benchmarks/test_gpu_check.py",
+    "tests/conftest.py",
+    "tests/cuda/test_engines.py",
+    "tests/emulation/build.py",
     "tests/ops/test_topk.py",
-    "constraints.txt",
+    "tests/support/compare.py",
+    "tests/verification/ptx.py",
 ]
-OTHERS = ["README.md", "python/fgsbir/config.py", "tests/serve/test_page.py"]
+OTHERS = ["README.md", "benchmarks/results/cpu.json", "python/fgsbir/config.py"]
 
-Run = Callable[..., str]
+Run = Callable[..., bool]
 
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    """A few files under the names of ours, and the script."""
+    """A repository of one file for each of the script's inputs, and the script."""
     root = tmp_path / "checkout"
     for name in [*SOURCES, *OTHERS]:
         (root / name).parent.mkdir(parents=True, exist_ok=True)
@@ -33,51 +45,64 @@ def checkout(tmp_path: Path) -> Path:
     (root / ".ci").mkdir()
     shutil.copy(ROOT / ".ci" / "kernels", root / ".ci" / "kernels")
     subprocess.run(["git", "init", "-q", root], check=True)
+    stage(root)
     return root
 
 
+def stage(root: Path) -> None:
+    subprocess.run(["git", "-C", root, "add", "-A"], check=True)
+
+
 @pytest.fixture
-def run(checkout: Path, tmp_path: Path) -> Run:
-    """The script, with programs that only note how they are called, or fail."""
+def ran(checkout: Path, tmp_path: Path) -> Run:
+    """Whether the script ran the checks, to the last; its programs do nothing, or fail."""
     programs, calls = tmp_path / "bin", tmp_path / "calls"
     programs.mkdir()
-    for name in ("pytest", "python", "nvcc", "g++"):
+    for name in ("pytest", "python", "nvcc", "c++"):
         (programs / name).write_text(
             f'#!/bin/sh\necho "{name} $*" >>"{calls}"\n'
             'case "$*" in *--version*) echo "$COMPILER" ;; *"$FAILS"*) exit 1 ;; esac\n'
         )
         (programs / name).chmod(0o755)
 
-    def run(*arguments: str, fails: str = "nothing", compiler: str = "release 13.0, V1") -> str:
+    def ran(*options: str, fails: str = "nothing", compiler: str = "release 13.0, V1") -> bool:
         calls.write_text("")
-        environment = {k: v for k, v in os.environ.items() if k not in ("CXX", "CUDACXX")}
+        environment = {name: value for name, value in os.environ.items() if name != "CXX"}
         environment |= {"FAILS": fails, "COMPILER": compiler}
         environment["PATH"] = f"{programs}{os.pathsep}{environment['PATH']}"
-        command = [checkout / ".ci" / "kernels", *arguments]
+        command = [checkout / ".ci" / "kernels", "--store", *options]
         done = subprocess.run(command, env=environment, capture_output=True, text=True)
         assert (done.returncode == 0) == (fails == "nothing"), done.stderr
-        return calls.read_text()
+        return "tests.verification" in calls.read_text()
 
-    return run
+    return ran
 
 
-def test_what_passed_is_not_run_again_until_a_source_changes(run: Run, checkout: Path) -> None:
-    assert "tests.verification" in run()
-    assert "tests.verification" not in run()
+def test_what_passed_is_not_run_again_until_a_source_changes(ran: Run, checkout: Path) -> None:
+    assert ran()
+    assert not ran()
     for name in OTHERS:
         (checkout / name).write_text("changed")
-    assert "tests.verification" not in run()
+    assert not ran()
     for name in SOURCES:
         (checkout / name).write_text("changed")
-        assert "tests.verification" in run()
-        assert "tests.verification" not in run()
-    (checkout / "csrc" / "new.h").write_text("")
-    assert "tests.verification" in run()
-    assert "tests.verification" in run(compiler="release 13.1, V2")
-    assert "tests.verification" in run("--again", compiler="release 13.1, V2")
+        assert ran(), name
+        assert not ran(), name
+    (checkout / "csrc" / "a.h").write_text("")
+    assert ran()
+    stage(checkout)
+    assert not ran()
+    (checkout / "csrc" / "a.h").unlink()
+    assert ran()
+    stage(checkout)
+    assert not ran()
+    assert ran(compiler="release 13.1, V2")
+    assert ran("--again", compiler="release 13.1, V2")
 
 
 @pytest.mark.parametrize("fails", ["-m kernels", "tests.emulation.plugin", "tests.verification"])
-def test_what_failed_is_run_again(fails: str, run: Run) -> None:
-    run(fails=fails)
-    assert fails in run()
+def test_what_failed_is_run_again(fails: str, ran: Run) -> None:
+    ran(fails=fails)
+    assert ran()
+    ran("--again", fails=fails)
+    assert ran()

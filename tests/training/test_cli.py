@@ -142,7 +142,9 @@ def test_help_shows_the_defaults_of_the_backbone(command, backbone, capsys):
     "code",
     [
         "import fgsbir",
-        "from fgsbir.cli import main\ntry: main(['--help'])\nexcept SystemExit: pass",
+        "from fgsbir.cli import main\n"
+        "try: main(['--help'])\n"
+        "except SystemExit as end: assert not end.code",
     ],
 )
 def test_the_package_and_its_help_load_neither_torch_nor_numpy(code):

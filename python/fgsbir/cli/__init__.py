@@ -134,7 +134,7 @@ def _parse(arguments: list[str]) -> Command:
 
 def _defaults(arguments: list[str]) -> tuple[TrainConfig, PretrainConfig]:
     """The presets of the backbone asked for, which is read ahead of the rest; any configurations
-    where the command trains nothing, since presets load torch.
+    for a command that has no options of training, since presets load torch.
     """
     command = arguments[:1]
     if command not in (["train"], ["pretrain"], ["reproduce"]):
