@@ -37,7 +37,7 @@ def test_stretches_of_a_small_batch() -> None:
     assert marked - found[small_batch.PRODUCT][1] <= found[small_batch.MARKED][1]
 
 
-@pytest.mark.slow
+@pytest.mark.kernels
 def test_host_time_of_a_step_and_its_parts() -> None:
     module = str(built_or_skip())
     found = found_by(host_time, "time_steps", FGSBIR_EMULATION_MODULE=module)

@@ -250,6 +250,7 @@ def test_copies_are_there_after_the_wait_alone(emulation: tuple[Any, Any]) -> No
 # --- The emulation: engines ---------------------------------------------------------------------
 
 
+@pytest.mark.kernels
 def test_the_tests_know_the_engines(emulation: tuple[Any, Any]) -> None:
     assert list(emulation[1].Engine.__members__) == list(ENGINES)
 

@@ -23,6 +23,7 @@ SOURCES = [
     "setup.py",
     "tests/__init__.py",
     "tests/benchmarks/test_gpu_check.py",
+    "tests/benchmarks/test_studies.py",
     "tests/conftest.py",
     "tests/cuda/test_engines.py",
     "tests/emulation/build.py",
