@@ -177,8 +177,17 @@ if(NOT FGSBIR_WHY_NO_CUDA)
   set(CMAKE_CUDA_STANDARD 17)
   set(CMAKE_CUDA_STANDARD_REQUIRED ON)
   set(CMAKE_CUDA_RUNTIME_LIBRARY Static)
-  file(GLOB FGSBIR_CUDA_SOURCES CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/csrc/cuda/*.cu)
-  list(APPEND FGSBIR_CUDA_SOURCES csrc/bindings_cuda.cpp)
+  set(FGSBIR_CUDA_SOURCES  # those that compile longest first
+    csrc/cuda/mine_batch_hard.cu
+    csrc/cuda/topk.cu
+    csrc/cuda/pairwise_distance.cu
+    csrc/cuda/attribute_triplet_loss_backward.cu
+    csrc/cuda/attribute_triplet_loss.cu
+    csrc/cuda/attribute_distance.cu
+    csrc/cuda/driver.cu
+    csrc/cuda/engine.cu
+    csrc/cuda/prepare.cu
+    csrc/bindings_cuda.cpp)
   set(FGSBIR_CUDA_DEFINITIONS FGSBIR_WITH_CUDA)
   set(FGSBIR_CUDA_LIBRARIES CUDA::cudart_static)
   set(FGSBIR_CUDA_TOOLKIT ${CMAKE_CUDA_COMPILER_VERSION})

@@ -116,9 +116,9 @@ struct Sweep {
         if (finite) return;
         for (int64_t j = 0; j < size; ++j) {
             if (std::isfinite(out[j])) continue;
-            out[j] =
-                embedding_distance(mining.sketch + i * mining.d,
-                                   mining.photo + (first + j) * mining.d, mining.d, mining.metric);
+            out[j] = rare_embedding_distance(mining.sketch + i * mining.d,
+                                             mining.photo + (first + j) * mining.d, mining.d,
+                                             mining.metric);
         }
     }
 
@@ -154,20 +154,14 @@ struct Sweep {
         }
     }
 
-    FGSBIR_INLINE void offer_all_blocks() const {
-        for (int64_t at = 0; at < columns; at += kBlock) {
-            offer_block(column + at, std::min(kBlock, columns - at));
-        }
-    }
-
-    // Passes over the blocks that hold nothing as near as the best score: what guidance adds to a
-    // distance is not negative. The block with the nearest photo of all comes first, since it
-    // decides how many others are looked into.
-    FGSBIR_INLINE void offer_near_blocks() const {
+    // With `near_alone`, passes over the whole blocks that hold nothing as near as the best score:
+    // what guidance adds to a distance is not negative. The block with the nearest photo of all
+    // comes first, since it decides how many others are looked into.
+    FGSBIR_INLINE void offer_blocks(bool near_alone) const {
         constexpr int64_t kBlocks = 64;
         T nearest[kBlocks];
         int64_t at = 0;
-        while (columns - at >= kBlock) {
+        while (near_alone && columns - at >= kBlock) {
             const int64_t blocks = std::min(kBlocks, (columns - at) / kBlock);
             int64_t first = 0;
             for (int64_t b = 0; b < blocks; ++b) {
@@ -177,15 +171,17 @@ struct Sweep {
                 if (nearest[b] < nearest[first]) first = b;
             }
             if (nearest[first] <= mining.negative_score[i]) {
-                offer_block(column + at + first * kBlock, kBlock);
-                for (int64_t b = 0; b < blocks; ++b) {
-                    if (nearest[b] > mining.negative_score[i] || b == first) continue;
+                for (int64_t turn = -1; turn < blocks; ++turn) {
+                    const int64_t b = turn < 0 ? first : turn;
+                    if (nearest[b] > mining.negative_score[i] || turn == first) continue;
                     offer_block(column + at + b * kBlock, kBlock);
                 }
             }
             at += blocks * kBlock;
         }
-        if (at < columns) offer_block(column + at, columns - at);
+        for (; at < columns; at += kBlock) {
+            offer_block(column + at, std::min(kBlock, columns - at));
+        }
     }
 };
 
@@ -197,11 +193,7 @@ FGSBIR_INLINE inline void mine_row(State<T>& mining, const AttributeRows<T>* att
     const Sweep<T> sweep{mining, attributes, products, i,
                          column, columns,    finite,   Positives<T>(mining, i, column)};
     sweep.offer_positives();
-    if (finite && !std::isinf(mining.guidance)) {
-        sweep.offer_near_blocks();
-    } else {
-        sweep.offer_all_blocks();
-    }
+    sweep.offer_blocks(finite && !std::isinf(mining.guidance));
 }
 
 // Where every score was infinite none improved on the start: then the lowest negative is due.

@@ -158,20 +158,15 @@ class Product {
                         to += chunk_ * f.d;
                     }
                 });
-                run([&]() FGSBIR_INLINE {
-                    const int64_t end = row_of(part + 1, parts);
-                    for (int64_t at = 0; at < columns; at += block_) {
-                        const int64_t size = std::min(block_, columns - at);
-                        for (int64_t row = row_of(part, parts); row < end; row += kGroup) {
-                            const int64_t rows = std::min(kGroup, end - row);
-                            multiply_group(row, rows, packed.data(), at, size, products);
-                            for (int64_t r = 0; r < rows; ++r) {
-                                use(row + r, first + at, size,
-                                    row_of_products(products, kGroup, block_, r));
-                            }
-                        }
+                const int64_t end = row_of(part + 1, parts);
+                for (int64_t at = 0; at < columns; at += block_) {
+                    const int64_t size = std::min(block_, columns - at);
+                    for (int64_t row = row_of(part, parts); row < end; row += kGroup) {
+                        const int64_t rows = std::min(kGroup, end - row);
+                        multiply_group(row, rows, packed.data(), at, size, products);
+                        use_rows(use, row, rows, first + at, size, products, kGroup, block_);
                     }
-                });
+                }
 #pragma omp barrier
             }
         }
@@ -202,12 +197,25 @@ class Product {
                 });
 #pragma omp for schedule(static)
                 for (int64_t i = 0; i < n_; ++i) {
-                    run([&]() FGSBIR_INLINE {
-                        use(i, first, columns, row_of_products(products.data(), n_, chunk_, i));
-                    });
+                    use_rows(use, i, 1, first, columns, products.data() + i * chunk_, n_, chunk_);
                 }
             }
         }
+    }
+
+    // Calls use() with rows i to i + rows, which are the first of `height` for each pair of
+    // factors. It is inlined here alone, since compiling it takes long.
+    template <typename Use>
+    static void use_rows(const Use& use, int64_t i, int64_t rows, int64_t first, int64_t columns,
+                         const T* products /* [kCount, height, width] */, int64_t height,
+                         int64_t width) {
+        run([&]() FGSBIR_INLINE {
+            for (int64_t r = 0; r < rows; ++r) {
+                Products<T, kCount> of_row;
+                for (size_t f = 0; f < kCount; ++f) of_row[f] = products + (f * height + r) * width;
+                use(i + r, first, columns, of_row);
+            }
+        });
     }
 
     // Shares the panels of a chunk out among the threads that are here, and waits for all of them.
@@ -233,13 +241,6 @@ class Product {
     }
 
     static int64_t products_size(int64_t rows, int64_t columns) { return kCount * rows * columns; }
-
-    FGSBIR_INLINE static Products<T, kCount> row_of_products(const T* products, int64_t rows,
-                                                             int64_t columns, int64_t row) {
-        Products<T, kCount> of_row;
-        for (size_t f = 0; f < kCount; ++f) of_row[f] = products + (f * rows + row) * columns;
-        return of_row;
-    }
 
     // The first row of a thread: all but the last have a multiple of 4.
     int64_t row_of(int64_t part, int64_t parts) const {

@@ -57,6 +57,14 @@ FGSBIR_INLINE inline T embedding_distance(const T* x, const T* y, int64_t d, Met
     });
 }
 
+// The same, not inlined: for where it is rarely needed, since compiling it takes long.
+template <typename T>
+T rare_embedding_distance(const T* x, const T* y, int64_t d, Metric metric) {
+    T distance;
+    run([&]() FGSBIR_INLINE { distance = embedding_distance(x, y, d, metric); });
+    return distance;
+}
+
 // grad += slope * (x * x_scale - y * y_scale).
 template <typename T>
 FGSBIR_INLINE inline void add_difference(const T* x, const T* y, int64_t d, T slope, T* grad,

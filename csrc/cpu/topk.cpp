@@ -71,17 +71,22 @@ void replace_top(T* values, int64_t* indices, int64_t size, T value, int64_t ind
     indices[at] = index;
 }
 
-// r(i, j) from the rows themselves.
+// r(i, j) from the rows themselves, for every j of `indices`. Not inlined: compiling it takes long.
 template <typename T>
-FGSBIR_INLINE inline T distance_of_pair(const Search<T>& search, int64_t i, int64_t j) {
+void distances_of_pairs(const Search<T>& search, int64_t i, const int64_t* indices, int64_t count,
+                        T* out) {
     const int64_t d = search.d, k = search.attributes;
-    const T distance =
-        embedding_distance(search.query + i * d, search.gallery + j * d, d, search.metric);
-    if (search.query_logits == nullptr) return distance;
-    return distance + static_cast<T>(search.attribute_weight) *
-                          predicted_distance(search.query_logits + i * k,
-                                             search.gallery_logits + j * k, k,
-                                             search.attribute_metric);
+    run([&]() FGSBIR_INLINE {
+        for (int64_t r = 0; r < count; ++r) {
+            out[r] = embedding_distance(search.query + i * d, search.gallery + indices[r] * d, d,
+                                        search.metric);
+            if (search.query_logits == nullptr) continue;
+            out[r] += static_cast<T>(search.attribute_weight) *
+                      predicted_distance(search.query_logits + i * k,
+                                         search.gallery_logits + indices[r] * k, k,
+                                         search.attribute_metric);
+        }
+    });
 }
 
 template <typename T>
@@ -130,9 +135,9 @@ FGSBIR_INLINE inline void search_row(const State<T>& search, const T* products,
                            scores);
         for (int64_t j = 0; !finite && j < size; ++j) {
             if (std::isfinite(scores[j])) continue;
-            scores[j] = embedding_distance(search.query + i * search.d,
-                                           search.gallery + (first + j) * search.d, search.d,
-                                           search.metric);
+            scores[j] = rare_embedding_distance(search.query + i * search.d,
+                                                search.gallery + (first + j) * search.d, search.d,
+                                                search.metric);
         }
         if (logit_products != nullptr) {
             add_predicted(search, logit_products + at, size, i, first, scores);
@@ -143,7 +148,8 @@ FGSBIR_INLINE inline void search_row(const State<T>& search, const T* products,
         if (!smallest.has_nan && smallest.value > values[0]) continue;
         for (int64_t j = 0; smallest.has_nan && j < size; ++j) {
             // inf - inf of products is no NaN of the distance.
-            if (std::isnan(scores[j])) scores[j] = distance_of_pair(search, i, first + j);
+            const int64_t index = first + j;
+            if (std::isnan(scores[j])) distances_of_pairs(search, i, &index, 1, &scores[j]);
         }
         for (int64_t j = 0; j < size; ++j) {
             const T score = std::isnan(scores[j]) ? kNearest<T> : scores[j];
@@ -164,6 +170,22 @@ void search_rows(State<T>& search, const std::array<Factors<T>, kCount>& factors
     Product<T, kCount>(factors, search.n, search.m, threads).sweep(search.gallery_norms, use);
 }
 
+// By distance and then index, NaN first.
+template <typename T>
+void sort_found(T* values, int64_t* indices, int64_t size) {
+    std::vector<std::pair<T, int64_t>> found(size);
+    for (int64_t r = 0; r < size; ++r) found[r] = {values[r], indices[r]};
+    std::sort(found.begin(), found.end(), [](const auto& a, const auto& b) {
+        const bool a_nan = std::isnan(a.first), b_nan = std::isnan(b.first);
+        if (a_nan || b_nan) return a_nan && b_nan ? a.second < b.second : a_nan;
+        return before(a.first, a.second, b.first, b.second);
+    });
+    for (int64_t r = 0; r < size; ++r) {
+        values[r] = found[r].first;
+        indices[r] = found[r].second;
+    }
+}
+
 // Computes the distances of what was found anew, and sorts by them.
 template <typename T>
 void finish(const State<T>& search, int threads) {
@@ -171,19 +193,8 @@ void finish(const State<T>& search, int threads) {
     parallel_rows(search.n, grain_of(k * search.d), threads, [&](int64_t i) FGSBIR_INLINE {
         T* values = search.values + i * k;
         int64_t* indices = search.indices + i * k;
-        std::vector<std::pair<T, int64_t>> found(k);
-        for (int64_t r = 0; r < k; ++r) {
-            found[r] = {distance_of_pair(search, i, indices[r]), indices[r]};
-        }
-        std::sort(found.begin(), found.end(), [](const auto& a, const auto& b) {
-            const bool a_nan = std::isnan(a.first), b_nan = std::isnan(b.first);
-            if (a_nan || b_nan) return a_nan && b_nan ? a.second < b.second : a_nan;
-            return before(a.first, a.second, b.first, b.second);
-        });
-        for (int64_t r = 0; r < k; ++r) {
-            values[r] = found[r].first;
-            indices[r] = found[r].second;
-        }
+        distances_of_pairs(search, i, indices, k, values);
+        sort_found(values, indices, k);
     });
 }
 

@@ -13,6 +13,8 @@ import pytest
 from tests.support.paths import ROOT
 
 SOURCES = [
+    ".ci/common.sh",
+    ".ci/kernels",
     "CMakeLists.txt",
     "benchmarks/workload.py",
     "cmake/cuda.cmake",
@@ -42,9 +44,10 @@ def checkout(tmp_path: Path) -> Path:
     root = tmp_path / "checkout"
     for name in [*SOURCES, *OTHERS]:
         (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).write_text(name)
-    (root / ".ci").mkdir()
-    shutil.copy(ROOT / ".ci" / "kernels", root / ".ci" / "kernels")
+        if name.startswith(".ci/"):
+            shutil.copy(ROOT / name, root / name)
+        else:
+            (root / name).write_text(name)
     subprocess.run(["git", "init", "-q", root], check=True)
     stage(root)
     return root
@@ -86,7 +89,8 @@ def test_what_passed_is_not_run_again_until_a_source_changes(ran: Run, checkout:
         (checkout / name).write_text("changed")
     assert not ran()
     for name in SOURCES:
-        (checkout / name).write_text("changed")
+        with (checkout / name).open("a") as file:
+            file.write("\n")
         assert ran(), name
         assert not ran(), name
     (checkout / "csrc" / "a.h").write_text("")

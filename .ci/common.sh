@@ -1,3 +1,5 @@
+# What the scripts of this folder have in common. It is sourced.
+
 # Prints the interpreter of a version, from PATH, from a manylinux image or from pyenv; nothing where there is none.
 find_python() {
     local candidate
@@ -9,4 +11,12 @@ find_python() {
             return
         fi
     done
+}
+
+# Prints the files that are tracked, or would be, and exist, each ended by a zero byte. Options and paths are
+# those of git ls-files.
+list_files() {
+    local file
+    git ls-files -z --cached --others --exclude-standard --deduplicate "$@" |
+        while IFS= read -rd '' file; do [[ ! -e $file ]] || printf '%s\0' "$file"; done
 }
