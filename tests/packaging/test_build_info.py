@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import re
+import shutil
+import subprocess
+import sys
 from importlib import metadata
+from pathlib import Path
 
 import pytest
 
@@ -34,6 +38,23 @@ def test_version_is_that_of_the_installed_package() -> None:
     except metadata.PackageNotFoundError:
         pytest.skip("run from the source tree: no package is installed")
     assert fx.__version__ == installed
+
+
+def test_a_checkout_without_kernels_says_that_it_hides_what_is_installed(tmp_path: Path) -> None:
+    package = Path(fx.__file__).parent
+    shutil.copytree(package, tmp_path / "fgsbir_ext", ignore=shutil.ignore_patterns("_C*"))
+    command = [
+        sys.executable,
+        "-c",
+        "import sys; from importlib.machinery import *\n"
+        "sys.meta_path = [BuiltinImporter, FrozenImporter, PathFinder]  # none of an editable one\n"
+        "import fgsbir_ext",
+    ]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 1
+    error = done.stderr.splitlines()[-1]
+    assert error.startswith(f"ImportError: fgsbir_ext: {tmp_path / 'fgsbir_ext'} holds no kernels")
+    assert "pip install -e ." in error
 
 
 def test_public_names() -> None:
