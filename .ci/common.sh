@@ -1,4 +1,4 @@
-# What the scripts of this folder have in common. It is sourced.
+# Functions that the scripts of this folder share.
 
 # Prints the interpreter of a version, from PATH, from a manylinux image or from pyenv; nothing where there is none.
 find_python() {
@@ -13,8 +13,8 @@ find_python() {
     done
 }
 
-# Prints the files that are tracked, or would be, and exist, each ended by a zero byte. Options and paths are
-# those of git ls-files.
+# Prints the existing files that git tracks or does not ignore, each ended by a zero byte. Options and paths
+# are those of git ls-files.
 list_files() {
     local file
     git ls-files -z --cached --others --exclude-standard --deduplicate "$@" |

@@ -177,17 +177,13 @@ if(NOT FGSBIR_WHY_NO_CUDA)
   set(CMAKE_CUDA_STANDARD 17)
   set(CMAKE_CUDA_STANDARD_REQUIRED ON)
   set(CMAKE_CUDA_RUNTIME_LIBRARY Static)
-  set(FGSBIR_CUDA_SOURCES  # those that compile longest first
-    csrc/cuda/mine_batch_hard.cu
-    csrc/cuda/topk.cu
-    csrc/cuda/pairwise_distance.cu
-    csrc/cuda/attribute_triplet_loss_backward.cu
-    csrc/cuda/attribute_triplet_loss.cu
-    csrc/cuda/attribute_distance.cu
-    csrc/cuda/driver.cu
-    csrc/cuda/engine.cu
-    csrc/cuda/prepare.cu
-    csrc/bindings_cuda.cpp)
+  file(GLOB FGSBIR_CUDA_SOURCES RELATIVE ${CMAKE_CURRENT_SOURCE_DIR} CONFIGURE_DEPENDS csrc/cuda/*.cu)
+  # Those that take longest to compile come first.
+  list(PREPEND FGSBIR_CUDA_SOURCES
+    csrc/cuda/mine_batch_hard.cu csrc/cuda/topk.cu csrc/cuda/pairwise_distance.cu
+    csrc/cuda/attribute_triplet_loss_backward.cu)
+  list(APPEND FGSBIR_CUDA_SOURCES csrc/bindings_cuda.cpp)
+  list(REMOVE_DUPLICATES FGSBIR_CUDA_SOURCES)
   set(FGSBIR_CUDA_DEFINITIONS FGSBIR_WITH_CUDA)
   set(FGSBIR_CUDA_LIBRARIES CUDA::cudart_static)
   set(FGSBIR_CUDA_TOOLKIT ${CMAKE_CUDA_COMPILER_VERSION})

@@ -9,10 +9,10 @@ from typing import NamedTuple
 
 if find_spec("._C", __package__) is None:
     raise ImportError(
-        f"fgsbir_ext: {Path(__file__).parent} holds no kernels that were built for Python "
-        f"{sys.version_info[0]}.{sys.version_info[1]}. Where it is a checkout that hides the "
-        "installed package, start Python in another folder or with -I, or install the checkout "
-        "itself: pip install -e ."
+        f"fgsbir_ext: {Path(__file__).parent} has no kernels built for Python "
+        f"{sys.version_info[0]}.{sys.version_info[1]}. If it is a checkout that hides the "
+        "installed package, start Python in another folder (or with -I, which also ignores "
+        "PYTHONPATH); to use the checkout itself: pip install -e ."
     )
 
 from . import _C

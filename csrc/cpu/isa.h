@@ -11,6 +11,8 @@
 #include <type_traits>
 
 #define FGSBIR_INLINE __attribute__((always_inline))
+// For what is rarely called and takes long to compile.
+#define FGSBIR_NOINLINE __attribute__((noinline))
 
 namespace fgsbir::cpu {
 
@@ -21,10 +23,16 @@ using Set = std::integral_constant<InstructionSet, kSet>;
 
 #if defined(__x86_64__)
 
+// GCC has to be told to use the whole of a register; Clang does, and would ignore all of an
+// attribute with a name that it does not know.
+#if defined(__clang__)
+#define FGSBIR_AVX512 "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,popcnt"
+#else
+#define FGSBIR_AVX512 "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,popcnt,prefer-vector-width=512"
+#endif
+
 template <typename Body>
-__attribute__((
-    target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,popcnt,prefer-vector-width=512"))) void
-run_avx512(const Body& body) {
+__attribute__((target(FGSBIR_AVX512))) void run_avx512(const Body& body) {
     body(Set<InstructionSet::avx512>{});
 }
 

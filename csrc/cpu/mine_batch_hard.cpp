@@ -154,14 +154,14 @@ struct Sweep {
         }
     }
 
-    // With `near_alone`, passes over the whole blocks that hold nothing as near as the best score:
-    // what guidance adds to a distance is not negative. The block with the nearest photo of all
-    // comes first, since it decides how many others are looked into.
-    FGSBIR_INLINE void offer_blocks(bool near_alone) const {
+    // With `only_near`, skips the full blocks that hold nothing as near as the best score: what
+    // guidance adds to a distance is not negative. The block with the nearest photo of all comes
+    // first (turn -1), since it decides how many others are looked into.
+    FGSBIR_INLINE void offer_blocks(bool only_near) const {
         constexpr int64_t kBlocks = 64;
         T nearest[kBlocks];
         int64_t at = 0;
-        while (near_alone && columns - at >= kBlock) {
+        while (only_near && columns - at >= kBlock) {
             const int64_t blocks = std::min(kBlocks, (columns - at) / kBlock);
             int64_t first = 0;
             for (int64_t b = 0; b < blocks; ++b) {

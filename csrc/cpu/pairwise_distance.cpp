@@ -103,8 +103,8 @@ struct Pairs {
             const bool turns = (d != 0) & directed;
             const bool served =
                 is_far(M::kRoot ? d * d : d, M::magnitude(own, others[c])) & (slope - slope == 0);
-            far[c] = turns & served ? slope : T(0);
-            near[c] = turns & !served ? slope : T(0);
+            far[c] = (turns & served) ? slope : T(0);
+            near[c] = (turns & !served) ? slope : T(0);
         }
         int32_t nears = 0;
 #pragma omp simd reduction(+ : nears)

@@ -203,12 +203,12 @@ class Product {
         }
     }
 
-    // Calls use() with rows i to i + rows, which are the first of `height` for each pair of
-    // factors. It is inlined here alone, since compiling it takes long.
+    // Calls use() with rows [i, i + rows). `products` points at row i of the first pair of factors;
+    // rows lie `width` apart, pairs height * width. Nothing else inlines `use`: each copy takes
+    // long to compile.
     template <typename Use>
     static void use_rows(const Use& use, int64_t i, int64_t rows, int64_t first, int64_t columns,
-                         const T* products /* [kCount, height, width] */, int64_t height,
-                         int64_t width) {
+                         const T* products, int64_t height, int64_t width) {
         run([&]() FGSBIR_INLINE {
             for (int64_t r = 0; r < rows; ++r) {
                 Products<T, kCount> of_row;

@@ -57,9 +57,9 @@ FGSBIR_INLINE inline T embedding_distance(const T* x, const T* y, int64_t d, Met
     });
 }
 
-// The same, not inlined: for where it is rarely needed, since compiling it takes long.
+// The same as a call, for rare uses.
 template <typename T>
-T rare_embedding_distance(const T* x, const T* y, int64_t d, Metric metric) {
+FGSBIR_NOINLINE T rare_embedding_distance(const T* x, const T* y, int64_t d, Metric metric) {
     T distance;
     run([&]() FGSBIR_INLINE { distance = embedding_distance(x, y, d, metric); });
     return distance;

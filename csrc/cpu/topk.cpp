@@ -71,10 +71,10 @@ void replace_top(T* values, int64_t* indices, int64_t size, T value, int64_t ind
     indices[at] = index;
 }
 
-// r(i, j) from the rows themselves, for every j of `indices`. Not inlined: compiling it takes long.
+// r(i, j) from the rows themselves, for every j of `indices`.
 template <typename T>
-void distances_of_pairs(const Search<T>& search, int64_t i, const int64_t* indices, int64_t count,
-                        T* out) {
+FGSBIR_NOINLINE void distances_of_pairs(const Search<T>& search, int64_t i, const int64_t* indices,
+                                        int64_t count, T* out) {
     const int64_t d = search.d, k = search.attributes;
     run([&]() FGSBIR_INLINE {
         for (int64_t r = 0; r < count; ++r) {
@@ -148,8 +148,9 @@ FGSBIR_INLINE inline void search_row(const State<T>& search, const T* products,
         if (!smallest.has_nan && smallest.value > values[0]) continue;
         for (int64_t j = 0; smallest.has_nan && j < size; ++j) {
             // inf - inf of products is no NaN of the distance.
+            if (!std::isnan(scores[j])) continue;
             const int64_t index = first + j;
-            if (std::isnan(scores[j])) distances_of_pairs(search, i, &index, 1, &scores[j]);
+            distances_of_pairs(search, i, &index, 1, &scores[j]);
         }
         for (int64_t j = 0; j < size; ++j) {
             const T score = std::isnan(scores[j]) ? kNearest<T> : scores[j];

@@ -53,7 +53,7 @@ def test_a_checkout_without_kernels_says_that_it_hides_what_is_installed(tmp_pat
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 1
     error = done.stderr.splitlines()[-1]
-    assert error.startswith(f"ImportError: fgsbir_ext: {tmp_path / 'fgsbir_ext'} holds no kernels")
+    assert error.startswith(f"ImportError: fgsbir_ext: {tmp_path / 'fgsbir_ext'} has no kernels")
     assert "pip install -e ." in error
 
 

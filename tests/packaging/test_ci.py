@@ -40,7 +40,7 @@ Run = Callable[..., bool]
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    """A repository of one file for each of the script's inputs, and the script."""
+    """A repository of one file for each of the script's inputs; those of .ci are the real ones."""
     root = tmp_path / "checkout"
     for name in [*SOURCES, *OTHERS]:
         (root / name).parent.mkdir(parents=True, exist_ok=True)
