@@ -51,6 +51,8 @@ def _run(
         world_size=ranks,
         timeout=timedelta(seconds=TIMEOUT / 2),
     )
+    # To a rank that is still connecting, one that has already ended looks crashed.
+    dist.barrier()
     try:
         torch.save(function(*args), Path(folder, str(rank)))
     finally:
