@@ -5,7 +5,10 @@ import tempfile
 
 from scikit_build_core.setuptools.wrapper import setup
 
-# setuptools would write into a checkout that may only be read.
 with tempfile.TemporaryDirectory() as folder:
-    elsewhere = {"build": {"build_base": folder}, "egg_info": {"egg_base": folder}}
-    setup(cmake_source_dir=".", options={} if os.access(".", os.W_OK) else elsewhere)
+    # In a folder that lasts, deleted modules would stay and be installed again.
+    options = {"build": {"build_lib": f"{folder}/lib"}}
+    if not os.access(".", os.W_OK):
+        options["build"]["build_base"] = folder
+        options["egg_info"] = {"egg_base": folder}
+    setup(cmake_source_dir=".", options=options)

@@ -92,7 +92,7 @@ function(fgsbir_try_nvcc nvcc error)
     string(REGEX MATCHALL "[^\n]*[^ \n][^\n]*" lines "${output}")
     set(wrong ${lines})
     list(FILTER wrong INCLUDE REGEX "(^|[^a-z])(fatal|[Ee]rror|ERROR)|not found|cannot|No such")
-    list(APPEND wrong ${lines} "${result}")
+    list(APPEND wrong ${lines} "exit status ${result}, no output")
     if(NOT result MATCHES "^[0-9]+$")  # killed, by a signal or by its time
       list(INSERT wrong 0 "${result}")
     endif()

@@ -35,7 +35,7 @@ def first_on_path(program: Path) -> str:
 
 BROKEN = {
     "fails": ("echo 'nvcc fatal: no licence' >&2; exit 1", "nvcc fatal: no licence"),
-    "says nothing": ("exit 3", "compiles nothing (3)"),
+    "says nothing": ("exit 3", "compiles nothing (exit status 3, no output)"),
     "refuses the host compiler": (
         "echo 'host_config.h:143:2: error: #error -- unsupported GNU version! gcc > 12'; exit 1",
         "#error -- unsupported GNU version!",

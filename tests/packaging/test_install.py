@@ -113,10 +113,19 @@ def test_sdist_holds_the_sources_of_the_kernels(sdist: Path) -> None:
 def test_wheel_holds_every_module(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
     modules = files_of(ROOT / "fgsbir_ext") | files_of(ROOT / "python" / "fgsbir")
-    assert modules <= names
+    assert modules == {name for name in names if name.endswith(".py")}
     assert any(name.startswith("fgsbir_ext/_C.") and name.endswith(".so") for name in names)
     assert {"fgsbir_ext/py.typed", "fgsbir_ext/_C.pyi", "fgsbir/py.typed"} <= names
     assert not any(name.startswith(("tests/", "csrc/", "benchmarks/")) for name in names)
+
+
+@pytest.mark.slow
+def test_a_build_leaves_no_modules_that_the_next_would_install(sdist: Path, tmp_path: Path) -> None:
+    run("tar", "-xf", sdist, cwd=tmp_path)
+    (sources,) = tmp_path.glob("*/setup.py")
+    printed = run(sys.executable, "setup.py", "build_py", cwd=sources.parent)
+    assert "copying fgsbir_ext/losses.py" in printed
+    assert not list(sources.parent.rglob("build/**/losses.py"))
 
 
 @pytest.mark.slow
