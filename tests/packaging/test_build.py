@@ -74,7 +74,7 @@ def test_asked_for_cuda_a_broken_compiler_is_an_error(how: str, tmp_path: Path) 
     environment = {} if how == "option" else {"FGSBIR_CUDA": "on"}
     status, output = configure(tmp_path, *options, CUDACXX=str(nvcc), **environment)
     assert status != 0
-    assert f"FGSBIR_CUDA is ON, but {nvcc} compiles nothing (1)" in output
+    assert f"FGSBIR_CUDA is ON, but {nvcc} compiles nothing (exit status 1, no output)" in output
 
 
 def test_without_cuda_no_compiler_is_tried(tmp_path: Path) -> None:
