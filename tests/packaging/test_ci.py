@@ -27,9 +27,11 @@ SOURCES = [
     "tests/benchmarks/test_gpu_check.py",
     "tests/benchmarks/test_studies.py",
     "tests/conftest.py",
+    "tests/cpu/test_products.py",
     "tests/cuda/test_engines.py",
     "tests/emulation/build.py",
     "tests/ops/test_topk.py",
+    "tests/packaging/test_clang.py",
     "tests/support/compare.py",
     "tests/verification/ptx.py",
 ]
@@ -62,7 +64,7 @@ def ran(checkout: Path, tmp_path: Path) -> Run:
     """Whether the script ran the checks, to the last; its programs do nothing, or fail."""
     programs, calls = tmp_path / "bin", tmp_path / "calls"
     programs.mkdir()
-    for name in ("pytest", "python", "nvcc", "c++"):
+    for name in ("pytest", "python", "nvcc", "c++", "clang++"):
         (programs / name).write_text(
             f'#!/bin/sh\necho "{name} $*" >>"{calls}"\n'
             'case "$*" in *--version*) echo "$COMPILER" ;; *"$FAILS"*) exit 1 ;; esac\n'
