@@ -4,7 +4,7 @@
 find_python() {
     local candidate
     for candidate in "python$1" "/opt/python/cp${1/./}-cp${1/./}/bin/python" \
-        "$HOME/.pyenv/versions/$1".*/bin/python; do
+        "${HOME:-}/.pyenv/versions/$1".*/bin/python; do
         if "$candidate" -c "import sys, ensurepip; assert '%d.%d' % sys.version_info[:2] == '$1'" 2>/dev/null
         then
             printf '%s' "$candidate"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Callable
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -36,6 +37,19 @@ def with_private_names(test: Callable[..., None]) -> Callable[..., None]:
     return pytest.mark.parametrize("missing", [()], indirect=True, ids=["none"])(test)
 
 
+def internals_without(names: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """The module, imported where torch has not these private names."""
+    spec = importlib.util.find_spec(_torch_internals.__name__)
+    assert spec is not None
+    assert spec.loader is not None
+    internals = importlib.util.module_from_spec(spec)
+    with monkeypatch.context() as torch_without:
+        for name, place in names.items():
+            torch_without.delattr(place, name, raising=False)
+        spec.loader.exec_module(internals)
+    return internals
+
+
 @pytest.fixture(
     autouse=True,
     params=[(), *([name] for name in PRIVATE), tuple(PRIVATE)],
@@ -43,14 +57,7 @@ def with_private_names(test: Callable[..., None]) -> Callable[..., None]:
 )
 def missing(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Has a test run as if torch had not some of its private names."""
-    spec = importlib.util.find_spec(_torch_internals.__name__)
-    assert spec is not None
-    assert spec.loader is not None
-    internals = importlib.util.module_from_spec(spec)
-    with monkeypatch.context() as torch_without:
-        for name in request.param:
-            torch_without.delattr(PRIVATE[name], name, raising=False)
-        spec.loader.exec_module(internals)
+    internals = internals_without({name: PRIVATE[name] for name in request.param}, monkeypatch)
     for module in (dispatch, _checks, _ops):
         for name in vars(module).keys() & vars(_torch_internals).keys():
             if vars(module)[name] is vars(_torch_internals)[name]:
@@ -280,3 +287,13 @@ def test_what_was_made_in_inference_mode_is_taken_as_any_constant(device: str) -
         y = torch.randn(3, 5, device=device)
     fx.pairwise_distance(x, y, metric="cosine").sum().backward()
     assert x.grad is not None
+
+
+@pytest.mark.parametrize("missing", [()], indirect=True, ids=["none"])
+def test_the_current_stream_is_known_without_torchs_private_name(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    internals = internals_without({"_cuda_getCurrentRawStream": torch._C}, monkeypatch)
+    streams = {3: SimpleNamespace(cuda_stream=42)}
+    monkeypatch.setattr(torch.cuda, "current_stream", streams.__getitem__)
+    assert internals.current_stream(3) == 42

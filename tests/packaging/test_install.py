@@ -96,6 +96,27 @@ def obeying_modes() -> tuple[str, ...]:
     return command if done.returncode == 0 else ()
 
 
+BUILD_OPTIONS = """
+import runpy
+from scikit_build_core.setuptools import wrapper
+wrapper.setup = lambda options, **others: print(options)
+runpy.run_path("setup.py")
+"""
+
+
+@pytest.mark.parametrize("name", [".", "build", "build/temp", "fgsbir_ext.egg-info"])
+def test_what_may_not_be_written_is_left_alone(name: str, tmp_path: Path) -> None:
+    """As the folders that ``sudo pip install .`` made."""
+    if not os.geteuid() and not obeying_modes():
+        pytest.skip("root may write everything here")
+    shutil.copy(ROOT / "setup.py", tmp_path)
+    command = (*obeying_modes(), sys.executable, "-c", BUILD_OPTIONS)
+    (tmp_path / name).mkdir(parents=True, exist_ok=True)
+    assert "build_base" not in run(*command, cwd=tmp_path)
+    (tmp_path / name).chmod(0o555)
+    assert "build_base" in run(*command, cwd=tmp_path)
+
+
 def files_of(package: Path) -> set[str]:
     return {str(path.relative_to(package.parent)) for path in package.rglob("*.py")}
 
