@@ -19,16 +19,22 @@ void measure(Batch& batch, const Side& one, const Side& other) {
     batch.d = one.embedding.columns;
 }
 
-// Throws unless both sides are of a type, and their tensors of sizes that fit each other.
-inline void expect_sides(const Side& one, const Side& other, ScalarType type) {
+// Throws unless the sides are of a type each, and their tensors of sizes that fit each other.
+inline void expect_sides(const Side& one, const Side& other, ScalarType type,
+                         ScalarType other_type) {
     const Tensor& attributes = one.logits.given() ? one.logits : one.attributes;
     for (const Side* side : {&one, &other}) {
         const int64_t rows = side->embedding.rows;
-        expect("an embedding", side->embedding, type, rows, one.embedding.columns);
-        expect("a tensor of logits", side->logits, type, rows, attributes.columns);
+        const ScalarType own = side == &one ? type : other_type;
+        expect("an embedding", side->embedding, own, rows, one.embedding.columns);
+        expect("a tensor of logits", side->logits, own, rows, attributes.columns);
         expect_size("a tensor of attributes", side->attributes, rows, attributes.columns);
         expect("a tensor of labels", side->labels, ScalarType::int64, rows);
     }
+}
+
+inline void expect_sides(const Side& one, const Side& other, ScalarType type) {
+    expect_sides(one, other, type, type);
 }
 
 // A batch to mine; attributes are left to the backend.
@@ -118,8 +124,8 @@ inline void expect_distances(const Tensor& x, const Tensor& y, const Tensor& dis
 
 template <typename Search>
 Search search_of(const Side& query, const Side& gallery, const SearchOptions& options,
-                 ScalarType type) {
-    expect_sides(query, gallery, type);
+                 ScalarType type, ScalarType gallery_type) {
+    expect_sides(query, gallery, type, gallery_type);
     Search search = {};
     static_cast<SearchOptions&>(search) = options;
     point(search.query, query.embedding);

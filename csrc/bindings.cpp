@@ -135,16 +135,13 @@ struct Cpu {
         });
     }
 
-    // Operands and biases are those of cpu::Search, none without attributes.
     static void topk(const Side& query, const Side& gallery, const SearchOptions& options,
-                     const Tensor& query_operand, const Tensor& gallery_operand,
-                     const Tensor& query_bias, const Tensor& gallery_bias, Output values,
-                     Output indices, int threads) {
-        auto search = search_of<cpu::Search<T>>(query, gallery, options, kType);
-        point(search.query_operand, query_operand);
-        point(search.gallery_operand, gallery_operand);
-        point(search.query_bias, query_bias);
-        point(search.gallery_bias, gallery_bias);
+                     Output values, Output indices, int threads) {
+        const ScalarType type = gallery.embedding.type;
+        const bool shorter = type == ScalarType::bfloat16 || type == ScalarType::float16;
+        auto search = search_of<cpu::Search<T>>(
+            query, gallery, options, kType, shorter && kType == ScalarType::float32 ? type : kType);
+        search.gallery_type = type;
         run_unlocked([&] { cpu::topk(search, values.as<T>(), indices.as<int64_t>(), threads); });
     }
 

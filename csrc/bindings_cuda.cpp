@@ -134,7 +134,7 @@ void attribute_triplet_loss_backward(const Tensor& grad_total, const Tensor& gra
 void topk(const Side& query, const Side& gallery, const SearchOptions& options, Output values,
           Output indices, StreamAddress stream) {
     const ScalarType type = query.embedding.type;
-    auto search = search_of<cuda::Search>(query, gallery, options, type);
+    auto search = search_of<cuda::Search>(query, gallery, options, type, type);
     search.type = type;
     launch(query.embedding, cuda::topk_workspace(search), stream,
            [&](void* workspace, cuda::Stream on) {

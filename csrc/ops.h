@@ -118,13 +118,13 @@ struct SearchOptions {
     AttributeMetric attribute_metric;
 };
 
-// A search for the k nearest by d + mu D.
-template <typename E>
+// A search for the k nearest by d + mu D. G is the type of the gallery's embeddings and logits.
+template <typename E, typename G = E>
 struct SearchOf : SearchOptions {
     const E* query;           // [N, D]
-    const E* gallery;         // [M, D]
+    const G* gallery;         // [M, D]
     const E* query_logits;    // [N, K], null without attributes
-    const E* gallery_logits;  // [M, K]
+    const G* gallery_logits;  // [M, K]
     int64_t n, m, d, attributes;
 };
 
@@ -196,15 +196,10 @@ void attribute_triplet_loss_backward(const ChosenTriplets<T>& triplets,
                                      T* grad_sketch_logits /* [N, K] */,
                                      T* grad_photo_logits /* [M, K] */, int threads);
 
-// D comes from a second product, of query and gallery operands: probabilities both, or for the
-// cross entropy probabilities and logits; D = query_bias + gallery_bias - 2 product (its square
-// root for euclidean), or gallery_bias - product / K for the cross entropy.
+// The gallery may be of a shorter type than T: bfloat16 or float16.
 template <typename T>
-struct Search : SearchOf<T> {
-    const T* query_operand;    // [N, K]
-    const T* gallery_operand;  // [M, K]
-    const T* query_bias;       // [N]
-    const T* gallery_bias;     // [M]
+struct Search : SearchOf<T, void> {
+    ScalarType gallery_type;
 };
 
 template <typename T>

@@ -231,7 +231,7 @@ template <typename T>
 State<T>::State(const Mining<T>& mining, int64_t* positive, int64_t* negative, int threads)
     : Mining<T>(mining),
       sketch_norms(mining.n),
-      photo_norms(mining.photo, mining.m, mining.d, mining.metric),
+      photo_norms(mining.m, mining.d, mining.metric),
       positive_distance(mining.n, -kInfinity<T>),
       negative_score(mining.n, kInfinity<T>),
       negative_attribute_distance(mining.n, kInfinity<T>),
@@ -265,7 +265,7 @@ void mine_batch_hard(const Mining<T>& mining, int64_t* positive, int64_t* negati
                          Products<T, 1> products) FGSBIR_INLINE {
         mine_row(state, guided ? &attributes : nullptr, products[0], i, column, columns);
     };
-    Product<T, 1>({{{mining.sketch, mining.photo, mining.d}}}, mining.n, mining.m, threads)
+    Product<T, 1>({{{mining.sketch, {mining.photo, mining.d}}}}, mining.n, mining.m, threads)
         .sweep(state.photo_norms, use);
     finish(state);
 }

@@ -213,7 +213,7 @@ void gradient(const T* grad, const T* distance, const T* x, const T* y, T* grad_
                         const int64_t group = std::min(kGroup, rows - r);
                         const T* weights = slopes.far + r * kStride;
                         multiply_packed(weights, kStride, group, columns, packed.data(), panels,
-                                        sums, width);
+                                        sums, width, false);
                         for (int64_t i = 0; i < group; ++i) {
                             add_share(x + (row + r + i) * d,
                                       x_scale(row + r + i) * sum_of(weights + i * kStride, columns),
@@ -244,7 +244,7 @@ void pairwise_distance(const T* x, const T* y, T* out, int64_t n, int64_t m, int
                        Metric metric, int threads) {
     std::vector<T> x_norms(n);
     norms(x, x_norms.data(), n, d, metric, threads);
-    ColumnNorms<T> y_norms(y, m, d, metric);
+    ColumnNorms<T> y_norms(m, d, metric);
     const auto use = [&](int64_t i, int64_t column, int64_t columns,
                          Products<T, 1> products) FGSBIR_INLINE {
         for (int64_t at = 0; at < columns; at += kBlock) {
@@ -256,7 +256,7 @@ void pairwise_distance(const T* x, const T* y, T* out, int64_t n, int64_t m, int
             });
         }
     };
-    Product<T, 1>({{{x, y, d}}}, n, m, threads).sweep(y_norms, use);
+    Product<T, 1>({{{x, {y, d}}}}, n, m, threads).sweep(y_norms, use);
 }
 
 template <typename T>

@@ -62,7 +62,7 @@ constexpr int64_t kSlice = 256;
 // kRows rows of x with kColumns columns of a panel.
 template <int kRows, typename Shape, typename T>
 FGSBIR_INLINE inline void multiply_tile(const T* x, int64_t x_stride, int64_t d, const T* panel,
-                                        T* out, int64_t stride) {
+                                        T* out, int64_t stride, bool add) {
     using Vector = typename Shape::Vector;
     constexpr int kVectors = Shape::kVectors, kLanes = Shape::kLanes;
     int64_t first = 0;
@@ -83,10 +83,11 @@ FGSBIR_INLINE inline void multiply_tile(const T* x, int64_t x_stride, int64_t d,
         for (int r = 0; r < kRows; ++r) {
             for (int v = 0; v < kVectors; ++v) {
                 T* to = out + r * stride + v * kLanes;
-                store(to, first == 0 ? sums[r][v] : sums[r][v] + load<sizeof(Vector)>(to));
+                store(to, add ? sums[r][v] + load<sizeof(Vector)>(to) : sums[r][v]);
             }
         }
         first = end;
+        add = true;
     } while (first < d);
 }
 
@@ -110,7 +111,7 @@ void pack_panel(const T* y, int64_t rows, int64_t d, T* panel) {
 
 template <typename T>
 void multiply_packed(const T* x, int64_t x_stride, int64_t rows, int64_t d, const T* packed,
-                     int64_t panels, T* out, int64_t stride) {
+                     int64_t panels, T* out, int64_t stride, bool add) {
     run_for_set([&](auto set) FGSBIR_INLINE {
         using Sums = Shape<decltype(set)::value, T>;
         int64_t row = 0;
@@ -120,9 +121,9 @@ void multiply_packed(const T* x, int64_t x_stride, int64_t rows, int64_t d, cons
             for (; row + kRows <= rows; row += kRows) {
                 for (int64_t p = 0; p < panels; ++p) {
                     for (int64_t c = 0; c < kPanel<T>; c += Sums::kColumns) {
-                        multiply_tile<kRows, Sums>(x + row * x_stride, x_stride, d,
-                                                   packed + p * d * kPanel<T> + c,
-                                                   out + row * stride + p * kPanel<T> + c, stride);
+                        multiply_tile<kRows, Sums>(
+                            x + row * x_stride, x_stride, d, packed + p * d * kPanel<T> + c,
+                            out + row * stride + p * kPanel<T> + c, stride, add);
                     }
                 }
             }
@@ -154,7 +155,7 @@ void multiply_few(const T* x, int64_t rows, int64_t d, const T* y, int64_t colum
 #define FGSBIR_INSTANTIATE(T)                                                                 \
     template void pack_panel(const T*, int64_t, int64_t, T*);                                 \
     template void multiply_packed(const T*, int64_t, int64_t, int64_t, const T*, int64_t, T*, \
-                                  int64_t);                                                   \
+                                  int64_t, bool);                                             \
     template void multiply_few(const T*, int64_t, int64_t, const T*, int64_t, T*, int64_t);
 FGSBIR_INSTANTIATE(float)
 FGSBIR_INSTANTIATE(double)

@@ -13,6 +13,7 @@
 #include "../ops.h"
 #include "parallel.h"
 #include "rows.h"
+#include "stored.h"
 #include "sweep.h"
 #include "vec.h"
 
@@ -27,12 +28,12 @@ constexpr int64_t kPanel = 2 * kLanes<T>;
 template <typename T>
 void pack_panel(const T* y /* [rows, d] */, int64_t rows, int64_t d, T* panel /* [d, kPanel] */);
 
-// out[r, c] = x_r . y_c with all the rows of some panels. Every sum has the same order, whatever
-// stands beside it.
+// out[r, c] = x_r . y_c, or what was there plus that, with all the rows of some panels. Every sum
+// has the same order, whatever stands beside it.
 template <typename T>
 void multiply_packed(const T* x /* [rows, x_stride] */, int64_t x_stride, int64_t rows, int64_t d,
                      const T* packed /* [panels, d, kPanel] */, int64_t panels,
-                     T* out /* [rows, stride] */, int64_t stride);
+                     T* out /* [rows, stride] */, int64_t stride, bool add);
 
 // The same without packing, for so few rows of x that it would not pay; its sums have another
 // order.
@@ -60,26 +61,42 @@ class Scratch {
 // Two matrices whose rows are multiplied.
 template <typename T>
 struct Factors {
-    const T* x;  // [n, d]
-    const T* y;  // [m, d]
-    int64_t d;
+    const T* x;   // [n, d]
+    Stored<T> y;  // [m, d]
 };
+
+// One panel of y: the rows of the first pair of factors [size, d], and what is packed of the others
+// [d, kPanel].
+template <typename T, size_t kCount>
+using Panels = std::array<const T*, kCount>;
 
 // What distances need of the rows of y beside products, computed when these are packed.
 template <typename T>
 class ColumnNorms {
   public:
-    ColumnNorms(const T* y, int64_t m, int64_t d, Metric metric)
-        : y_(y), d_(d), metric_(metric), norms_(m), finite_((m + kPanel<T> - 1) / kPanel<T>) {}
+    ColumnNorms(int64_t m, int64_t d, Metric metric)
+        : d_(d), metric_(metric), norms_(m), finite_((m + kPanel<T> - 1) / kPanel<T>) {}
 
-    // Of the rows of one panel.
-    void write(int64_t first, int64_t size) {
+    // Of one panel.
+    template <size_t kCount>
+    void write(int64_t first, int64_t size, const Panels<T, kCount>& panel) {
+        T norms[kPanel<T>];
         run([&]() FGSBIR_INLINE {
-            for (int64_t j = first; j < first + size; ++j) {
-                norms_[j] = norm_of(y_ + j * d_, d_, metric_);
-            }
+            for (int64_t j = 0; j < size; ++j) norms[j] = norm_of(panel[0] + j * d_, d_, metric_);
         });
-        finite_[first / kPanel<T>] = all_finite(norms_.data() + first, size);
+        set(first, size, norms);
+    }
+
+    void set(int64_t first, int64_t size, const T* norms) {
+        std::copy_n(norms, size, norms_.data() + first);
+        finite_[first / kPanel<T>] = all_finite(norms, size);
+    }
+
+    // Adds factor * more to those of one panel.
+    void add(int64_t first, int64_t size, T factor, const T* more) {
+        T* norms = norms_.data() + first;
+        for (int64_t j = 0; j < size; ++j) norms[j] += factor * more[j];
+        finite_[first / kPanel<T>] = all_finite(norms, size);
     }
 
     const T* from(int64_t first) const { return norms_.data() + first; }
@@ -93,7 +110,6 @@ class ColumnNorms {
     }
 
   private:
-    const T* y_;
     int64_t d_;
     Metric metric_;
     std::vector<T> norms_;
@@ -104,26 +120,36 @@ class ColumnNorms {
 template <typename T, size_t kCount>
 using Products = std::array<const T*, kCount>;
 
-// The products of some pairs of factors, all with n and m rows.
-template <typename T, size_t kCount>
+// The products of some pairs of factors, all with n and m rows, or the one sum of these.
+template <typename T, size_t kCount, bool kSum = false>
 class Product {
+    static constexpr size_t kProducts = kSum ? 1 : kCount;
+    using Panel = Panels<T, kCount>;
+
   public:
     Product(const std::array<Factors<T>, kCount>& factors, int64_t n, int64_t m, int threads)
         : factors_(factors), n_(n), m_(m) {
-        for (const Factors<T>& f : factors) depth_ += f.d;
+        for (const Factors<T>& f : factors) {
+            depth_ += f.y.d;
+            if (f.y.computed()) read_depth_ += f.y.d;
+        }
         const int64_t bytes = std::max<int64_t>(1, depth_ * sizeof(T));
         block_ = std::clamp(kPackedBlock / bytes / kBlock * kBlock, kBlock, kWidestBlock);
-        chunk_ = std::clamp(kPackedChunk / bytes / block_ * block_, block_, 8 * block_);
-        chunk_ = std::min(chunk_, (m + kPanel<T> - 1) / kPanel<T> * kPanel<T>);
         parts_ = std::clamp<int64_t>(n * m * (depth_ + kSweep) / kPart, 1, threads);
+        const int64_t column = std::max<int64_t>(1, n * sizeof(T));  // bytes of products
+        chunk_ = n < kGroup * parts_
+                     ? std::max(kSharedProducts / column / kBlock * kBlock, kBlock)
+                     : std::clamp(kPackedChunk / bytes / block_ * block_, block_, 8 * block_);
+        chunk_ = std::min(chunk_, (m + kPanel<T> - 1) / kPanel<T> * kPanel<T>);
     }
 
     // Calls use(i, first, columns, products) until every row i has met all columns, first to
     // first + columns at a time, those of one row in ascending order. Each thread takes rows of its
     // own where there are enough; otherwise the threads share out the columns as they multiply.
-    // `use` is marked FGSBIR_INLINE. The norms of those columns are written before.
-    template <typename Use>
-    void sweep(ColumnNorms<T>& norms, const Use& use) const {
+    // `use` is marked FGSBIR_INLINE, and products are Products<T, kProducts>. The norms of those
+    // columns are written before.
+    template <typename Norms, typename Use>
+    void sweep(Norms& norms, const Use& use) const {
         if (n_ < kGroup * parts_) {
             share_columns(norms, use);
         } else {
@@ -135,29 +161,36 @@ class Product {
     // Bytes of what is packed: a block, which is to stay in a core's L2 cache, and a chunk of
     // blocks, which all threads pack together.
     static constexpr int64_t kPackedBlock = 256 * 1024, kPackedChunk = 2 * 1024 * 1024;
-    static constexpr int64_t kWidestBlock = 1024;  // columns
-    static constexpr int64_t kSweep = 16;          // what use() takes, as a depth
-    static constexpr int64_t kPart = 1 << 20;      // multiplications that are worth a thread
-    static constexpr int64_t kFew = 8;             // rows for which packing does not pay
+    static constexpr int64_t kSharedProducts = 512 * 1024;  // bytes, of a chunk that is not packed
+    static constexpr int64_t kWidestBlock = 1024;           // columns
+    static constexpr int64_t kSweep = 16;                   // what use() takes, as a depth
+    static constexpr int64_t kPart = 1 << 20;  // multiplications that are worth a thread
+    static constexpr int64_t kFew = 8;         // rows for which packing does not pay
 
     // Every thread has rows of its own, a group of which meets a block that the L2 cache holds.
-    template <typename Use>
-    void share_rows(ColumnNorms<T>& norms, const Use& use) const {
+    template <typename Norms, typename Use>
+    void share_rows(Norms& norms, const Use& use) const {
         const Scratch<T> packed(chunk_ * depth_),
-            all_products(parts_ * products_size(kGroup, block_));
+            all_products(parts_ * products_size(kGroup, block_)), all_read(parts_ * read_size());
 #pragma omp parallel num_threads(static_cast<int>(parts_)) if (parts_ > 1)
         {
             const int64_t part = omp_get_thread_num(), parts = omp_get_num_threads();
             T* const products = all_products.data() + part * products_size(kGroup, block_);
+            T* const read = all_read.data() + part * read_size();
             for (int64_t first = 0; first < m_; first += chunk_) {
                 const int64_t columns = std::min(chunk_, m_ - first);
-                by_panels(norms, first, columns, [&](int64_t at, int64_t size) {
+#pragma omp for schedule(static)
+                for (int64_t at = 0; at < columns; at += kPanel<T>) {
+                    const int64_t size = std::min(kPanel<T>, columns - at);
+                    Panel panel;
                     T* to = packed.data();
-                    for (const Factors<T>& f : factors_) {
-                        pack_panel(f.y + (first + at) * f.d, size, f.d, to + at * f.d);
-                        to += chunk_ * f.d;
+                    for (size_t f = 0; f < kCount; ++f) {
+                        const int64_t d = factors_[f].y.d;
+                        panel[f] = pack(f, first + at, size, read, to + at * d);
+                        to += chunk_ * d;
                     }
-                });
+                    norms.write(first + at, size, panel);
+                }
                 const int64_t end = row_of(part + 1, parts);
                 for (int64_t at = 0; at < columns; at += block_) {
                     const int64_t size = std::min(block_, columns - at);
@@ -173,34 +206,62 @@ class Product {
     }
 
     // Threads share out the columns, and then the rows.
-    template <typename Use>
-    void share_columns(ColumnNorms<T>& norms, const Use& use) const {
-        const int64_t panel_size = n_ <= kFew ? 0 : kPanel<T> * depth_;
-        const Scratch<T> products(products_size(n_, chunk_)), panels(parts_ * panel_size);
+    template <typename Norms, typename Use>
+    void share_columns(Norms& norms, const Use& use) const {
+        const int64_t packed_size = kPanel<T> * depth_;
+        const Scratch<T> products(products_size(n_, chunk_)), all_packed(parts_ * packed_size),
+            all_read(parts_ * read_size());
 #pragma omp parallel num_threads(static_cast<int>(parts_)) if (parts_ > 1)
         {
-            T* const panel = panels.data() + omp_get_thread_num() * panel_size;
+            T* const packed = all_packed.data() + omp_get_thread_num() * packed_size;
+            T* const read = all_read.data() + omp_get_thread_num() * read_size();
             for (int64_t first = 0; first < m_; first += chunk_) {
                 const int64_t columns = std::min(chunk_, m_ - first);
-                by_panels(norms, first, columns, [&](int64_t at, int64_t size) {
-                    T* out = products.data() + at;
-                    for (const Factors<T>& f : factors_) {
-                        const T* y = f.y + (first + at) * f.d;
-                        if (n_ <= kFew) {
-                            multiply_few(f.x, n_, f.d, y, size, out, chunk_);
-                        } else {
-                            pack_panel(y, size, f.d, panel);
-                            multiply_packed(f.x, f.d, n_, f.d, panel, 1, out, chunk_);
-                        }
-                        out += n_ * chunk_;
-                    }
-                });
+#pragma omp for schedule(static)
+                for (int64_t at = 0; at < columns; at += kPanel<T>) {
+                    const int64_t size = std::min(kPanel<T>, columns - at);
+                    multiply_panel(norms, first + at, size, read, packed, products.data() + at);
+                }
 #pragma omp for schedule(static)
                 for (int64_t i = 0; i < n_; ++i) {
                     use_rows(use, i, 1, first, columns, products.data() + i * chunk_, n_, chunk_);
                 }
             }
         }
+    }
+
+    // Packs the rows of y in one panel, of one pair of factors. Of the first pair the rows
+    // themselves are returned, which `read` may have to hold, else what is packed.
+    const T* pack(size_t f, int64_t first, int64_t size, T* read /* [read_size()] */,
+                  T* packed /* [d, kPanel] */) const {
+        const Stored<T>& y = factors_[f].y;
+        // The rows of the first pair stay there.
+        const bool after = f > 0 && factors_[0].y.computed();
+        const T* rows = y.rows(first, size, after ? read + kPanel<T> * factors_[0].y.d : read);
+        pack_panel(rows, size, y.d, packed);
+        return f == 0 ? rows : packed;
+    }
+
+    // The products of all rows of x with one panel.
+    template <typename Norms>
+    void multiply_panel(Norms& norms, int64_t first, int64_t size, T* read /* [read_size()] */,
+                        T* packed /* [depth_, kPanel] */,
+                        T* out /* [kProducts * n_, chunk_] */) const {
+        Panel panel;
+        for (size_t f = 0; f < kCount; ++f) {
+            const Factors<T>& pair = factors_[f];
+            const int64_t d = pair.y.d;
+            if (f == 0 && n_ <= kFew) {
+                panel[f] = pair.y.rows(first, size, read);
+                multiply_few(pair.x, n_, d, panel[f], size, out, chunk_);
+            } else {
+                panel[f] = pack(f, first, size, read, packed);
+                multiply_packed(pair.x, d, n_, d, packed, 1, out, chunk_, kSum && f > 0);
+            }
+            packed += kPanel<T> * d;
+            if (!kSum) out += n_ * chunk_;
+        }
+        norms.write(first, size, panel);
     }
 
     // Calls use() with rows [i, i + rows). `products` points at row i of the first pair of factors;
@@ -211,36 +272,31 @@ class Product {
                          const T* products, int64_t height, int64_t width) {
         run([&]() FGSBIR_INLINE {
             for (int64_t r = 0; r < rows; ++r) {
-                Products<T, kCount> of_row;
-                for (size_t f = 0; f < kCount; ++f) of_row[f] = products + (f * height + r) * width;
+                Products<T, kProducts> of_row;
+                for (size_t f = 0; f < kProducts; ++f) {
+                    of_row[f] = products + (f * height + r) * width;
+                }
                 use(i + r, first, columns, of_row);
             }
         });
     }
 
-    // Shares the panels of a chunk out among the threads that are here, and waits for all of them.
-    template <typename Work>
-    void by_panels(ColumnNorms<T>& norms, int64_t first, int64_t columns, const Work& work) const {
-#pragma omp for schedule(static)
-        for (int64_t at = 0; at < columns; at += kPanel<T>) {
-            const int64_t size = std::min(kPanel<T>, columns - at);
-            norms.write(first + at, size);
-            work(at, size);
-        }
-    }
-
     void multiply_group(int64_t row, int64_t rows, const T* packed, int64_t at, int64_t size,
                         T* products) const {
         const int64_t panels = (size + kPanel<T> - 1) / kPanel<T>;
-        for (const Factors<T>& f : factors_) {
-            multiply_packed(f.x + row * f.d, f.d, rows, f.d, packed + at * f.d, panels, products,
-                            block_);
-            packed += chunk_ * f.d;
-            products += kGroup * block_;
+        for (size_t f = 0; f < kCount; ++f) {
+            const int64_t d = factors_[f].y.d;
+            multiply_packed(factors_[f].x + row * d, d, rows, d, packed + at * d, panels, products,
+                            block_, kSum && f > 0);
+            packed += chunk_ * d;
+            if (!kSum) products += kGroup * block_;
         }
     }
 
-    static int64_t products_size(int64_t rows, int64_t columns) { return kCount * rows * columns; }
+    int64_t read_size() const { return kPanel<T> * read_depth_; }
+    static int64_t products_size(int64_t rows, int64_t columns) {
+        return kProducts * rows * columns;
+    }
 
     // The first row of a thread: all but the last have a multiple of 4.
     int64_t row_of(int64_t part, int64_t parts) const {
@@ -248,7 +304,7 @@ class Product {
     }
 
     std::array<Factors<T>, kCount> factors_;
-    int64_t n_, m_, depth_ = 0, block_, chunk_, parts_;
+    int64_t n_, m_, depth_ = 0, read_depth_ = 0, block_, chunk_, parts_;
 };
 
 }  // namespace fgsbir::cpu

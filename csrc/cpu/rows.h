@@ -12,13 +12,17 @@
 
 namespace fgsbir::cpu {
 
-// 1 / |x|, or 0 for the zero vector, which has no direction. Where the square overflows it is NaN:
-// 0 would hide that.
+// 1 / |x| of |x|^2, or 0 for the zero vector, which has no direction. Where the square overflows it
+// is NaN: 0 would hide that.
 template <typename T>
-FGSBIR_INLINE inline T inverse_norm(const T* x, int64_t d) {
-    const T squared = squared_norm(x, d);
+FGSBIR_INLINE inline T inverse_root(T squared) {
     if (squared == 0) return 0;
     return std::isinf(squared) ? std::numeric_limits<T>::quiet_NaN() : 1 / std::sqrt(squared);
+}
+
+template <typename T>
+FGSBIR_INLINE inline T inverse_norm(const T* x, int64_t d) {
+    return inverse_root(squared_norm(x, d));
 }
 
 // What a metric needs of a row beside products: its squared norm, or the inverse one.

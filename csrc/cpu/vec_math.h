@@ -53,25 +53,33 @@ FGSBIR_INLINE inline float power_of_two(uint32_t n) {
     return result;
 }
 
-// exp(x) for x <= 0, with denormal results. A NaN stays one. Coefficients: expf of Cephes
-// (Moshier).
+// exp(x) = factor * 2^exponent, for x in [-104, 88]. Coefficients: expf of Cephes (Moshier).
+struct Exponential {
+    float factor;
+    uint32_t exponent;  // of a signed number
+
+    FGSBIR_INLINE explicit Exponential(float x) {
+        // Adding 1.5 * 2^23 leaves the nearest whole number in the lowest bits.
+        const float shift = 12582912.0f;
+        const float shifted = x * 1.44269504088896341f + shift;
+        const float n = shifted - shift;
+        const float r = x - n * 0.693359375f - n * -2.12194440e-4f;
+        float y = r * 1.9875691500e-4f + 1.3981999507e-3f;
+        y = y * r + 8.3334519073e-3f;
+        y = y * r + 4.1665795894e-2f;
+        y = y * r + 1.6666665459e-1f;
+        y = y * r + 5.0000001201e-1f;
+        factor = y * r * r + r + 1.0f;
+        exponent = bits_of(shifted) - bits_of(shift);
+    }
+};
+
+// exp(x) for x <= 0, with denormal results. A NaN stays one.
 FGSBIR_INLINE inline float exp_of_negative(float x) {
-    x = x < -104.0f ? -104.0f : x;  // exp(-104) rounds to 0
-    // Adding 1.5 * 2^23 leaves the nearest whole number in the lowest bits.
-    const float shift = 12582912.0f;
-    const float shifted = x * 1.44269504088896341f + shift;
-    const float n = shifted - shift;
-    const float r = x - n * 0.693359375f - n * -2.12194440e-4f;
-    float y = r * 1.9875691500e-4f + 1.3981999507e-3f;
-    y = y * r + 8.3334519073e-3f;
-    y = y * r + 4.1665795894e-2f;
-    y = y * r + 1.6666665459e-1f;
-    y = y * r + 5.0000001201e-1f;
-    y = y * r * r + r + 1.0f;
+    const Exponential y(x < -104.0f ? -104.0f : x);  // exp(-104) rounds to 0
     // In two steps, since 2^n alone is a denormal number below -126.
-    const uint32_t whole = bits_of(shifted) - bits_of(shift);
-    const uint32_t minus_half = (0u - whole) >> 1;
-    return y * power_of_two(0u - minus_half) * power_of_two(whole + minus_half);
+    const uint32_t minus_half = (0u - y.exponent) >> 1;
+    return y.factor * power_of_two(0u - minus_half) * power_of_two(y.exponent + minus_half);
 }
 
 // log(1 + e) for e in [0, 1]: 2 atanh(s) with s = e / (2 + e), a polynomial in s^2 without a
@@ -105,6 +113,21 @@ template <typename T>
 FGSBIR_INLINE inline Vec<T> sigmoid_of(Vec<T> x, Vec<T> decay) {
     return by_lane<T>(x, decay,
                       [](T v, T e) FGSBIR_INLINE { return (v >= 0 ? T(1) : e) / (e + 1); });
+}
+
+// 1 / (1 + exp(-x)), not below exp(-87), in fewer steps. A NaN stays one.
+FGSBIR_INLINE inline Vec<float> quick_sigmoid_of(Vec<float> x) {
+    // In loops of their own: GCC would divide once for each outcome of a comparison.
+    x = by_lane<float>(x, [](float v) FGSBIR_INLINE { return v < -87.0f ? -87.0f : v; });
+    x = by_lane<float>(x, [](float v) FGSBIR_INLINE { return v > 87.0f ? 87.0f : v; });
+    return by_lane<float>(x, [](float v) FGSBIR_INLINE {
+        const Exponential y(-v);
+        return 1 / (1 + y.factor * power_of_two(y.exponent));
+    });
+}
+
+FGSBIR_INLINE inline Vec<double> quick_sigmoid_of(Vec<double> x) {
+    return sigmoid_of<double>(x, decay_of(x));
 }
 
 // log(1 + exp(x)), where decay = exp(-|x|). A NaN stays one.

@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import softplus
 
 from .. import _C
 from .. import _results as results
@@ -106,13 +105,10 @@ def topk(query: Side, gallery: Side, options: SearchOptions) -> tuple[Tensor, Te
     if found[0].numel() == 0:
         return found
 
-    query, gallery = _readable(query), _readable(gallery)
-    operands: tuple[Tensor | None, ...] = (None, None, None, None)
-    if query.logits is not None and gallery.logits is not None and options.attribute_weight > 0:
-        operands = _prediction_product(query.logits, gallery.logits, options.attribute_metric)
-    else:
+    if options.attribute_weight == 0:
         query, gallery = Side(query.embedding), Side(gallery.embedding)
-    arguments = (query, gallery, common.search_options(options), *operands, *found)
+    # A gallery is read as it is: one of 16-bit numbers would be twice as large in float32.
+    arguments = (_readable(query), gallery, common.search_options(options), *found)
     _run("topk", query.embedding, *arguments)
     return found
 
@@ -140,18 +136,6 @@ def _readable(side: Side) -> Side:
         return Side(_computable(embedding), None, None, labels)
     annotations = None if attributes is None else _as_int8(attributes)
     return Side(_computable(embedding), _computable(logits), annotations, labels)
-
-
-def _prediction_product(
-    query_logits: Tensor, gallery_logits: Tensor, metric: str
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """The operands whose product gives D, and the biases of rows and columns; see csrc/ops.h."""
-    a = query_logits.sigmoid()
-    if metric == "cross_entropy":
-        k = max(a.shape[1], 1)
-        return a, gallery_logits, a.new_zeros(len(a)), softplus(gallery_logits).sum(1) / k
-    b = gallery_logits.sigmoid()
-    return a, b, a.square().sum(1), b.square().sum(1)
 
 
 def _packed_sides(sketch: Side, photo: Side, attribute_weights: Tensor | None) -> Any:

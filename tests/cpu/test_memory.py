@@ -105,6 +105,22 @@ def test_topk() -> None:
     assert megabytes(call) - results < LIMIT
 
 
+@pytest.mark.parametrize("queries", [1, 100])
+def test_a_gallery_of_16_bits_is_not_converted(queries: int) -> None:
+    """In float32 it would be 268 MB."""
+    call = f"""
+    def search(gallery, logits):
+        logits = dict(query_logits=logits[:{queries}], gallery_logits=logits)
+        fx.topk(gallery[:{queries}], gallery, 10, **logits, attribute_weight=0.5)
+
+    def batch(n):
+        return [torch.randn(n, size).bfloat16() for size in (256, 21)]
+
+    report(search, 2**18)
+    """
+    assert megabytes(call) < 30
+
+
 def test_nothing_is_read_or_written_outside_the_inputs() -> None:
     """Inputs that end where their page does, before one that must not be touched."""
     code = """
@@ -151,6 +167,13 @@ def test_nothing_is_read_or_written_outside_the_inputs() -> None:
                     "gallery_logits": batch["photo_logits"],
                 }
                 fx.topk(x, y, len(y), **logits, attribute_weight=0.5, metric=metric)
+                for short in (torch.bfloat16, torch.float16):
+                    sides = [
+                        at_the_end_of_memory(side.detach().to(short))
+                        for side in (x, y, *logits.values())
+                    ]
+                    logits = dict(zip(logits, sides[2:]))
+                    fx.topk(*sides[:2], len(y), **logits, attribute_weight=0.5, metric=metric)
     print(json.dumps(len(kept)))
     """
     assert run_python(code) > 50

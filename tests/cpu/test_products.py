@@ -67,6 +67,16 @@ def check_search(n: int, m: int, d: int, dtype: torch.dtype) -> None:
     assert_nearest(fx.topk(x, y, min(m, 5)), distances(x, y))
 
 
+def check_search_by_attributes(n: int, m: int, d: int, dtype: torch.dtype) -> None:
+    x, y = whole_numbers(n, d, dtype=dtype), whole_numbers(m, d, dtype=dtype)
+    # Probabilities of 1/2 and of 0 or 1 at logits far out: D is a multiple of 1/4.
+    u, v = (200 * whole_numbers(rows, d + 1, dtype=dtype).sign() for rows in (n, m))
+    found = fx.topk(x, y, min(m, 5), query_logits=u, gallery_logits=v, attribute_weight=0.5)
+    assert_nearest(
+        found, distances(x, y) + 0.5 * distances(u.double().sigmoid(), v.double().sigmoid())
+    )
+
+
 def check_mining(n: int, m: int, d: int, dtype: torch.dtype) -> None:
     x, y = whole_numbers(n, d, dtype=dtype), whole_numbers(m, d, dtype=dtype)
     labels = both(labels=(torch.arange(n) % 3, torch.arange(m) % 3))
@@ -79,7 +89,12 @@ def check_mining(n: int, m: int, d: int, dtype: torch.dtype) -> None:
 
 
 Check = Callable[[int, int, int, torch.dtype], None]
-CHECKS: tuple[Check, ...] = (check_pairwise, check_search, check_mining)
+CHECKS: tuple[Check, ...] = (
+    check_pairwise,
+    check_search,
+    check_search_by_attributes,
+    check_mining,
+)
 
 
 @pytest.mark.parametrize("check", CHECKS)
@@ -97,13 +112,39 @@ def test_every_depth(check: Check, dtype: torch.dtype, threads: int) -> None:
         check(3, 100, d, dtype)
 
 
-def test_search_by_two_products(threads: int) -> None:
-    for n, m, d, k in ((3, 100, 7, 1), (30, 1000, 3, 65), (200, 5000, 70, 21)):
-        x, y = whole_numbers(n, d), whole_numbers(m, d)
-        # Probabilities of 1/2 and of 0 or 1 at logits far out: D is a multiple of 1/4.
-        u, v = (200 * whole_numbers(rows, k).sign() for rows in (n, m))
-        found = fx.topk(x, y, 5, query_logits=u, gallery_logits=v, attribute_weight=0.5)
-        assert_nearest(found, distances(x, y) + 0.5 * distances(u.sigmoid(), v.sigmoid()))
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("check", [check_search, check_search_by_attributes])
+def test_a_gallery_of_16_bits_is_read_as_it_is(
+    check: Check, dtype: torch.dtype, threads: int
+) -> None:
+    for n in (1, 3, 13, 100):
+        for m, d in ((65, 0), (33, 1), (255, 17), (8193, 70)):
+            check(n, m, d, dtype)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("n", [1, 2, 30])
+def test_every_number_of_16_bits(dtype: torch.dtype, n: int) -> None:
+    numbers = torch.arange(-(2**15), 2**15, dtype=torch.int16).view(dtype)
+    sizes = numbers.double().abs()  # of which squares are to be exact
+    numbers = numbers[(sizes == 0) | (sizes > 1e-15) & (sizes < 1e9)]
+    query = torch.zeros(n, 1, dtype=dtype)
+    values, indices = fx.topk(query, numbers[:, None], len(numbers), metric="euclidean")
+    assert torch.equal(values.double(), numbers[indices].double().abs())
+    assert torch.equal(indices[0].sort().values, torch.arange(len(numbers)))
+
+
+def test_attributes_that_outweigh_everything(threads: int) -> None:
+    """Of photos with equal attributes the nearest, to the last digit, under a weight of 1e9."""
+    generator = torch.Generator().manual_seed(0)
+    x, y = (torch.randn(rows, 8, generator=generator) for rows in (40, 3000))
+    u, v = (200 * torch.randn(rows, 5, generator=generator).sign() for rows in (40, 3000))
+    differ = (u.double().sigmoid()[:, None] - v.double().sigmoid()).square().sum(2)
+    truth = torch.cdist(x.double(), y.double()).square() + 1e9 * differ
+    for n in (1, 40):
+        weighed = {"query_logits": u[:n], "gallery_logits": v, "attribute_weight": 1e9}
+        _, nearest = fx.topk(x[:n], y, 1, **weighed)
+        assert torch.equal(nearest[:, 0], truth[:n].argmin(1))
 
 
 @pytest.mark.parametrize("n", [1, 100])
