@@ -36,8 +36,11 @@ struct State : Search<T> {
           biases(search.n) {
         const int64_t n = search.n, k = search.attributes;
         norms(search.query, query_norms.data(), n, search.d, search.metric, threads);
-        const Stored<T> logits(search.query_logits, k, Meaning::probabilities);
-        logits.rows(0, n, predictions.data());
+        run([&]() FGSBIR_INLINE {
+            by_parts<T>(n * k, [&](const Part<T>& part) FGSBIR_INLINE {
+                part.store(predictions.data(), Prediction<T>(part.load(search.query_logits)).p);
+            });
+        });
         norms(predictions.data(), biases.data(), n, k, Metric::sqeuclidean, threads);
     }
 
@@ -60,50 +63,31 @@ FGSBIR_INLINE inline void write_photo_biases(const State<T>& search,
                                              const T* operands /* [K, kPanel] */,
                                              T* out /* [kPanel] */) {
     const int64_t k = search.attributes;
-    const auto sum_of = [&](const auto& term) FGSBIR_INLINE {
+    const auto sum_of = [&](T divisor, const auto& term) FGSBIR_INLINE {
         Vec<T> low = {}, high = {};
         for (int64_t at = 0; at < k; ++at) {
             low += term(load(operands + at * kPanel<T>));
             high += term(load(operands + at * kPanel<T> + kLanes<T>));
         }
-        store(out, low);
-        store(out + kLanes<T>, high);
+        store(out, low / divisor);
+        store(out + kLanes<T>, high / divisor);
     };
     if (search.by_cross_entropy()) {
-        sum_of([k](Vec<T> logit) FGSBIR_INLINE {
-            return softplus_of<T>(logit, decay_of(logit)) / static_cast<T>(k);
-        });
+        sum_of(static_cast<T>(k),
+               [](Vec<T> logit) FGSBIR_INLINE { return softplus_of<T>(logit, decay_of(logit)); });
     } else {
-        sum_of([](Vec<T> b) FGSBIR_INLINE { return b * b; });
+        sum_of(1, [](Vec<T> b) FGSBIR_INLINE { return b * b; });
     }
 }
 
 // r(i, j) from the rows themselves, for every j of `indices`.
 template <typename T>
-FGSBIR_NOINLINE void distances_of_pairs(const State<T>& search, int64_t i, const int64_t* indices,
-                                        int64_t count, T* out) {
-    const int64_t d = search.d, k = search.attributes;
-    const Scratch<T> photo(d), photo_logits(k);
-    run([&]() FGSBIR_INLINE {
-        for (int64_t r = 0; r < count; ++r) {
-            const T* row = search.photos.rows(indices[r], 1, photo.data());
-            out[r] = embedding_distance(search.query + i * d, row, d, search.metric);
-            if (k == 0) continue;
-            const T* logits = search.photo_logits.rows(indices[r], 1, photo_logits.data());
-            out[r] +=
-                static_cast<T>(search.attribute_weight) *
-                predicted_distance(search.query_logits + i * k, logits, k, search.attribute_metric);
-        }
-    });
-}
+void distances_of_pairs(const State<T>& search, int64_t i, const int64_t* indices, int64_t count,
+                        T* out);
 
 // d(i, j) alone.
 template <typename T>
-FGSBIR_NOINLINE T rare_distance(const State<T>& search, int64_t i, int64_t j) {
-    const Scratch<T> photo(search.d);
-    return rare_embedding_distance(search.query + i * search.d,
-                                   search.photos.rows(j, 1, photo.data()), search.d, search.metric);
-}
+T distance_of_embeddings(const State<T>& search, int64_t i, int64_t j);
 
 // --- The nearest so far --------------------------------------------------------------------------
 
@@ -155,20 +139,21 @@ struct Nearest {
 
 // --- Scores --------------------------------------------------------------------------------------
 
-// Photos [first, first + size) as one query meets them, at most kBlock.
+// Photos [first, first + size) as one query meets them, at most kBlock. Where no predictions are
+// given, products and norms give all of r.
 template <typename T>
 struct Block {
     int64_t first, size;
-    const T* products;   // of embeddings
+    const T* products;
     const T* norms;      // of photos
-    bool finite;         // whether no distance overflows on its way
-    const T* predicted;  // products of predictions, null where none count
-    const T* biases;     // of photos, see photo_biases()
+    bool finite;         // whether norms, and sums of two, are numbers and do not overflow
+    const T* predicted;  // products of predictions, or null
+    const T* biases;     // of photos, see write_photo_biases()
     bool finite_biases;
 };
 
-// Whether a block may hold a photo that is nearer than `farthest` by d, and so by d + mu D if D is
-// not negative.
+// Whether a block may hold a photo that is nearer than `farthest` by what products and norms give,
+// and so by d + mu D if D is a number and not negative.
 template <typename T>
 FGSBIR_INLINE inline bool may_be_nearer(const State<T>& search, int64_t i, const Block<T>& block,
                                         T farthest) {
@@ -201,8 +186,8 @@ FGSBIR_INLINE inline void add_predicted(const State<T>& search, int64_t i, const
 template <typename T>
 FGSBIR_INLINE inline void offer_block(const State<T>& search, int64_t i, const Block<T>& block,
                                       const Nearest<T>& nearest) {
-    // Whether D is a number and not negative. (A cross-entropy that is nearly 0 may be, by
-    // rounding.)
+    // Whether what predictions add is a number and not negative. (A cross-entropy that is nearly 0
+    // may be, by rounding.)
     const bool ordered =
         block.predicted == nullptr ||
         (!search.by_cross_entropy() && block.finite_biases && all_finite(&search.biases[i], 1));
@@ -212,7 +197,13 @@ FGSBIR_INLINE inline void offer_block(const State<T>& search, int64_t i, const B
     distances_of_block(block.products, block.size, search.metric, search.query_norms[i],
                        block.norms, scores);
     for (int64_t j = 0; !block.finite && j < block.size; ++j) {
-        if (!std::isfinite(scores[j])) scores[j] = rare_distance(search, i, block.first + j);
+        if (std::isfinite(scores[j])) continue;
+        const int64_t index = block.first + j;
+        if (block.predicted == nullptr) {
+            distances_of_pairs(search, i, &index, 1, &scores[j]);
+        } else {
+            scores[j] = distance_of_embeddings(search, i, index);
+        }
     }
     if (block.predicted != nullptr) add_predicted(search, i, block, scores);
     for (int64_t j = block.size; j < kBlock; ++j) scores[j] = std::numeric_limits<T>::infinity();

@@ -30,12 +30,16 @@ struct BFloat16 {
 struct Float16 {
     uint16_t bits;
 
+    // By masks: of comparisons in place of them GCC makes branches.
     FGSBIR_INLINE operator float() const {
-        const uint32_t rest = (bits & 0x7fffu) << 13;
-        // Exponents are as many below those of float; denormal numbers become normal ones.
-        const uint32_t finite = bits_of(float_of(rest) * float_of((127u + 112u) << 23));
-        const uint32_t special = rest | 0x7f800000u;  // infinities and NaN
-        return float_of((rest < 0x0f800000u ? finite : special) | (bits & 0x8000u) << 16);
+        const uint32_t sign = (bits & 0x8000u) << 16, rest = (bits & 0x7fffu) << 13;
+        const uint32_t denormal = 0u - (rest < 0x00800000u);
+        const uint32_t special = 0u - (rest >= 0x0f800000u);  // infinities and NaN
+        // The exponent has another bias. A denormal number gets a leading 1, which is then taken
+        // off: as a denormal number of float it might be rounded to 0.
+        const uint32_t bias = 0x38000000u + (special & 0x38000000u) + (denormal & 0x00800000u);
+        const float size = float_of(rest + bias) - float_of(denormal & 0x38800000u);
+        return float_of(bits_of(size) | sign);
     }
 };
 
@@ -79,6 +83,19 @@ class Stored {
         if (!computed()) return at(first);
         compute(first, count, scratch);
         return scratch;
+    }
+
+    // Whether a NaN is among what lies in memory of some rows.
+    FGSBIR_INLINE bool have_nan(int64_t first, int64_t count) const {
+        int32_t nans = 0;
+        visit(first, [&](const auto* elements) FGSBIR_INLINE {
+#pragma omp simd reduction(| : nans)
+            for (int64_t i = 0; i < count * d; ++i) {
+                const T element = static_cast<T>(elements[i]);
+                nans |= element != element;
+            }
+        });
+        return nans != 0;
     }
 
     // f of a pointer to a row, as what lies in memory.

@@ -1,12 +1,14 @@
 // A search by few queries. What takes the time is memory: photos are read once, norms are summed
 // beside products, nothing is packed, and attributes are looked at only where embeddings are near
-// enough. Every thread keeps the nearest among photos of its own; no thread waits for another.
+// enough. Every thread keeps the nearest among photos of its own, and waits for no other until all
+// are read.
 
 #include "stream.h"
 
 #include <omp.h>
 
 #include <algorithm>
+#include <utility>
 #include <vector>
 
 #include "../ops.h"
@@ -56,33 +58,32 @@ class Stream {
           operands_(kBlock * search.attributes),
           packed_(kPanel<T> * search.attributes),
           products_(3 * search.n * kBlock) {
-        met_.products = products_.data();
-        pending_.products = met_.products + search.n * kBlock;
-        predicted_ = pending_.products + search.n * kBlock;
+        met_->products = products_.data();
+        pending_->products = met_->products + search.n * kBlock;
+        predicted_ = pending_->products + search.n * kBlock;
     }
 
     // The next photos, from `first`, at most kBlock.
     FGSBIR_INLINE void meet(int64_t first, int64_t size) {
-        met_.first = first;
-        met_.size = size;
-        for (int64_t at = 0; at < std::max(size, pending_.size); at += kTurn) {
-            multiply(at);
-            read_operands(at);
-        }
-        met_.finite = all_finite(met_.norms, size);
+        met_->first = first;
+        met_->size = size;
+        look_at_pending();
+        met_->finite = all_finite(met_->norms, size);
         offer_pending();
         if (search_.attributes == 0) {
             for (int64_t i = 0; i < search_.n; ++i) {
-                offer_block(search_, i, block_of(met_, i), nearest_.of(i));
+                offer_block(search_, i, block_of(*met_, i), nearest_.of(i));
             }
-        } else if (may_matter()) {
+        } else {
+            met_->far = is_far();
             std::swap(met_, pending_);
         }
     }
 
     // After the last photos.
     FGSBIR_INLINE void finish() {
-        for (int64_t at = 0; at < pending_.size; at += kTurn) read_operands(at);
+        met_->size = 0;
+        look_at_pending();
         offer_pending();
     }
 
@@ -92,9 +93,10 @@ class Stream {
     // Photos whose embeddings have been read.
     struct Met {
         int64_t first = 0, size = 0;
-        T* products;  // [N, kBlock]
+        T* products;         // [N, kBlock]
+        bool finite = true;  // as in Block
+        bool far = false;    // whether attributes cannot bring one of them near
         alignas(64) T norms[kBlock];
-        bool finite;
     };
 
     FGSBIR_INLINE Block<T> block_of(const Met& met, int64_t i) const {
@@ -105,61 +107,87 @@ class Stream {
 
     // A turn of the photos that are met.
     FGSBIR_INLINE void multiply(int64_t at) {
-        const int64_t d = search_.d, end = std::min(at + kTurn, met_.size);
+        const int64_t d = search_.d, end = std::min(at + kTurn, met_->size);
         for (int64_t j = at; j < end; ++j) {
-            search_.photos.visit(met_.first + j, [&](const auto* photo) FGSBIR_INLINE {
+            search_.photos.visit(met_->first + j, [&](const auto* photo) FGSBIR_INLINE {
                 T square;
-                met_.products[j] = product_and_square(search_.query, photo, d, square);
-                met_.norms[j] = search_.metric == Metric::cosine ? inverse_root(square) : square;
+                met_->products[j] = product_and_square(search_.query, photo, d, square);
+                met_->norms[j] = search_.metric == Metric::cosine ? inverse_root(square) : square;
             });
             if (search_.n == 1) continue;
-            const T* photo = search_.photos.rows_here(met_.first + j, 1, row_.data());
+            const T* photo = search_.photos.rows_here(met_->first + j, 1, row_.data());
             for (int64_t i = 1; i < search_.n; ++i) {
                 const T* query = search_.query + i * d;
-                met_.products[i * kBlock + j] = sum_over<T>(
+                met_->products[i * kBlock + j] = sum_over<T>(
                     d, [=](int64_t k) FGSBIR_INLINE { return load(query + k) * load(photo + k); },
                     [=](int64_t k) FGSBIR_INLINE { return query[k] * photo[k]; });
             }
         }
     }
 
-    // Whether attributes of the photos that are met may bring one of them near.
-    FGSBIR_INLINE bool may_matter() const {
-        bool may = search_.by_cross_entropy();
+    // Whether attributes of the photos that are met cannot bring one of them near, if they are
+    // numbers.
+    FGSBIR_INLINE bool is_far() const {
+        bool far = !search_.by_cross_entropy();
         for (int64_t i = 0; i < search_.n; ++i) {
-            may |= may_be_nearer(search_, i, block_of(met_, i), nearest_.of(i).values[0]);
+            far &= !may_be_nearer(search_, i, block_of(*met_, i), nearest_.of(i).values[0]);
         }
-        return may;
+        return far;
     }
 
-    // Of a turn of the pending photos.
-    FGSBIR_INLINE void read_operands(int64_t at) {
-        const int64_t count = std::min(kTurn, pending_.size - at);
-        if (count <= 0 || !photo_operand_.computed()) return;
-        photo_operand_.rows_here(pending_.first + at, count,
-                                 operands_.data() + at * search_.attributes);
+    // Multiplies the photos that are met, and reads attributes of the pending ones meanwhile.
+    FGSBIR_INLINE void look_at_pending() {
+        if (pending_->far) {
+            bool have_nan = false;  // which is nearer than anything
+            by_turns([&](int64_t first, int64_t count) FGSBIR_INLINE {
+                have_nan |= search_.photo_logits.have_nan(pending_->first + first, count);
+            });
+            if (!have_nan) return;
+            pending_->far = false;
+            read_operands(0, pending_->size);
+        } else {
+            by_turns([&](int64_t first, int64_t count)
+                         FGSBIR_INLINE { read_operands(first, count); });
+        }
+    }
+
+    // look(first, count) is of pending photos.
+    template <typename Look>
+    FGSBIR_INLINE void by_turns(const Look& look) {
+        const int64_t met = met_->size, pending = pending_->size;
+        for (int64_t at = 0; at < std::max(met, pending); at += kTurn) {
+            multiply(at);
+            if (at < pending) look(at, std::min(kTurn, pending - at));
+        }
+    }
+
+    FGSBIR_INLINE void read_operands(int64_t first, int64_t count) {
+        if (!photo_operand_.computed()) return;
+        photo_operand_.rows_here(pending_->first + first, count,
+                                 operands_.data() + first * search_.attributes);
     }
 
     FGSBIR_INLINE void offer_pending() {
-        if (pending_.size == 0) return;
-        multiply_predictions();
-        const bool finite = all_finite(biases_, pending_.size);
+        const int64_t size = std::exchange(pending_->size, 0);
+        if (size == 0 || pending_->far) return;
+        multiply_predictions(size);
+        const bool finite = all_finite(biases_, size);
         for (int64_t i = 0; i < search_.n; ++i) {
-            Block<T> block = block_of(pending_, i);
+            Block<T> block = block_of(*pending_, i);
+            block.size = size;
             block.predicted = predicted_ + i * kBlock;
             block.biases = biases_;
             block.finite_biases = finite;
             offer_block(search_, i, block, nearest_.of(i));
         }
-        pending_.size = 0;
     }
 
     // Products of predictions with the operands of the pending photos, and the biases of these.
-    FGSBIR_INLINE void multiply_predictions() {
-        const int64_t n = search_.n, k = search_.attributes, size = pending_.size;
+    FGSBIR_INLINE void multiply_predictions(int64_t size) {
+        const int64_t n = search_.n, k = search_.attributes;
         const T* operands = photo_operand_.computed()
                                 ? operands_.data()
-                                : photo_operand_.rows_here(pending_.first, size, nullptr);
+                                : photo_operand_.rows_here(pending_->first, size, nullptr);
         for (int64_t at = 0; at < size; at += kPanel<T>) {
             pack_panel(operands + at * k, std::min(kPanel<T>, size - at), k, packed_.data());
             write_photo_biases(search_, packed_.data(), biases_ + at);
@@ -181,7 +209,8 @@ class Stream {
     const Nearest<T> nearest_;
     const Stored<T> photo_operand_;
     const Scratch<T> row_, operands_, packed_, products_;
-    Met met_, pending_;
+    Met blocks_[2];
+    Met *met_ = &blocks_[0], *pending_ = &blocks_[1];
     T* predicted_;  // [N, kBlock]
     alignas(64) T biases_[kBlock];
 };
@@ -191,10 +220,11 @@ class Stream {
 template <typename T>
 void search_stream(const State<T>& search, const Nearest<T>& nearest, int threads) {
     const int64_t n = search.n, m = search.m, kept = n * nearest.size;
-    constexpr int64_t kPart = 1 << 20;       // multiplications that are worth a thread
-    constexpr int64_t kShare = 64 * kBlock;  // photos that a thread takes at a time
+    constexpr int64_t kPart = 1 << 20;  // multiplications that are worth a thread
     const int64_t parts =
         std::clamp<int64_t>(n * m * (search.d + search.attributes + 16) / kPart, 1, threads);
+    // Photos that a thread takes at a time.
+    const int64_t share = std::clamp<int64_t>(m / (8 * parts) / kBlock, 1, 64) * kBlock;
     const Scratch<T> values((parts - 1) * kept);
     std::vector<int64_t> indices((parts - 1) * kept);
     // The first part keeps what it finds in the result.
@@ -210,9 +240,9 @@ void search_stream(const State<T>& search, const Nearest<T>& nearest, int thread
         Stream<T> stream(search, of_part(part));
 // In ascending order in each thread, so that of equal distances the first is kept.
 #pragma omp for schedule(monotonic : dynamic)
-        for (int64_t begin = 0; begin < m; begin += kShare) {
+        for (int64_t begin = 0; begin < m; begin += share) {
             run([&]() FGSBIR_INLINE {
-                const int64_t end = std::min(m, begin + kShare);
+                const int64_t end = std::min(m, begin + share);
                 for (int64_t at = begin; at < end; at += kBlock) {
                     stream.meet(at, std::min(kBlock, end - at));
                 }

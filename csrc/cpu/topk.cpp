@@ -22,7 +22,7 @@ namespace {
 // Where both distances are squared Euclidean, one product compares embeddings and attributes:
 //     r = |q|^2 + mu |a|^2 + |g|^2 + mu |b|^2 - 2 ([q, mu a], [g, b])
 // It is rounded as its largest term is, so mu K may be this many times |q|^2.
-constexpr double kMostSummed = 128;
+constexpr double kMostSummed = 32;
 
 template <typename T>
 bool can_be_summed(const State<T>& search) {
@@ -34,11 +34,12 @@ bool can_be_summed(const State<T>& search) {
 
 // The search to which attributes are more dimensions of the embeddings.
 template <typename T>
-State<T> summed(State<T> search) {
+State<T> summed(const State<T>& search) {
+    State<T> sum = search;
     const T mu = static_cast<T>(search.attribute_weight);
-    for (T& a : search.predictions) a *= mu;
-    for (int64_t i = 0; i < search.n; ++i) search.query_norms[i] += mu * search.biases[i];
-    return search;
+    for (T& a : sum.predictions) a *= mu;
+    for (int64_t i = 0; i < search.n; ++i) sum.query_norms[i] += mu * search.biases[i];
+    return sum;
 }
 
 // What distances need of photos beside products.
@@ -46,7 +47,7 @@ template <typename T, bool kSum>
 class PhotoTerms {
   public:
     ColumnNorms<T> norms;   // with mu |b|^2 where products are summed
-    ColumnNorms<T> biases;  // of photos where they are not, see photo_biases()
+    ColumnNorms<T> biases;  // of photos where they are not, see write_photo_biases()
 
     explicit PhotoTerms(const State<T>& search)
         : norms(search.m, search.d, search.metric),
@@ -103,14 +104,13 @@ void search_by_products(const State<T>& search, const Nearest<T>& nearest, int t
     if (search.attributes == 0) {
         return search_products<false, 1>(search, {{embeddings}}, nearest, threads);
     }
-    const bool as_one = can_be_summed(search);
-    const State<T> asked = as_one ? summed(search) : search;
-    const Factors<T> predictions{asked.predictions.data(), search.photo_operand()};
-    if (as_one) {
-        search_products<true, 2>(asked, {{embeddings, predictions}}, nearest, threads);
-    } else {
-        search_products<false, 2>(asked, {{embeddings, predictions}}, nearest, threads);
+    if (can_be_summed(search)) {
+        const State<T> sum = summed(search);
+        const Factors<T> predictions{sum.predictions.data(), search.photo_operand()};
+        return search_products<true, 2>(sum, {{embeddings, predictions}}, nearest, threads);
     }
+    const Factors<T> predictions{search.predictions.data(), search.photo_operand()};
+    search_products<false, 2>(search, {{embeddings, predictions}}, nearest, threads);
 }
 
 // By distance and then index, NaN first.

@@ -1,13 +1,15 @@
-"""Tests of the studies of small batches, each in a process of its own, as it replaces functions."""
+"""Tests of the studies: of small batches in processes of their own, as they replace functions."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import pytest
+import torch
 
-from benchmarks.studies import host_time, small_batch
+from benchmarks.studies import host_time, small_batch, topk_attributes
 from benchmarks.studies.steps import BURST
+from fgsbir.models import Output
 from tests.emulation.build import built_or_skip
 from tests.support.subprocesses import run_python
 
@@ -49,3 +51,10 @@ def test_host_time_of_a_step_and_its_parts() -> None:
         host_time.LEAST,
     }
     assert {count for count, _ in found.values()} == {BURST}
+
+
+def test_top_k_is_timed_by_every_weight() -> None:
+    queries, photos = (Output(torch.randn(n, 256), torch.randn(n, 20)) for n in (2, 50))
+    found = topk_attributes.time_searches(queries, photos, turns=3)
+    assert len(found) == 1 + len(topk_attributes.WEIGHTS)
+    assert all(milliseconds > 0 for milliseconds in found.values())

@@ -147,6 +147,70 @@ def test_attributes_that_outweigh_everything(threads: int) -> None:
         assert torch.equal(nearest[:, 0], truth[:n].argmin(1))
 
 
+@pytest.mark.parametrize("metric", ["sqeuclidean", "euclidean", "cosine"])
+@pytest.mark.parametrize("n", [3, 200])
+def test_a_photo_is_at_distance_0_from_itself(n: int, metric: str, threads: int) -> None:
+    generator = torch.Generator().manual_seed(0)
+    x, u = (torch.randn(200, size, generator=generator) for size in (67, 9))
+    logits = {"query_logits": u[:n], "gallery_logits": u}
+    values, indices = fx.topk(x[:n], x, 1, metric=metric, **logits, attribute_weight=0.7)
+    assert (values == 0).all()
+    assert torch.equal(indices[:, 0], torch.arange(n))
+
+
+@pytest.mark.parametrize("attribute_metric", ["sqeuclidean", "euclidean", "cross_entropy"])
+@pytest.mark.parametrize("where", ["query_logits", "gallery_logits"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_a_single_nan_is_nearest(
+    dtype: torch.dtype, where: str, attribute_metric: str, threads: int
+) -> None:
+    """Also in a block of photos that are far."""
+    for n, row in ((1, 0), (5, 4), (9, 8), (30, 7)):
+        generator = torch.Generator().manual_seed(n)
+        x, u = (torch.randn(n, size, generator=generator).to(dtype) for size in (16, 5))
+        y, v = (torch.randn(1000, size, generator=generator).to(dtype) for size in (16, 5))
+        logits = {"query_logits": u, "gallery_logits": v}
+        photo = 901
+        logits[where][row if where == "query_logits" else photo, 3] = torch.nan
+        values, indices = fx.topk(
+            x, y, 2, **logits, attribute_weight=0.5, attribute_metric=attribute_metric
+        )
+        if where == "query_logits":
+            assert values[row].isnan().all()
+            assert indices[row].tolist() == [0, 1]
+            assert values.isnan().sum() == 2
+        else:
+            assert values[:, 0].isnan().all()
+            assert (indices[:, 0] == photo).all()
+            assert not values[:, 1].isnan().any()
+
+
+@pytest.mark.parametrize("n", [1, 12])
+def test_attributes_decide_where_norms_overflow(n: int) -> None:
+    query = torch.full((n, 2), 1.2e19)
+    gallery = query[:1].repeat(300, 1)
+    u, v = torch.zeros(n, 4), torch.randn(300, 4, generator=torch.Generator().manual_seed(0))
+    weighed = {"query_logits": u, "gallery_logits": v, "attribute_weight": 1.0}
+    _, nearest = fx.topk(query, gallery, 3, **weighed)
+    expected = (v.sigmoid() - 0.5).square().sum(1).argsort()[:3]
+    assert torch.equal(nearest, expected.expand(n, 3))
+
+
+@pytest.mark.parametrize("n", [1, 12])
+def test_cross_entropy_of_logits_without_bounds(n: int) -> None:
+    """0 times infinity is a NaN, and so nearest; what nearly overflows is far."""
+    x, y = torch.zeros(n, 2), torch.zeros(300, 2)
+    v = torch.zeros(300, 8)
+    v[50, 1], v[60] = -torch.inf, 1e38
+    for logit in (-1000.0, 3.0):
+        u = torch.full((n, 8), logit)
+        options = {"k": 300, "attribute_weight": 1.0, "attribute_metric": "cross_entropy"}
+        _, found = fx.topk(x, y, query_logits=u, gallery_logits=v, **options)
+        double = {"query_logits": u.double(), "gallery_logits": v.double()}
+        _, expected = fx.reference.topk(x.double(), y.double(), **double, **options)
+        assert torch.equal(found, expected)
+
+
 @pytest.mark.parametrize("n", [1, 100])
 def test_photos_that_are_the_same_tie_wherever_they_are(n: int, threads: int) -> None:
     """A product is the same sum wherever it is computed, so the lowest index wins."""
